@@ -1,0 +1,147 @@
+// Package event holds what the kernel side of the sensor hands to the rest: one decoded Event, still without names that only user space
+// can know (users, containers, pods). Decoding bytes into it is sensor/decode's, turning it into rule fields is sensor/extract's.
+package event
+
+import (
+	"net/netip"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+)
+
+// Flags of an Event.
+type Flags uint32
+
+// Flags set by the kernel side.
+const (
+	// ArgsUnstable: an argument read at entry and at exit of the call differed, or one of the reads failed (SENSOR paths and races).
+	ArgsUnstable Flags = 1 << iota
+	// PathTruncated: a path or walk was longer than what is copied; the path is unknown beyond it.
+	PathTruncated
+	// ArgsTruncated: argv was longer than what is copied.
+	ArgsTruncated
+	// EnvTruncated: the environment was longer than what is copied.
+	EnvTruncated
+	// Compat: the call came in through the 32-bit ABI.
+	Compat
+	// NoResult: the result is not known (io_uring without completion).
+	NoResult
+	// ProcessOnly: the event only maintains the process table; rules do not see it.
+	ProcessOnly
+	// CgroupV1: Cgroup.ID is an id of a cgroup v1 hierarchy.
+	CgroupV1
+)
+
+// An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.
+// Fields that the event type does not give are zero.
+type Event struct {
+	Type   field.EventType
+	Flags  Flags
+	CPU    uint32
+	BootNS uint64 // CLOCK_BOOTTIME when the kernel saw it
+	ReadNS uint64 // CLOCK_BOOTTIME when user space took it from the ring
+	Seq    uint64 // position in the merged order, from 1: evt.num
+	Result int64  // return value; negative: -errno
+
+	Task   Task
+	Open   Open
+	Socket Socket
+	Exec   Exec
+	Fork   Fork
+	Path   [2]Path   // other path calls: the first and second path argument
+	Num    [6]uint64 // raw arguments of a call, in its order
+	Data   []byte    // first bytes of a payload
+	Cgroup Cgroup    // set for a cgroup's first sight only
+}
+
+// A Task is who did it, as the kernel saw it then.
+type Task struct {
+	TID, PID, PPID uint32 // in the initial pid namespace; PID is the thread group
+	VTID, VPID     uint32 // in the task's own pid namespace
+	PGID, SID      uint32
+	VPGID, VSID    uint32
+	UID, GID       uint32
+	LoginUID       uint32 // 4294967295: unset
+	TTY            uint32 // device number as Falco gives it; 0: none
+	StartNS        uint64 // boot time of the thread group leader's start: with PID the process's key
+	ParentStartNS  uint64
+	ExecGen        uint32 // counts execs of this process since the sensor or the process began
+	CgroupID       uint64 // key into the cgroup paths, with CgroupV1
+	MntNS, PidNS   uint32
+	CapEffective   uint64
+	CapPermitted   uint64
+	CapInheritable uint64
+	Comm           string // at exec or copied at clone; never the live one
+}
+
+// A Path is a path argument: as passed, what it is relative to, and what the kernel walked to.
+type Path struct {
+	Raw      string // bytes as passed
+	Dir      string // absolute directory that a relative Raw starts from; empty: unknown or not needed
+	Resolved string // walked in the kernel; empty: unknown
+}
+
+// An Open is an open, openat, openat2 or creat. Result is the descriptor.
+type Open struct {
+	Path  Path
+	DirFD int32
+	Flags uint32 // O_ flags as the kernel has them
+	Mode  uint32
+	How   uint64 // openat2: resolve flags
+	Dev   uint32
+	Ino   uint64
+	Type  byte // file type of the descriptor: S_IFMT >> 12
+}
+
+// A Socket is the socket of a network call and the address it names.
+type Socket struct {
+	FD        int32
+	Family    uint16 // AF_
+	Type      uint8  // SOCK_
+	Proto     uint8  // IPPROTO_
+	Local     netip.AddrPort
+	Remote    netip.AddrPort
+	UnixPath  string
+	Connected bool   // after the call
+	Changed   bool   // the call changed the peer: fd.name_changed
+	Server    bool   // the socket listens or was accepted
+	Size      uint64 // bytes of the message
+}
+
+// An Exec is a successful or failed execve or execveat.
+type Exec struct {
+	Filename         string // as passed to the call
+	ExePath          string // walked in the kernel
+	Exe              string // argv[0]
+	Args             []byte // argv[1:], each ended by NUL
+	Env              []byte // each ended by NUL
+	Cwd              string
+	Flags            uint32 // Exe flags
+	Ino              uint64
+	CTimeNS          uint64 // since the epoch
+	MTimeNS          uint64
+	PidNSInitStartNS uint64
+}
+
+// Flags of an Exec, with Falco's values.
+const (
+	ExeWritable   = 1 << 0
+	ExeUpperLayer = 1 << 1
+	ExeFromMemfd  = 1 << 2
+	ExeLowerLayer = 1 << 3
+)
+
+// A Fork is a new task, seen by its parent.
+type Fork struct {
+	ChildTID, ChildPID   uint32
+	ChildVTID, ChildVPID uint32
+	ChildStartNS         uint64
+	CloneFlags           uint64
+	ChildCgroupID        uint64
+}
+
+// A Cgroup is the path of a cgroup, read in the kernel at its first sight.
+type Cgroup struct {
+	ID   uint64
+	V1   bool
+	Path string
+}
