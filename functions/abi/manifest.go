@@ -1,0 +1,50 @@
+package abi
+
+// ManifestSection is the name of the custom section that holds the manifest.
+const ManifestSection = "tiercel.manifest"
+
+// A Manifest says what a module is, what it needs and which configuration it takes. In a module's source folder it is manifest.json.
+type Manifest struct {
+	ABI         string  `json:"abi"`  // ImportModule
+	Name        string  `json:"name"` // a DNS label: lower-case letters, digits and "-", at most 63
+	Version     string  `json:"version"`
+	Description string  `json:"description,omitempty"` // one line
+	Needs       Needs   `json:"needs"`
+	Config      *Schema `json:"config,omitempty"` // of an object; nil: takes no configuration
+}
+
+// Needs is what a module calls. A function's grants must cover every need that is not optional, and nothing that is not needed.
+type Needs struct {
+	Kubernetes []KubernetesNeed `json:"kubernetes,omitempty"`
+	HTTP       bool             `json:"http,omitempty"` // which URLs is the deployer's to say
+	KV         bool             `json:"kv,omitempty"`
+	Secrets    bool             `json:"secrets,omitempty"` // which is the deployer's to say
+	Node       []string         `json:"node,omitempty"`    // reserved
+}
+
+// A KubernetesNeed is a rule as in a Role: every verb on every resource of every group.
+type KubernetesNeed struct {
+	APIGroups []string `json:"apiGroups"` // "" is the core group
+	Resources []string `json:"resources"` // plural; subresources as "pods/eviction"
+	Verbs     []string `json:"verbs"`
+	Optional  bool     `json:"optional,omitempty"` // works without, with less
+	Why       string   `json:"why,omitempty"`      // for people
+}
+
+// A Schema is the part of JSON Schema (2020-12) that a configuration may be described with. Properties that Properties does not
+// name are refused.
+type Schema struct {
+	Type        string             `json:"type"` // object, array, string, integer, number, boolean
+	Description string             `json:"description,omitempty"`
+	Properties  map[string]*Schema `json:"properties,omitempty"`           // object
+	Additional  *Schema            `json:"additionalProperties,omitempty"` // object: of properties not named, instead of refusing them
+	Required    []string           `json:"required,omitempty"`             // object
+	Items       *Schema            `json:"items,omitempty"`                // array
+	MaxItems    int                `json:"maxItems,omitempty"`             // array; 0: no limit
+	Enum        []string           `json:"enum,omitempty"`                 // string
+	MaxLength   int                `json:"maxLength,omitempty"`            // string, in bytes; 0: no limit
+	Pattern     string             `json:"pattern,omitempty"`              // string: RE2, unanchored
+	Minimum     *float64           `json:"minimum,omitempty"`              // integer, number
+	Maximum     *float64           `json:"maximum,omitempty"`              // integer, number
+	Default     Raw                `json:"default,omitempty"`              // filled in where the key is absent
+}
