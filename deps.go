@@ -36,5 +36,6 @@ import (
 	_ "k8s.io/client-go/kubernetes"
 	_ "k8s.io/client-go/restmapper"
 	_ "k8s.io/client-go/tools/clientcmd"
+	_ "github.com/spf13/pflag"
 	_ "sigs.k8s.io/yaml"
 )

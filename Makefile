@@ -1,0 +1,108 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+SHELL       := /bin/bash -o pipefail
+GO          ?= go
+# One set of flags for all targets, so that they share one build cache.
+export GOFLAGS := -buildvcs=false
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+DATA        ?= data
+BIN         := bin/tiercel
+
+
+# Tools, pinned.
+GOLANGCI_LINT := v2.15.0
+CLANG         := 14
+LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
+
+# Debian packages, by what needs them. None is needed to build or to run.
+PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev
+PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run build responders test unit race kernel kube e2e chaos bench fuzz generate generate-check lint fmt deps deps-test deps-generate clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build tiercel and start sensor, bus, runtime and the bundled responders (dry run)
+	@echo "make run: starting $(BIN) run with its data in $(DATA)/ (Ctrl-C ends it)"
+	@$(BIN) run --data $(DATA) --functions samples/functions $(ARGS)
+
+build: responders ## build bin/tiercel
+	@echo "make build: compiling $(BIN)"
+	@$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/tiercel
+
+responders: ## compile the bundled responders to WebAssembly
+	@echo "make responders: compiling the bundled responders to WebAssembly"
+	@$(GO) generate ./functions/builtin
+
+test: deps-test lint generate-check race kernel kube e2e ## install what the tests need and run all of them
+	@echo "make test: all passed"
+
+unit: responders ## unit tests: no root, no network beyond loopback
+	$(GO) test ./...
+
+race: responders ## unit tests under the race detector
+	$(GO) test -race ./...
+
+kernel: responders ## tests against the running kernel (root)
+	$(GO) test -tags kernel -count=1 -p 1 -timeout 15m ./sensor/...
+
+kube: ## tests against a real kube-apiserver and etcd
+	$(GO) test -tags kube -count=1 -p 1 -timeout 20m ./runtime/... ./test/kubetest/...
+
+e2e: build ## the whole program: kernel, containers, NATS, Kubernetes (root)
+	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m ./test/e2e/...
+
+chaos: build ## two runtimes killed and stopped at random (minutes; not part of `make test`)
+	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
+
+BENCH ?= .
+bench: build ## benchmarks; root gets those of the sensor too
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./rules/... ./bus/... ./sensor/decode/... ./sensor/process/... ./sensor/extract/... ./runtime/...
+	@if [ "$$(id -u)" = 0 ]; then $(GO) test -tags kernel -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./sensor/ ./sensor/kernel/; \
+	else echo "make bench: not root: the sensor's own benchmarks were left out"; fi
+
+FUZZTIME ?= 60s
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | awk '{print $$2}' | sort -u); do \
+	    echo "make fuzz: $$pkg $$f for $(FUZZTIME)"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+generate: deps-generate ## regenerate the eBPF objects and everything else that is committed
+	$(GO) generate ./bpf/... ./rules/... ./sensor/...
+
+generate-check: generate ## fail if generating changes a committed file
+	@git diff --exit-code --stat -- bpf rules sensor || { echo "make generate-check: commit what 'make generate' changed"; exit 1; }
+
+lint: $(LINT) ## go vet and golangci-lint, for the host and for guests
+	$(GO) vet -tags kernel,kube,e2e,chaos ./...
+	$(LINT) run ./...
+	GOOS=wasip1 GOARCH=wasm $(GO) vet ./functions/abi/... ./functions/sdk/...
+
+fmt: $(LINT) ## format all Go files
+	$(LINT) fmt ./...
+
+$(LINT):
+	@echo "make lint: installing golangci-lint $(GOLANGCI_LINT) into .tools/"
+	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv .tools/golangci-lint $@
+
+# $(call install,packages,why): installs the Debian packages that are missing, as root; otherwise says which are.
+define install
+@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo -n "$$p "; done); \
+if [ -n "$$missing" ]; then \
+  if [ "$$(id -u)" = 0 ]; then echo "installing Debian packages for $(2): $$missing"; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+  else echo "$(2) needs these Debian packages, and installing them needs root: $$missing" >&2; exit 1; fi; fi
+endef
+
+deps: deps-test deps-generate ## install every Debian package that any target needs
+
+deps-test:
+	$(call install,$(PACKAGES_TEST),make test)
+
+deps-generate:
+	$(call install,$(PACKAGES_GENERATE),make generate)
+
+clean: ## remove what was built (not data/)
+	rm -rf bin .cache

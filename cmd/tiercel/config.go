@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+)
+
+// envPrefix begins the name of every environment variable that sets a flag: TIERCEL_LOG_LEVEL is --log-level.
+const envPrefix = "TIERCEL_"
+
+// applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file of --config.
+// Every flag is a key of that file, written in camel case (httpOutput for --http-output); keys in extra are decoded by their function.
+// A key that is neither is an error that names its line and the nearest key.
+func applyConfig(cmd *cobra.Command, file string, extra map[string]func(*yaml.Node) error) error {
+	flags := cmd.Flags()
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if v, ok := os.LookupEnv(envName(f.Name)); ok && !f.Changed && f.Name != "help" {
+			if err := flags.Set(f.Name, v); err != nil {
+				errs = append(errs, fmt.Errorf("environment %s: %w", envName(f.Name), err))
+			}
+		}
+	})
+	if file != "" {
+		errs = append(errs, applyFile(flags, file, extra)...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &cli.Error{Err: err, Code: cli.ExitUsage}
+	}
+	return nil
+}
+
+func applyFile(flags *pflag.FlagSet, file string, extra map[string]func(*yaml.Node) error) []error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("configuration %s does not exist", file)
+		}
+		return []error{err}
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return []error{fmt.Errorf("%s: %w", file, err)}
+	}
+	if len(doc.Content) == 0 {
+		return nil // an empty file
+	}
+	m := doc.Content[0]
+	if m.Kind != yaml.MappingNode {
+		return []error{fmt.Errorf("%s:%d:%d: configuration is no mapping", file, m.Line, m.Column)}
+	}
+	var errs []error
+	at := func(n *yaml.Node, err error) { errs = append(errs, fmt.Errorf("%s:%d:%d: %w", file, n.Line, n.Column, err)) }
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		key, value := m.Content[i], m.Content[i+1]
+		if decode, ok := extra[key.Value]; ok {
+			if err := decode(value); err != nil {
+				at(value, fmt.Errorf("%s: %w", key.Value, err))
+			}
+			continue
+		}
+		f := flags.Lookup(kebab(key.Value))
+		if f == nil || key.Value != camel(f.Name) || f.Name == "help" || f.Name == "config" {
+			at(key, unknownKey(key.Value, flags, extra))
+			continue
+		}
+		if f.Changed {
+			continue // the command line or the environment decided
+		}
+		if err := setFlag(flags, f, value); err != nil {
+			at(value, fmt.Errorf("%s: %w", key.Value, err))
+		}
+	}
+	return errs
+}
+
+// setFlag sets f from a scalar, or from a sequence of scalars if f is a list.
+func setFlag(flags *pflag.FlagSet, f *pflag.Flag, value *yaml.Node) error {
+	switch value.Kind {
+	case yaml.ScalarNode:
+		return flags.Set(f.Name, value.Value)
+	case yaml.SequenceNode:
+		list, ok := f.Value.(pflag.SliceValue)
+		if !ok {
+			return errors.New("one value expected, not a list")
+		}
+		items := make([]string, 0, len(value.Content))
+		for _, n := range value.Content {
+			if n.Kind != yaml.ScalarNode {
+				return fmt.Errorf("line %d: list item is no plain value", n.Line)
+			}
+			items = append(items, n.Value)
+		}
+		return list.Replace(items)
+	default:
+		return errors.New("a plain value or a list expected")
+	}
+}
+
+func unknownKey(key string, flags *pflag.FlagSet, extra map[string]func(*yaml.Node) error) error {
+	known := make([]string, 0, len(extra))
+	for k := range extra {
+		known = append(known, k)
+	}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && f.Name != "config" {
+			known = append(known, camel(f.Name))
+		}
+	})
+	if near := cli.Nearest(key, known); near != "" {
+		return fmt.Errorf("unknown key %q (did you mean %q?)", key, near)
+	}
+	return fmt.Errorf("unknown key %q", key)
+}
+
+func envName(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// camel turns a flag's name into a key: http-output into httpOutput.
+func camel(flag string) string {
+	words := strings.Split(flag, "-")
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "")
+}
+
+// kebab is the inverse of camel.
+func kebab(key string) string {
+	var b strings.Builder
+	for _, r := range key {
+		if unicode.IsUpper(r) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
