@@ -1,0 +1,41 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
+type Config struct {
+	// RingBytes is the size of the ring for events that rules watch: a power of two, at least 64 KiB. Default: by memory, 4–64 MiB.
+	RingBytes int
+	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 2–16 MiB.
+	ProcessRingBytes int
+	// CgroupRoot is where the destination hooks attach: the root of the cgroup v2 hierarchy. Default: the first cgroup2 mount of
+	// /proc/self/mountinfo.
+	CgroupRoot string
+	// Log receives what the sensor could not attach and does without. Default: nothing is logged.
+	Log *slog.Logger
+	// Registerer receives the sensor's metrics. Default: none.
+	Registerer prometheus.Registerer
+}
+
+const minRingBytes = 64 << 10
+
+// Validate reports every field that is out of its range.
+func (c Config) Validate() error {
+	var errs []error
+	for _, r := range []struct {
+		name string
+		n    int
+	}{{"ringBytes", c.RingBytes}, {"processRingBytes", c.ProcessRingBytes}} {
+		if r.n != 0 && (r.n < minRingBytes || bits.OnesCount(uint(r.n)) != 1) {
+			errs = append(errs, fmt.Errorf("%s: %d is not a power of two of at least %d", r.name, r.n, minRingBytes))
+		}
+	}
+	return errors.Join(errs...)
+}
