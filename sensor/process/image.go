@@ -1,0 +1,131 @@
+package process
+
+import (
+	"strings"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+// An Image is what an exec made of a process. Forked children share the image of their parent; an image never changes.
+type Image struct {
+	Name     string // comm at exec
+	Exe      string // argv[0]
+	ExePath  string // walked in the kernel
+	Filename string // as passed to exec
+	Args     string // argv[1:], each ended by NUL
+	Env      string // each ended by NUL
+	Flags    uint32 // event.Exe…
+	MntNS    uint32
+	Ino      uint64
+	CTimeNS  uint64 // since the epoch
+	MTimeNS  uint64
+	TimeNS   uint64 // boot time of the exec; 0: before the sensor
+	// PidNSInitStartNS is the boot time at which the init of the pid namespace started; 0: unknown.
+	PidNSInitStartNS uint64
+	Truncated        bool // Args or Env were longer than what was copied
+
+	cmdline string // built at first use
+}
+
+// newImage copies what ev's exec says.
+func newImage(ev *event.Event) *Image {
+	x := &ev.Exec
+	n := len(ev.Task.Comm) + len(x.Exe) + len(x.ExePath) + len(x.Filename) + len(x.Args) + len(x.Env)
+	buf := make([]byte, 0, n) // one allocation for all strings of the image
+	buf = append(buf, ev.Task.Comm...)
+	buf = append(buf, x.Exe...)
+	buf = append(buf, x.ExePath...)
+	buf = append(buf, x.Filename...)
+	buf = append(buf, x.Args...)
+	buf = append(buf, x.Env...)
+	all := string(buf)
+	cut := func(n int) string {
+		s := all[:n]
+		all = all[n:]
+		return s
+	}
+	im := &Image{
+		Flags: x.Flags, MntNS: ev.Task.MntNS, Ino: x.Ino, CTimeNS: x.CTimeNS, MTimeNS: x.MTimeNS,
+		PidNSInitStartNS: x.PidNSInitStartNS,
+		Truncated:        ev.Flags&(event.ArgsTruncated|event.EnvTruncated) != 0,
+	}
+	im.Name = cut(len(ev.Task.Comm))
+	im.Exe = cut(len(x.Exe))
+	im.ExePath = cut(len(x.ExePath))
+	im.Filename = cut(len(x.Filename))
+	im.Args = cut(len(x.Args))
+	im.Env = cut(len(x.Env))
+	if ev.Type != field.EventProcinfo {
+		im.TimeNS = ev.BootNS
+	}
+	return im
+}
+
+// Cmdline is the name and the arguments, joined by blanks: Falco's proc.cmdline.
+func (im *Image) Cmdline() string {
+	if im.cmdline == "" {
+		if im.Args == "" {
+			im.cmdline = im.Name
+		} else {
+			im.cmdline = im.Name + " " + joined(im.Args)
+		}
+	}
+	return im.cmdline
+}
+
+// ArgString is the arguments after argv[0], joined by blanks: Falco's proc.args.
+func (im *Image) ArgString() string {
+	c := im.Cmdline()
+	if len(c) <= len(im.Name) {
+		return ""
+	}
+	return c[len(im.Name)+1:]
+}
+
+// Arg returns the argument i after argv[0], from 0.
+func (im *Image) Arg(i int) (string, bool) { return nth(im.Args, i) }
+
+// NumArgs is the number of arguments after argv[0].
+func (im *Image) NumArgs() int { return strings.Count(im.Args, "\x00") }
+
+// ArgsLen is the length of all arguments after argv[0], without separators.
+func (im *Image) ArgsLen() int { return len(im.Args) - im.NumArgs() }
+
+// EnvString is the environment, joined by blanks.
+func (im *Image) EnvString() string { return joined(im.Env) }
+
+// EnvVar returns the value of the environment variable name.
+func (im *Image) EnvVar(name string) (string, bool) {
+	for rest := im.Env; rest != ""; {
+		var kv string
+		kv, rest, _ = strings.Cut(rest, "\x00")
+		if v, ok := strings.CutPrefix(kv, name); ok && strings.HasPrefix(v, "=") {
+			return v[1:], true
+		}
+	}
+	return "", false
+}
+
+// stub is the part of an image that lineage needs.
+func (im *Image) stub() *Image {
+	return &Image{Name: strings.Clone(im.Name), Exe: strings.Clone(im.Exe), ExePath: strings.Clone(im.ExePath), TimeNS: im.TimeNS}
+}
+
+// joined replaces the NULs between the parts of s by blanks and drops the last one.
+func joined(s string) string { return strings.ReplaceAll(strings.TrimSuffix(s, "\x00"), "\x00", " ") }
+
+// nth returns part i of s, whose parts are each ended by NUL.
+func nth(s string, i int) (string, bool) {
+	if i < 0 {
+		return "", false
+	}
+	for s != "" {
+		part, rest, _ := strings.Cut(s, "\x00")
+		if i == 0 {
+			return part, true
+		}
+		s, i = rest, i-1
+	}
+	return "", false
+}

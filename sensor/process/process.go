@@ -1,0 +1,153 @@
+package process
+
+import "github.com/tiercel-project/tiercel/sensor/event"
+
+// A Key names a process for ever: pids are reused, pairs of pid and start are not.
+type Key struct {
+	PID     uint32 // thread group id in the initial pid namespace
+	StartNS uint64 // boot time of its leader's start
+}
+
+// A Process is a process, alive or lately ended. Its exported fields are the latest known ones; Table owns and changes them.
+type Process struct {
+	Key
+	VPID, VPGID, VSID uint32 // in its own pid namespace
+	PGID, SID         uint32
+	UID, GID          uint32
+	LoginUID          uint32
+	TTY               uint32
+	PidNS             uint32
+	CgroupID          uint64
+	Cwd               string // "" if unknown
+	ExitNS            uint64 // boot time of its end; 0 while alive
+	// Incomplete says that neither its fork, its exec nor the snapshot was seen: a record was lost.
+	Incomplete bool
+
+	seenNS   uint64    // boot time of the newest event that updated the fields
+	versions []version // ascending by gen, at most maxVersions
+	origin   *Process  // who forked it; nil: unknown
+	adopters []adopter // who looked after it since, oldest first
+	older    *Process  // earlier process with the same pid
+	refs     int       // children that point here, and pins
+	tries    uint8     // how often its image or reaper was asked for outside
+	expired  bool      // past the retention: goes once refs is 0
+	removed  bool      // no longer in the table
+	next     *Process  // in the list of exited ones
+	prev     *Process
+	list     *exitList
+}
+
+// A version is an image from an exec generation on.
+type version struct {
+	gen   uint32
+	image *Image
+}
+
+// An adopter is a process that became the parent after the death of the one before.
+type adopter struct {
+	p       *Process
+	guessed bool // not reported by the kernel
+}
+
+const (
+	maxVersions = 4 // images of one process that are kept
+	maxAdopters = 3
+)
+
+// Image returns the image of exec generation gen: the newest one that is not newer, else the oldest; nil if none is known.
+func (p *Process) Image(gen uint32) *Image {
+	var best *Image
+	for i := range p.versions {
+		if v := &p.versions[i]; best == nil || v.gen <= gen {
+			best = v.image
+		}
+	}
+	return best
+}
+
+// ImageAt returns the image at boot time ns, with the same fallbacks as Image.
+func (p *Process) ImageAt(ns uint64) *Image {
+	var best *Image
+	for i := range p.versions {
+		if v := &p.versions[i]; best == nil || v.image.TimeNS <= ns {
+			best = v.image
+		}
+	}
+	return best
+}
+
+// Origin returns who forked p, alive or dead; nil if that is unknown.
+func (p *Process) Origin() *Process { return p.origin }
+
+// deadAt reports whether p had ended by boot time ns.
+func (p *Process) deadAt(ns uint64) bool { return p.ExitNS != 0 && p.ExitNS <= ns }
+
+// setImage records im as the image of generation gen. What a fork left for the same generation is replaced, an exec's own is not.
+func (p *Process) setImage(gen uint32, im *Image, inherited bool) {
+	i := 0
+	for i < len(p.versions) && p.versions[i].gen < gen {
+		i++
+	}
+	if i < len(p.versions) && p.versions[i].gen == gen {
+		if !inherited {
+			p.versions[i].image = im
+		}
+		return
+	}
+	p.versions = append(p.versions, version{})
+	copy(p.versions[i+1:], p.versions[i:])
+	p.versions[i] = version{gen, im}
+	if len(p.versions) > maxVersions {
+		p.versions = append(p.versions[:0], p.versions[1:]...)
+	}
+}
+
+// observe takes over what t says of p at boot time ns, unless something newer did.
+func (p *Process) observe(t *event.Task, ns uint64) {
+	if ns < p.seenNS {
+		return
+	}
+	p.seenNS = ns
+	p.VPID, p.VPGID, p.VSID = t.VPID, t.VPGID, t.VSID
+	p.PGID, p.SID, p.UID, p.GID = t.PGID, t.SID, t.UID, t.GID
+	p.LoginUID, p.TTY, p.PidNS, p.CgroupID = t.LoginUID, t.TTY, t.PidNS, t.CgroupID
+	if p.ExitNS != 0 && ns > p.ExitNS {
+		p.ExitNS = ns // a thread outlived the record that ended its process
+	}
+}
+
+// shrink drops what lineage does not need.
+func (p *Process) shrink() {
+	if n := len(p.versions); n > 0 {
+		last := p.versions[n-1]
+		p.versions = []version{{last.gen, last.image.stub()}}
+	}
+	p.Cwd = ""
+}
+
+// An exitList is a list of ended processes in the order in which their end was learned.
+type exitList struct{ head, tail *Process }
+
+func (l *exitList) push(p *Process) {
+	p.list, p.prev, p.next = l, l.tail, nil
+	if l.tail == nil {
+		l.head = p
+	} else {
+		l.tail.next = p
+	}
+	l.tail = p
+}
+
+func (l *exitList) remove(p *Process) {
+	if p.prev == nil {
+		l.head = p.next
+	} else {
+		p.prev.next = p.next
+	}
+	if p.next == nil {
+		l.tail = p.prev
+	} else {
+		p.next.prev = p.prev
+	}
+	p.list, p.prev, p.next = nil, nil, nil
+}

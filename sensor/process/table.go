@@ -1,0 +1,258 @@
+package process
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+// A Config bounds a Table.
+type Config struct {
+	// Max is how many processes are kept, ended ones included. Positive. Default 131072.
+	Max int
+	// Retention is how long an ended process is kept at least, room permitting. Positive. Default 30s.
+	Retention time.Duration
+}
+
+// DefaultConfig returns the defaults of Config.
+func DefaultConfig() Config { return Config{Max: 131072, Retention: 30 * time.Second} }
+
+// An Outside is what a table may ask the machine for when records were lost or a parent died. All of it may answer "unknown".
+type Outside interface {
+	// Image returns the image that the living process k runs, and its working directory.
+	Image(k Key) (im *Image, cwd string, ok bool)
+	// Parent returns the pid of the present parent of the living process k.
+	Parent(k Key) (pid uint32, ok bool)
+	// Alive reports whether a process with this pid exists.
+	Alive(pid uint32) bool
+}
+
+// Stats are counters of a Table since its start, and its present size.
+type Stats struct {
+	Processes  int    // entries, ended ones included
+	Evicted    uint64 // ended ones that went before their time, for want of room
+	Refused    uint64 // processes that found the table full of living ones
+	Incomplete uint64 // processes met without their fork, exec or snapshot
+	Reaped     uint64 // processes found dead whose exit was never seen
+}
+
+// A Table holds processes by Key. Make one with New.
+type Table struct {
+	cfg     Config
+	outside Outside
+	byPID   map[uint32]*Process // the newest start; the others follow in older
+	recent  exitList            // ended, within the retention
+	held    exitList            // ended, past it, still referenced
+	stats   Stats
+	sweep   []uint32
+}
+
+// New returns an empty table. outside may be nil.
+func New(cfg Config, outside Outside) *Table {
+	return &Table{cfg: cfg, outside: outside, byPID: map[uint32]*Process{}}
+}
+
+// Stats returns the counters.
+func (t *Table) Stats() Stats { return t.stats }
+
+// Find returns the process k, or nil.
+func (t *Table) Find(k Key) *Process {
+	for p := t.byPID[k.PID]; p != nil; p = p.older {
+		if p.StartNS == k.StartNS {
+			return p
+		}
+	}
+	return nil
+}
+
+// ByPID returns the process that had this pid at boot time ns, or nil.
+func (t *Table) ByPID(pid uint32, ns uint64) *Process {
+	for p := t.byPID[pid]; p != nil; p = p.older {
+		if p.StartNS <= ns {
+			return p
+		}
+	}
+	return nil
+}
+
+// Apply takes over what ev says about processes and returns the process that did it. The result is nil only if the event names none.
+// It stays valid until the next Expire; Pin keeps it longer.
+func (t *Table) Apply(ev *event.Event) *Process {
+	if ev.Task.PID == 0 {
+		return nil
+	}
+	p := t.Find(Key{ev.Task.PID, ev.Task.StartNS})
+	execed := isExec(ev)
+	if p == nil {
+		p = t.meet(&ev.Task, ev.BootNS, execed)
+	}
+	p.observe(&ev.Task, ev.BootNS)
+	t.observeParent(p, &ev.Task)
+	switch {
+	case execed:
+		p.setImage(ev.Task.ExecGen, newImage(ev), false)
+		p.Incomplete = false
+		if ev.BootNS >= p.seenNS { // not an older record
+			setCwd(p, ev.Exec.Cwd)
+		}
+	case ev.Fork.ChildPID != 0:
+		t.fork(p, ev)
+	case ev.Type == field.EventProcexit:
+		t.exit(p, ev.BootNS)
+	default:
+		observeCwd(p, ev)
+	}
+	return p
+}
+
+// isExec reports whether ev carries the image of its process: an exec that succeeded, or a snapshot's record.
+func isExec(ev *event.Event) bool {
+	switch ev.Type {
+	case field.EventExecve, field.EventExecveat:
+		return ev.Result >= 0
+	}
+	return ev.Type == field.EventProcinfo
+}
+
+// meet adds a process whose fork was not seen (yet).
+func (t *Table) meet(task *event.Task, ns uint64, execed bool) *Process {
+	p := &Process{Key: Key{task.PID, task.StartNS}}
+	t.insert(p)
+	if task.PPID != 0 {
+		if parent := t.Find(Key{task.PPID, task.ParentStartNS}); parent != nil && parent != p {
+			t.setOrigin(p, parent)
+		}
+	}
+	if execed {
+		return p
+	}
+	p.Incomplete = true
+	t.stats.Incomplete++
+	if t.outside != nil {
+		if im, cwd, ok := t.outside.Image(p.Key); ok {
+			if task.Comm != "" {
+				im.Name = strings.Clone(task.Comm)
+			}
+			p.setImage(task.ExecGen, im, true)
+			setCwd(p, cwd)
+			return p
+		}
+	}
+	p.setImage(task.ExecGen, &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS}, true)
+	return p
+}
+
+// fork adds the child of p, or completes it if its own records came first.
+func (t *Table) fork(p *Process, ev *event.Event) {
+	f := &ev.Fork
+	if f.ChildPID == p.PID {
+		return // a thread
+	}
+	const cloneParent = 0x8000 // CLONE_PARENT
+	k := Key{f.ChildPID, f.ChildStartNS}
+	c := t.Find(k)
+	if c == nil {
+		c = &Process{Key: k}
+		t.insert(c)
+		c.VPID, c.VPGID, c.VSID = f.ChildVPID, ev.Task.VPGID, ev.Task.VSID
+		c.PGID, c.SID, c.UID, c.GID = ev.Task.PGID, ev.Task.SID, ev.Task.UID, ev.Task.GID
+		c.LoginUID, c.TTY, c.PidNS, c.CgroupID = ev.Task.LoginUID, ev.Task.TTY, ev.Task.PidNS, f.ChildCgroupID
+	}
+	if c.origin == nil {
+		t.setOrigin(c, p)
+	}
+	if f.CloneFlags&cloneParent != 0 && len(c.adopters) == 0 {
+		if gp := t.Find(Key{ev.Task.PPID, ev.Task.ParentStartNS}); gp != nil && gp != c {
+			t.adopt(c, gp, false)
+		}
+	}
+	if c.Incomplete {
+		// It was met by an event of its own before this record: what was guessed for generation 0 gives way.
+		c.Incomplete = false
+		if im := p.Image(ev.Task.ExecGen); im != nil {
+			c.setImage(0, im, false)
+		}
+	} else if im := p.Image(ev.Task.ExecGen); im != nil {
+		c.setImage(0, im, true)
+	}
+	if c.Cwd == "" {
+		c.Cwd = p.Cwd
+	}
+}
+
+// exit marks the end of p.
+func (t *Table) exit(p *Process, ns uint64) {
+	if p.removed {
+		return
+	}
+	if p.ExitNS == 0 {
+		t.recent.push(p)
+	}
+	p.ExitNS = max(p.ExitNS, ns)
+}
+
+// insert adds p, which is not in the table, making room if there is none.
+func (t *Table) insert(p *Process) {
+	if t.stats.Processes >= t.cfg.Max && !t.evict() {
+		t.stats.Refused++
+		p.removed = true // the caller may use it, the table does not know it
+		return
+	}
+	t.stats.Processes++
+	head := t.byPID[p.PID]
+	if head == nil || head.StartNS <= p.StartNS {
+		p.older = head
+		t.byPID[p.PID] = p
+	} else {
+		at := head
+		for at.older != nil && at.older.StartNS > p.StartNS {
+			at = at.older
+		}
+		p.older, at.older = at.older, p
+		t.exit(p, at.StartNS)
+	}
+	if p.older != nil && p.older.ExitNS == 0 { // the pid was free again before p started
+		t.exit(p.older, p.StartNS)
+		t.stats.Reaped++
+	}
+}
+
+// Pin keeps p valid until Unpin, whatever Expire does.
+func (t *Table) Pin(p *Process) {
+	if p != nil {
+		p.refs++
+	}
+}
+
+// Unpin ends a Pin.
+func (t *Table) Unpin(p *Process) {
+	if p != nil {
+		t.release(p)
+	}
+}
+
+func setCwd(p *Process, cwd string) {
+	if cwd == "" || p.Cwd == cwd {
+		return
+	}
+	p.Cwd = strings.Clone(cwd)
+}
+
+// observeCwd learns the working directory of p from the calls that tell it.
+func observeCwd(p *Process, ev *event.Event) {
+	const atFDCWD = -100
+	switch ev.Type {
+	case field.EventOpen, field.EventCreat:
+		setCwd(p, ev.Open.Path.Dir)
+	case field.EventOpenat, field.EventOpenat2:
+		if ev.Open.DirFD == atFDCWD {
+			setCwd(p, ev.Open.Path.Dir)
+		}
+	case field.EventChdir, field.EventFchdir:
+		if ev.Result >= 0 {
+			setCwd(p, ev.Path[0].Resolved)
+		}
+	}
+}
