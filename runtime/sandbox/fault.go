@@ -1,0 +1,78 @@
+package sandbox
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+)
+
+// A Kind says which limit or rule a guest broke. The set is closed: it is a metric's label.
+type Kind string
+
+// Kinds of faults.
+const (
+	FaultTrap     Kind = "trap"     // it trapped, exited, or gave an import a range outside its memory
+	FaultDeadline Kind = "deadline" // it ran longer than Limits.Timeout
+	FaultMemory   Kind = "memory"   // it needed more memory than Limits.Memory
+	FaultOutput   Kind = "output"   // its result is larger than Limits.Output
+	FaultCalls    Kind = "calls"    // it made more calls than Limits.Calls
+	FaultGarbage  Kind = "garbage"  // its result is not what the ABI says
+)
+
+// Kinds lists every kind of fault.
+var Kinds = []Kind{FaultTrap, FaultDeadline, FaultMemory, FaultOutput, FaultCalls, FaultGarbage}
+
+// A Fault is the error of an invocation that the guest's own behaviour ended. Doing it again would end it the same way.
+type Fault struct {
+	Kind Kind
+	Text string // for people; may quote what the guest wrote
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("%s: %s", f.Kind, f.Text) }
+
+// A Stop is an error a [Host] returns from Call to end the invocation there; Handle returns it.
+type Stop struct{ Err error }
+
+func (s *Stop) Error() string { return fmt.Sprintf("stopped at a call: %v", s.Err) }
+
+// Unwrap returns the host's own error.
+func (s *Stop) Unwrap() error { return s.Err }
+
+// A ModuleError is why a module is not accepted.
+type ModuleError struct {
+	Text string
+	Hint string // what to change; may be empty
+}
+
+func (e *ModuleError) Error() string {
+	if e.Hint == "" {
+		return e.Text
+	}
+	return e.Text + ": " + e.Hint
+}
+
+// Limits of one invocation. Zero means the default that functions/abi gives; what is above the maximum there is lowered to it.
+type Limits struct {
+	Timeout time.Duration // of the guest's own time; the time operations take does not count
+	Memory  int64         // bytes of linear memory
+	Output  int           // bytes of the result
+	Log     int           // bytes of the log
+	Calls   int           // operations
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Timeout = limit(l.Timeout, abi.DefaultTimeout, abi.MaxTimeout)
+	l.Memory = limit(l.Memory, abi.DefaultMemory, abi.MaxMemory)
+	l.Output = limit(l.Output, abi.DefaultOutput, abi.MaxOutput)
+	l.Log = limit(l.Log, abi.DefaultLog, abi.MaxLog)
+	l.Calls = limit(l.Calls, abi.DefaultCalls, abi.MaxCalls)
+	return l
+}
+
+func limit[T int | int64 | time.Duration](v, def, most T) T {
+	if v <= 0 {
+		return def
+	}
+	return min(v, most)
+}

@@ -1,0 +1,260 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+)
+
+// A Host performs operations for a guest.
+type Host interface {
+	// Call performs the operation op and returns its response, both JSON as functions/abi says. Local operations never get here. An
+	// *abi.Error is an answer for the guest; any other error ends the invocation: a *Stop is returned by Handle as it is, others
+	// inside one. Call is called from one goroutine at a time, and may keep request.
+	Call(ctx context.Context, op string, request []byte) (response []byte, err error)
+}
+
+// An Invocation is what a guest is run on. The same Invocation and the same answers give the same calls and the same result.
+type Invocation struct {
+	ID       string    // told to the guest
+	Function string    // name, told to the guest
+	Event    []byte    // CloudEvent, JSON, structured mode
+	Config   []byte    // JSON object; empty counts as {}
+	Seed     [32]byte  // of the guest's random numbers
+	Time     time.Time // at which the guest's clock begins: the event's
+	Limits   Limits
+}
+
+// A Report is what an invocation took and wrote.
+type Report struct {
+	Log        []LogLine
+	LogDropped int           // lines that did not fit
+	Calls      int           // operations, local ones included
+	Memory     int64         // bytes of linear memory at the end
+	Guest      time.Duration // the guest's own time
+	Host       time.Duration // time in operations
+	Setup      time.Duration // making the instance, with the module's initialisation; part of Guest's limit, not of Guest
+}
+
+// A LogLine is a line a guest wrote.
+type LogLine struct {
+	Level abi.Level `json:"level"`
+	Text  string    `json:"text"` // valid UTF-8, without control characters
+}
+
+// Handle runs the module on one event. It waits for a free slot first. The Report is never nil.
+//
+// Without an error the Result is the guest's, whatever its outcome. The error is a *Fault if the guest broke a rule, the *Stop of the
+// host, or ctx.Err(); then the Result is failed, with what the guest had declared so far.
+func (m *Module) Handle(ctx context.Context, inv Invocation, host Host) (abi.Result, *Report, error) {
+	e := m.engine
+	select {
+	case e.slots <- struct{}{}:
+	case <-ctx.Done():
+		return abi.Result{Outcome: abi.OutcomeFailed}, &Report{}, ctx.Err()
+	}
+	defer func() { <-e.slots }()
+	inv.Limits = inv.Limits.withDefaults()
+	c := &call{inv: &inv, host: host, report: &Report{}}
+	res, err := m.run(ctx, c)
+	e.metrics.observe(c.report, err)
+	return res, c.report, err
+}
+
+func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
+	c.ctx = ctx
+	failed := func(err error) (abi.Result, error) {
+		res := c.declared
+		res.Outcome, res.Retry = abi.OutcomeFailed, false
+		return res, err
+	}
+	if err := c.fits(m); err != nil {
+		return failed(err)
+	}
+	guest, cancel := context.WithCancel(context.WithValue(ctx, callKey{}, c))
+	defer cancel()
+	c.clock = newStopwatch(c.inv.Limits.Timeout, cancel)
+	defer c.clock.stop()
+	region, err := m.engine.memory.take(c.inv.Limits.Memory)
+	if err != nil {
+		return failed(&Stop{err})
+	}
+	defer m.engine.memory.give(region)
+
+	instance, err := m.instantiate(guest, region)
+	c.report.Setup = c.clock.elapsed()
+	var status uint64
+	if err == nil {
+		defer instance.Close(context.WithoutCancel(ctx))
+		c.handling = true
+		status, err = handle(guest, instance, len(c.inv.Event))
+	}
+	c.clock.stop()
+	c.report.Guest = c.clock.elapsed() - c.report.Setup
+	c.report.Memory = int64(region.size)
+	c.flush()
+	if err != nil || c.fault != nil || c.stop != nil {
+		return failed(c.reason(ctx, region, err))
+	}
+	res, fault := c.result(uint32(status))
+	if fault != nil {
+		return failed(fault)
+	}
+	return res, nil
+}
+
+// fits refuses what cannot run at all.
+func (c *call) fits(m *Module) error {
+	if limit := c.inv.Limits.Memory; m.memory > limit {
+		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d", m.memory, limit)}
+	}
+	if len(c.inv.Event) > abi.MaxEvent {
+		return &Stop{fmt.Errorf("event of %d bytes, more than %d", len(c.inv.Event), abi.MaxEvent)}
+	}
+	return nil
+}
+
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+
+// instantiate makes an instance with the memory given and initialises it.
+func (m *Module) instantiate(ctx context.Context, memory *region) (instance api.Module, err error) {
+	defer recoverTo(&err)
+	ctx = experimental.WithMemoryAllocator(ctx, memory)
+	if instance, err = m.engine.rt.InstantiateModule(ctx, m.compiled, instanceConfig); err != nil {
+		return nil, err
+	}
+	if init := instance.ExportedFunction(abi.ExportInitialize); init != nil {
+		if _, err = init.Call(ctx); err != nil {
+			return nil, errors.Join(err, instance.Close(ctx))
+		}
+	}
+	return instance, nil
+}
+
+func handle(ctx context.Context, instance api.Module, n int) (status uint64, err error) {
+	defer recoverTo(&err)
+	out, err := instance.ExportedFunction(abi.ExportHandle).Call(ctx, uint64(n))
+	if err != nil {
+		return 0, err
+	}
+	return out[0], nil
+}
+
+// recoverTo turns a panic that got through the engine into an error: whatever a guest does, the host goes on.
+func recoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("the engine panicked: %v", v)
+	}
+}
+
+// reason says why the guest did not come to its end: first what the host did, then which limit was met, then how it trapped.
+func (c *call) reason(ctx context.Context, memory *region, err error) error {
+	switch {
+	case c.stop != nil:
+		return c.stop
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case c.fault != nil:
+		return c.fault
+	case c.clock.expired.Load():
+		return &Fault{FaultDeadline, fmt.Sprintf("it ran longer than %v", c.inv.Limits.Timeout)}
+	case memory.refused:
+		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %d bytes of memory", c.inv.Limits.Memory)}
+	}
+	return &Fault{FaultTrap, c.trapText(err)}
+}
+
+// trapText is the engine's error, with the last thing the guest wrote to stderr: for Go and Rust that is the panic.
+func (c *call) trapText(err error) string {
+	text := fmt.Sprint(err)
+	if c.exited {
+		text = fmt.Sprintf("it exited with status %d", c.exit)
+	}
+	if c.firstStderr != "" {
+		text = c.firstStderr + " (" + firstLine(text) + ")"
+	}
+	return cut(text, abi.MaxText)
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// result reads what the guest returned.
+func (c *call) result(status uint32) (abi.Result, error) {
+	out := bytes.TrimSpace(c.output)
+	garbage := func(format string, args ...any) (abi.Result, error) {
+		return abi.Result{}, &Fault{FaultGarbage, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case status != abi.StatusOK && status != abi.StatusFailed:
+		return garbage("%s returned %d", abi.ExportHandle, int32(status))
+	case len(out) == 0 && c.declared.Outcome != "" && (status == abi.StatusOK || c.declared.Outcome == abi.OutcomeFailed):
+		return c.declared, nil
+	case len(out) == 0 && status == abi.StatusOK:
+		return abi.Result{Outcome: abi.OutcomeSucceeded}, nil
+	case status == abi.StatusFailed && (len(out) == 0 || out[0] != '{'):
+		return abi.Result{Outcome: abi.OutcomeFailed, Text: cut(clean(string(out)), abi.MaxText)}, nil
+	}
+	res, err := decodeResult(out)
+	if err != nil {
+		return garbage("its result %q: %v", cut(string(out), 200), err)
+	}
+	if (status == abi.StatusFailed) != (res.Outcome == abi.OutcomeFailed) {
+		return garbage("it returned status %d with outcome %q", status, res.Outcome)
+	}
+	return res, nil
+}
+
+func decodeResult(data []byte) (abi.Result, error) {
+	var res abi.Result
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&res); err != nil {
+		return res, err
+	}
+	if dec.InputOffset() != int64(len(data)) {
+		return res, errors.New("something follows the object")
+	}
+	if !res.Outcome.Valid() {
+		return res, fmt.Errorf("outcome %q", res.Outcome)
+	}
+	if len(res.Data) > 0 && res.Data[0] != '{' {
+		return res, errors.New("data is not an object")
+	}
+	res.Text = cut(clean(res.Text), abi.MaxText)
+	return res, nil
+}
+
+// cut shortens s to at most n bytes on a rune boundary.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// clean makes what a guest wrote safe to print: valid UTF-8, no control characters but tab and line feed.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
