@@ -1,0 +1,277 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/tiercel-project/tiercel/bus"
+)
+
+// Seal stores the action of an invocation that has ended in ACTIONS, once, publishes its outcome and leaves a mark in its journal that
+// refuses duplicates. again says that an earlier Seal may have got as far as ACTIONS: then that is looked up first. After an error
+// all of it may be repeated, by anybody.
+func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) error {
+	if again {
+		found, err := j.sealed(ctx, a.ID, a.Ended)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			return j.mark(ctx, found, last)
+		}
+	}
+	if err := j.Store(ctx, a); err != nil {
+		return err
+	}
+	return j.mark(ctx, a, last)
+}
+
+// Store puts an action into ACTIONS and its outcome into OUTCOMES. Within the streams' duplicate window a repetition stores nothing.
+func (j *Journal) Store(ctx context.Context, a *Action) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	token, ns := a.Function.Token(), a.Event.Target.Namespace
+	m := &nats.Msg{Subject: string(bus.ActionSubject(ns, token, string(a.Outcome))), Data: data, Header: nats.Header{headerInvocation: {a.ID}}}
+	o, err := outcomeMsg(a)
+	if err != nil {
+		return fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	// Both are sent at once; neither counts before both are acknowledged.
+	first, err := j.js.PublishMsgAsync(m, jetstream.WithMsgID(a.ID))
+	if err != nil {
+		return fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	second, err := j.js.PublishMsgAsync(o, jetstream.WithMsgID(o.Header.Get(nats.MsgIdHdr)))
+	if err != nil {
+		return fmt.Errorf("outcome of %s: %w", a.ID, err)
+	}
+	ack, err := wait(ctx, first)
+	if err != nil {
+		return fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	a.Sequence = ack.Sequence
+	if _, err := wait(ctx, second); err != nil {
+		return fmt.Errorf("outcome of %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+func wait(ctx context.Context, f jetstream.PubAckFuture) (*jetstream.PubAck, error) {
+	select {
+	case ack := <-f.Ok():
+		return ack, nil
+	case err := <-f.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Settled is the data of an outcome's event, of type bus.TypeInvocationSettled.
+type Settled struct {
+	Invocation string     `json:"invocation"`
+	Function   string     `json:"function"` // tenant/name
+	Mode       string     `json:"mode"`
+	Outcome    Outcome    `json:"outcome"`
+	Reason     string     `json:"reason,omitempty"`
+	Text       string     `json:"text,omitempty"`
+	Event      string     `json:"event"` // id
+	Rule       string     `json:"rule,omitempty"`
+	Target     bus.Target `json:"target,omitzero"`
+	Effects    []string   `json:"effects,omitempty"` // what was written
+}
+
+func outcomeMsg(a *Action) (*nats.Msg, error) {
+	s := Settled{Invocation: a.ID, Function: a.Function.Tenant + "/" + a.Function.Name, Mode: string(a.Mode), Outcome: a.Outcome,
+		Reason: a.End.Reason, Text: a.End.Text, Event: a.Event.ID, Rule: a.Event.Rule, Target: a.Event.Target}
+	for _, c := range a.Calls {
+		if c.Object != "" {
+			s.Effects = append(s.Effects, c.Op+" "+c.Object)
+		}
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	e := &bus.Event{ID: a.ID + "/settled", Source: "/tiercel/runtime/" + a.Function.Token(), Type: bus.TypeInvocationSettled, Subject: a.Event.Subject,
+		Time: a.Ended, Rule: a.Event.Rule, Priority: a.Event.Priority, TraceParent: a.Event.Trace, Data: data}
+	m := &nats.Msg{Subject: string(bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))), Data: bus.Marshal(e)}
+	m.Header = nats.Header{nats.MsgIdHdr: {e.ID}, "Content-Type": {"application/cloudevents+json"}}
+	return m, nil
+}
+
+// mark replaces the invocation's records by one that says it is sealed.
+func (j *Journal) mark(ctx context.Context, a *Action, last uint64) error {
+	h := nats.Header{nats.MsgRollup: {nats.MsgRollupSubject}, headerSealed: {strconv.FormatUint(a.Sequence, 10)}}
+	h.Set(jetstream.MsgTTLHeader, j.cfg.Seen.Truncate(time.Second).String())
+	r := &Record{Nonce: nonce(), Runtime: j.cfg.Runtime, Time: j.cfg.Clock.Now(), Sealed: a.Sequence}
+	_, err := j.append(ctx, a.Function.Token(), a.ID, r, last, h)
+	if errors.Is(err, ErrTaken) {
+		// Somebody else sealed it, or a tombstone came after the end.
+		s, rerr := j.Read(ctx, a.Function.Token(), a.ID)
+		if rerr == nil && s.Sealed != 0 {
+			return nil
+		}
+		if rerr == nil && s.End != nil {
+			_, err = j.append(ctx, a.Function.Token(), a.ID, r, s.Last, h)
+		}
+	}
+	return err
+}
+
+// sealed looks in ACTIONS for the action of an invocation that ended at that time at the earliest; nil: there is none.
+func (j *Journal) sealed(ctx context.Context, invocation string, from time.Time) (*Action, error) {
+	a, err := j.Find(ctx, invocation, from.Add(-clockSkew))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return a, err
+}
+
+// clockSkew is how far the clocks of nodes, runtimes and servers may be apart.
+const clockSkew = 2 * time.Minute
+
+// EventTime is when the event of an invocation happened, as its id says; zero if that is none of ours.
+func EventTime(invocation string) time.Time {
+	if len(invocation) < ulid.EncodedSize {
+		return time.Time{}
+	}
+	u, err := ulid.ParseStrict(invocation[:ulid.EncodedSize])
+	if err != nil {
+		return time.Time{}
+	}
+	return ulid.Time(u.Time())
+}
+
+// Find returns the sealed action of an invocation, looking from a time on; the zero time stands for the one in the id. The error is
+// ErrNotFound if there is none.
+func (j *Journal) Find(ctx context.Context, invocation string, from time.Time) (*Action, error) {
+	if from.IsZero() {
+		if from = EventTime(invocation); from.IsZero() {
+			return nil, fmt.Errorf("%w: %q is no action's id", ErrNotFound, invocation)
+		}
+		from = from.Add(-clockSkew)
+	}
+	var found *Action
+	err := j.scan(ctx, bus.StreamActions, "tiercel.actions.>", from, func(m jetstream.Msg) (bool, error) {
+		if m.Headers().Get(headerInvocation) != invocation {
+			return true, nil
+		}
+		a, err := decodeAction(m)
+		found = a
+		return false, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find action %s: %w", invocation, err)
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, invocation)
+	}
+	return found, nil
+}
+
+// Actions calls f with the sealed actions since a time whose subject matches, the oldest first, until f returns false.
+func (j *Journal) Actions(ctx context.Context, subject string, from time.Time, f func(*Action) bool) error {
+	return j.scan(ctx, bus.StreamActions, subject, from, func(m jetstream.Msg) (bool, error) {
+		a, err := decodeAction(m)
+		if err != nil {
+			return false, err
+		}
+		return f(a), nil
+	})
+}
+
+func decodeAction(m jetstream.Msg) (*Action, error) {
+	a := new(Action)
+	if err := json.Unmarshal(m.Data(), a); err != nil {
+		return nil, fmt.Errorf("sealed action: %w", err)
+	}
+	if meta, err := m.Metadata(); err == nil {
+		a.Sealed, a.Sequence = meta.Timestamp, meta.Sequence.Stream
+	}
+	return a, nil
+}
+
+// Running calls f with every invocation that is not over, in no order, until f returns false.
+func (j *Journal) Running(ctx context.Context, subject string, f func(*Action) bool) error {
+	states := map[string]*State{}
+	var order []string
+	err := j.scan(ctx, bus.StreamJournal, subject, time.Time{}, func(m jetstream.Msg) (bool, error) {
+		id := m.Headers().Get(headerInvocation)
+		if m.Headers().Get(headerSealed) != "" {
+			delete(states, id)
+			return true, nil
+		}
+		var r Record
+		if err := json.Unmarshal(m.Data(), &r); err != nil {
+			return false, fmt.Errorf("journal of %s: %w", id, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return false, err
+		}
+		if states[id] == nil {
+			states[id] = new(State)
+			order = append(order, id)
+		}
+		states[id].add(meta.Sequence.Stream, &r)
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range order {
+		if s := states[id]; s != nil && s.Claim != nil && !f(s.Action(id)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// scan calls f with the messages that a stream holds now, from a time on, until f returns false.
+func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Time, f func(jetstream.Msg) (bool, error)) error {
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverAllPolicy}
+	if !from.IsZero() {
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+	}
+	cons, err := j.js.OrderedConsumer(ctx, stream, cfg)
+	if err != nil {
+		return err
+	}
+	if info := cons.CachedInfo(); info != nil && info.NumPending == 0 {
+		return nil
+	}
+	it, err := cons.Messages()
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	stop := context.AfterFunc(ctx, it.Stop)
+	defer stop()
+	for {
+		m, err := it.Next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
+		}
+		more, err := f(m)
+		if err != nil || !more {
+			return err
+		}
+		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
+			return err
+		}
+	}
+}
