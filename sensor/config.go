@@ -1,0 +1,126 @@
+package sensor
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/output"
+	"github.com/tiercel-project/tiercel/sensor/process"
+)
+
+// A Config configures a Sensor. Take DefaultConfig and change what is different.
+type Config struct {
+	// Node is the node's name: in a cluster the Kubernetes one. Default: bus.NodeName of the host's name.
+	Node string
+	// Cluster is the cluster's name, the first part of an event's source. May be empty.
+	Cluster string
+	// Hostname is what events call the host. Default: the kernel's.
+	Hostname string
+
+	// Format of the lines on Deps.Stdout and in FileOutput. Default output.Text.
+	Format output.Format
+	// FileOutput is a file that alerts are appended to. Default: none.
+	FileOutput string
+	// HTTPOutput is an URL that alerts are posted to as JSON. Default: none.
+	HTTPOutput string
+	// HTTPTimeout bounds one request of HTTPOutput. Positive. Default 5s.
+	HTTPTimeout time.Duration
+	// OutputQueue is how many alerts may wait for each output. Positive. Default 4096.
+	OutputQueue int
+
+	// RingBytes and ProcessRingBytes size the kernel's rings, as kernel.Config has them. Default 0: by memory.
+	RingBytes, ProcessRingBytes int
+
+	// Processes is how many processes are remembered, ended ones included. Positive. Default 131072.
+	Processes int
+	// Retention is how long an ended process is remembered at least. Positive. Default 30s.
+	Retention time.Duration
+
+	// IdentityTimeout is how long an event waits for the names of its container. Positive, at most 10s. Default 500ms.
+	IdentityTimeout time.Duration
+	// Waiting is how many events may wait for that. Positive. Default 4096.
+	Waiting int
+	// RuntimeSockets are the sockets of container runtimes to ask, "docker:PATH", "podman:PATH" or "cri:PATH". Default: the usual places.
+	RuntimeSockets []string
+
+	// BufferEvents and BufferBytes bound what is kept in memory while the bus is out of reach. Positive. Default 65536 and 64 MiB.
+	BufferEvents, BufferBytes int
+	// DrainTimeout bounds what is done after Run's context has ended. Positive. Default 5s.
+	DrainTimeout time.Duration
+	// ReloadDelay is how long after the last change of a rules file the rules are loaded again. Positive. Default 100ms.
+	ReloadDelay time.Duration
+}
+
+// DefaultConfig returns the defaults of Config.
+func DefaultConfig() Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return Config{
+		Node: bus.NodeName(host), Hostname: host,
+		Format: output.Text, HTTPTimeout: 5 * time.Second, OutputQueue: 4096,
+		Processes: process.DefaultConfig().Max, Retention: process.DefaultConfig().Retention,
+		IdentityTimeout: container.DefaultConfig().Timeout, Waiting: 4096,
+		RuntimeSockets: container.DefaultSockets(),
+		BufferEvents:   65536, BufferBytes: 64 << 20,
+		DrainTimeout: 5 * time.Second, ReloadDelay: 100 * time.Millisecond,
+	}
+}
+
+// Validate reports every field that is out of its range, by its YAML path. It does no I/O.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(path, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	}
+	if c.Node == "" {
+		bad("node", "is empty")
+	} else if bus.NodeToken(c.Node) == bus.InvalidToken {
+		bad("node", "%q is no Kubernetes name", c.Node)
+	}
+	if c.Format != output.Text && c.Format != output.JSON {
+		bad("format", "%q is none of %s, %s", string(c.Format), output.Text, output.JSON)
+	}
+	if c.HTTPOutput != "" {
+		if u, err := url.Parse(c.HTTPOutput); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			bad("httpOutput", "%q is no http or https URL", c.HTTPOutput)
+		}
+	}
+	for _, d := range []struct {
+		path string
+		d    time.Duration
+	}{
+		{"httpTimeout", c.HTTPTimeout}, {"retention", c.Retention}, {"identityTimeout", c.IdentityTimeout},
+		{"drainTimeout", c.DrainTimeout}, {"reloadDelay", c.ReloadDelay},
+	} {
+		if d.d <= 0 {
+			bad(d.path, "%v is not positive", d.d)
+		}
+	}
+	if c.IdentityTimeout > 10*time.Second {
+		bad("identityTimeout", "%v is more than 10s", c.IdentityTimeout)
+	}
+	for _, n := range []struct {
+		path string
+		n    int
+	}{
+		{"outputQueue", c.OutputQueue}, {"processes", c.Processes}, {"waiting", c.Waiting},
+		{"bufferEvents", c.BufferEvents}, {"bufferBytes", c.BufferBytes},
+	} {
+		if n.n <= 0 {
+			bad(n.path, "%d is not positive", n.n)
+		}
+	}
+	for i, s := range c.RuntimeSockets {
+		if _, err := container.ParseSocket(s); err != nil {
+			bad(fmt.Sprintf("runtimeSockets[%d]", i), "%v", err)
+		}
+	}
+	return errors.Join(errs...)
+}

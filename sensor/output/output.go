@@ -1,0 +1,154 @@
+package output
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// A Format is the form of an alert in a line.
+type Format string
+
+// Formats.
+const (
+	Text Format = "text" // Falco's text line
+	JSON Format = "json" // Falco's JSON object, key for key
+)
+
+// An Alert can write itself in both formats; *rules.Alert does.
+type Alert interface {
+	AppendText(dst []byte) []byte
+	AppendJSON(dst []byte) []byte
+}
+
+// A sink is where an Output's lines go. Its methods are called by one goroutine.
+type sink interface {
+	// write takes a batch of lines, each with its newline, or one message; it may block until ctx ends.
+	write(ctx context.Context, b []byte) error
+	close() error
+}
+
+// Stats are counters of an Output.
+type Stats struct {
+	Name    string
+	Written uint64 // alerts that the sink took
+	Dropped uint64 // alerts that found the queue full
+	Failed  uint64 // alerts that the sink did not take, after all attempts
+}
+
+// An Output is a queue of alerts and the place they go to. Make one with NewStream, NewFile or NewHTTP.
+type Output struct {
+	name    string
+	format  Format
+	sink    sink
+	batch   bool // several alerts may go into one write
+	onError func(error)
+
+	mu     sync.RWMutex // guards closed against the close of queue
+	closed bool
+	queue  chan Alert
+	buf    []byte
+
+	written, dropped, failed atomic.Uint64
+}
+
+func newOutput(name string, format Format, s sink, batch bool, queue int, onError func(error)) *Output {
+	if onError == nil {
+		onError = func(error) {}
+	}
+	return &Output{name: name, format: format, sink: s, batch: batch, queue: make(chan Alert, queue), onError: onError}
+}
+
+// Name is "stdout", "file" or "http".
+func (o *Output) Name() string { return o.name }
+
+// Stats returns the counters. It is safe for concurrent use.
+func (o *Output) Stats() Stats {
+	return Stats{Name: o.name, Written: o.written.Load(), Dropped: o.dropped.Load(), Failed: o.failed.Load()}
+}
+
+// Send queues a and reports whether there was room. It never blocks and is safe for concurrent use. After Close it reports false.
+func (o *Output) Send(a Alert) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if !o.closed {
+		select {
+		case o.queue <- a:
+			return true
+		default:
+		}
+	}
+	o.dropped.Add(1)
+	return false
+}
+
+// Close lets Run end once what is queued has been written.
+func (o *Output) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.closed = true
+		close(o.queue)
+	}
+}
+
+// maxBatch is how many bytes go into one write at most.
+const maxBatch = 64 << 10
+
+// Run writes what is queued until Close, or until ctx ends, which gives up on the rest.
+func (o *Output) Run(ctx context.Context) error {
+	defer func() { _ = o.sink.close() }()
+	for {
+		select {
+		case <-ctx.Done():
+			o.dropped.Add(uint64(len(o.queue)))
+			return nil
+		case a, ok := <-o.queue:
+			if !ok {
+				return nil
+			}
+			o.take(ctx, a)
+		}
+	}
+}
+
+// take writes a, and what else is queued if the sink takes batches.
+func (o *Output) take(ctx context.Context, a Alert) {
+	o.buf = o.append(o.buf[:0], a)
+	n := uint64(1)
+	for o.batch && len(o.buf) < maxBatch {
+		next, ok := o.poll()
+		if !ok {
+			break
+		}
+		o.buf = o.append(o.buf, next)
+		n++
+	}
+	if err := o.sink.write(ctx, o.buf); err != nil {
+		o.failed.Add(n)
+		if !errors.Is(err, context.Canceled) {
+			o.onError(err)
+		}
+		return
+	}
+	o.written.Add(n)
+}
+
+func (o *Output) poll() (Alert, bool) {
+	select {
+	case a, ok := <-o.queue:
+		return a, ok
+	default:
+		return nil, false
+	}
+}
+
+func (o *Output) append(dst []byte, a Alert) []byte {
+	if o.format == JSON {
+		dst = a.AppendJSON(dst)
+	} else {
+		dst = a.AppendText(dst)
+	}
+	return append(dst, '\n')
+}
