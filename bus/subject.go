@@ -186,7 +186,9 @@ func OutcomeSubject(namespace, fn, status string) Subject {
 }
 
 // TimerSubject is where a timer waits, TimerDueSubject where it arrives. Invocation may be any string.
-func TimerSubject(invocation string) Subject { return Subject("tiercel.timers.at." + Token(invocation)) }
+func TimerSubject(invocation string) Subject {
+	return Subject("tiercel.timers.at." + Token(invocation))
+}
 
 // TimerDueSubject is where TIMERS puts what was scheduled under TimerSubject(invocation) when its time has come.
 func TimerDueSubject(invocation string) Subject {
