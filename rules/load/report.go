@@ -31,7 +31,12 @@ type Problem struct {
 	Hint    string    // what to do; may be empty
 	Context []Context // what the place belongs to, outermost first; the last is the place itself
 
-	snippet snippet
+	// Use is where a rule uses the macro that the place is in, and Rule the rule; nil and empty if the place is in no macro.
+	Use  *Context
+	Rule string
+
+	src           *source
+	line, useLine string // the source lines
 }
 
 func (p *Problem) Error() string {

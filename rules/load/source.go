@@ -99,7 +99,7 @@ func (t *text) place(i int) place {
 
 // A textBuilder pieces a text together.
 type textBuilder struct {
-	b     strings.Builder
+	b     []byte
 	spans []span
 }
 
@@ -108,7 +108,7 @@ func (b *textBuilder) add(t *text, i, j int) {
 	if i >= j {
 		return
 	}
-	at := b.b.Len()
+	at := len(b.b)
 	k := max(sort.Search(len(t.spans), func(k int) bool { return t.spans[k].at > i })-1, 0)
 	for ; k < len(t.spans) && t.spans[k].at < j; k++ {
 		sp := t.spans[k]
@@ -119,7 +119,7 @@ func (b *textBuilder) add(t *text, i, j int) {
 		sp.at = at + max(sp.at-i, 0)
 		b.spans = append(b.spans, sp)
 	}
-	b.b.WriteString(t.s[i:j])
+	b.b = append(b.b, t.s[i:j]...)
 }
 
 // addAll appends t.
@@ -130,11 +130,11 @@ func (b *textBuilder) insert(s string, p place) {
 	if s == "" {
 		return
 	}
-	b.spans = append(b.spans, span{at: b.b.Len(), from: p, fixed: true})
-	b.b.WriteString(s)
+	b.spans = append(b.spans, span{at: len(b.b), from: p, fixed: true})
+	b.b = append(b.b, s...)
 }
 
-func (b *textBuilder) text() text { return text{s: b.b.String(), spans: b.spans} }
+func (b *textBuilder) text() text { return text{s: string(b.b), spans: b.spans} }
 
 // joinTexts returns a, a blank, and c.
 func joinTexts(a, c text) text {
