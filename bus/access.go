@@ -11,11 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files in a data directory.
+// AccessFile is the file of a data directory that says how to reach the embedded server: an Access as JSON. It is also a credentials file.
+const AccessFile = "nats.json"
+
+// Other files in a data directory.
 const (
-	accessFile = "nats.json"
-	lockFile   = "lock"
-	storeDir   = "jetstream"
+	lockFile = "lock"
+	storeDir = "jetstream"
 )
 
 // An Access is how to reach the embedded server of a running process: what <data>/nats.json holds.
@@ -35,7 +37,7 @@ var (
 // FindServer reads how to reach the server that runs with the data directory dir. It returns ErrNotRunning if none does, even if one that
 // was killed left its file, and an error that is fs.ErrPermission if this user may not read it.
 func FindServer(dir string) (*Access, error) {
-	text, err := os.ReadFile(filepath.Join(dir, accessFile))
+	text, err := os.ReadFile(filepath.Join(dir, AccessFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", dir, ErrNotRunning)
@@ -51,7 +53,7 @@ func FindServer(dir string) (*Access, error) {
 	}
 	a, err := parseAccess(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, accessFile), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, AccessFile), err)
 	}
 	return a, nil
 }
@@ -73,7 +75,7 @@ func (a *Access) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, accessFile+".*") // 0600
+	f, err := os.CreateTemp(dir, AccessFile+".*") // 0600
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func (a *Access) write(dir string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), filepath.Join(dir, accessFile))
+	return os.Rename(f.Name(), filepath.Join(dir, AccessFile))
 }
 
 // lockDataDir takes the lock of a data directory for as long as the file is open; a process that dies loses it.

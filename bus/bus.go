@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -82,6 +83,7 @@ type Bus struct {
 	log     *slog.Logger
 	opts    options
 	metrics *metrics
+	streams sync.Map // name → jetstream.Stream, so that reading one record is one request
 }
 
 // Connect connects to the server that cfg names. It tries once: an error says what is wrong and, where it can, what to do. Close the Bus
@@ -126,7 +128,9 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 }
 
 // reconnectDelay doubles from 50 ms to 2 s.
-func reconnectDelay(attempt int) time.Duration { return backoff(attempt, 50*time.Millisecond, 2*time.Second) }
+func reconnectDelay(attempt int) time.Duration {
+	return backoff(attempt, 50*time.Millisecond, 2*time.Second)
+}
 
 func backoff(attempt int, first, most time.Duration) time.Duration {
 	return min(most, first<<min(max(attempt-1, 0), 16))
@@ -256,6 +260,19 @@ func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 
 // Conn is the connection below.
 func (b *Bus) Conn() *nats.Conn { return b.nc }
+
+// stream returns the handle of a stream. Settings that it caches (direct gets) are those of when it was first used.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if st, ok := b.streams.Load(name); ok {
+		return st.(jetstream.Stream), nil
+	}
+	st, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	b.streams.Store(name, st)
+	return st, nil
+}
 
 // Ready returns nil while the connection stands, otherwise why it does not.
 func (b *Bus) Ready() error {

@@ -41,7 +41,7 @@ func (b *Bus) Append(ctx context.Context, r Record, last uint64) (uint64, error)
 // ReadSubject returns all records of a subject in order; none is no error. Each is one request to the stream, so it is for subjects that
 // hold a few. Streams without direct gets (JOURNAL) answer from their leader: what was acknowledged is seen.
 func (b *Bus) ReadSubject(ctx context.Context, stream string, subject Subject) ([]Record, error) {
-	st, err := b.js.Stream(ctx, stream)
+	st, err := b.stream(ctx, stream)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", subject, err)
 	}
@@ -61,7 +61,7 @@ func (b *Bus) ReadSubject(ctx context.Context, stream string, subject Subject) (
 
 // Last returns the last record of a subject, or ErrNotFound.
 func (b *Bus) Last(ctx context.Context, stream string, subject Subject) (Record, error) {
-	st, err := b.js.Stream(ctx, stream)
+	st, err := b.stream(ctx, stream)
 	if err != nil {
 		return Record{}, fmt.Errorf("read %s: %w", subject, err)
 	}
@@ -81,7 +81,7 @@ func newRecord(m *jetstream.RawStreamMsg) Record {
 
 // PurgeSubject removes all records of a subject; wildcards are allowed.
 func (b *Bus) PurgeSubject(ctx context.Context, stream string, subject Subject) error {
-	st, err := b.js.Stream(ctx, stream)
+	st, err := b.stream(ctx, stream)
 	if err == nil {
 		err = st.Purge(ctx, jetstream.WithPurgeSubject(string(subject)))
 	}

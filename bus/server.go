@@ -129,11 +129,13 @@ func (s *Server) start(ctx context.Context, cfg ServerConfig) error {
 	if t, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(t))
 	}
-	if !srv.ReadyForConnections(wait) {
+	for begin := time.Now(); !srv.ReadyForConnections(50 * time.Millisecond); {
 		if err := quiet.fatal(); err != "" {
 			return errors.New(err)
 		}
-		return fmt.Errorf("not ready after %v", wait.Round(time.Millisecond))
+		if time.Since(begin) > wait || ctx.Err() != nil {
+			return fmt.Errorf("not ready after %v", time.Since(begin).Round(time.Millisecond))
+		}
 	}
 	s.access.URL = strings.Replace(srv.ClientURL(), "0.0.0.0", "127.0.0.1", 1)
 	return s.access.write(s.dir)
@@ -152,7 +154,7 @@ func (s *Server) Close() {
 			s.srv.Shutdown()
 			s.srv.WaitForShutdown()
 		}
-		if err := os.Remove(filepath.Join(s.dir, accessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(s.dir, AccessFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "remove the server's access file", slog.Any("err", err))
 		}
 		s.lock.Close()

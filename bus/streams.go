@@ -62,8 +62,8 @@ const (
 // A streamSpec is a stream as this program wants it. Buckets are streams too: theirs are named KV_… and OBJ_….
 type streamSpec struct {
 	jetstream.StreamConfig
-	sensor       bool // RoleSensor needs it
-	anyDiscard   bool // who blocks publishers may have switched the policy
+	sensor       bool   // RoleSensor needs it
+	anyDiscard   bool   // who blocks publishers may have switched the policy
 	whyDenyPurge string // what a missing deny_purge or deny_delete puts in doubt
 }
 
@@ -95,9 +95,10 @@ func streamTable() []streamSpec {
 			MaxBytes: gib, MaxAge: 90 * day, Discard: jetstream.DiscardOld, DenyDelete: true, DenyPurge: true, AllowDirect: true,
 		}), whyDenyPurge: "records may have been removed while it was off"},
 		{StreamConfig: file(jetstream.StreamConfig{
-			// A stream with schedules always allows rollup and purge; only runtimes may publish here.
+			// A stream with schedules always allows rollup and purge, so only runtimes may publish here; and it cannot refuse what does not
+			// fit, so the oldest goes. The runtime's sweep over open effects is the truth, this the fast path.
 			Name: StreamTimers, Subjects: []string{TimersSubjects}, Description: "Tiercel: timers of invocations",
-			MaxBytes: 64 * mib, Discard: jetstream.DiscardNew, AllowMsgSchedules: true, AllowRollup: true, AllowDirect: true,
+			MaxBytes: 64 * mib, Discard: jetstream.DiscardOld, AllowMsgSchedules: true, AllowRollup: true, AllowDirect: true,
 		})},
 		{StreamConfig: file(jetstream.StreamConfig{
 			Name: StreamOutcomes, Subjects: []string{OutcomesSubjects}, Description: "Tiercel: outcomes, as CloudEvents",

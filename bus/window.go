@@ -30,11 +30,11 @@ type outgoing struct {
 // A window is the queue of a publisher: messages in order of acceptance, of which a prefix has been sent and some are gone already. It is
 // a ring that grows. Tokens from first up to sent are in flight or gone; those up to end wait.
 type window struct {
-	ring              []slot // length is a power of two
-	first, sent, end  token
-	count, bytes      int
-	inFlight          int
-	inFlightBytes     int
+	ring             []slot // length is a power of two
+	first, sent, end token
+	count, bytes     int
+	inFlight         int
+	inFlightBytes    int
 }
 
 type slot struct {
