@@ -432,5 +432,10 @@ const (
 	JevtObj
 	JevtRawtime
 
+	TiercelLineage
+	TiercelIdentity
+	TiercelArgsUnstable
+	TiercelTruncated
+
 	numIDs // one above the last
 )

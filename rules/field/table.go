@@ -427,4 +427,10 @@ var table = [numIDs]Info{
 	JevtValue:   {Name: "jevt.value", Type: TypeString, Flags: FlagArgRequired | FlagArgKey, Class: "json plugin"},
 	JevtObj:     {Name: "jevt.obj", Type: TypeString, Flags: 0, Class: "json plugin"},
 	JevtRawtime: {Name: "jevt.rawtime", Type: TypeString, Flags: 0, Class: "json plugin"},
+
+	// Fields of ours.
+	TiercelLineage:      {Name: "tiercel.lineage", Type: TypeString, Flags: FlagArgAllowed | FlagArgIndex | FlagNoRHS | FlagNoTransformer, Class: "tiercel"},
+	TiercelIdentity:     {Name: "tiercel.identity", Type: TypeString, Class: "tiercel"},
+	TiercelArgsUnstable: {Name: "tiercel.args_unstable", Type: TypeBool, Class: "tiercel"},
+	TiercelTruncated:    {Name: "tiercel.truncated", Type: TypeBool, Class: "tiercel"},
 }

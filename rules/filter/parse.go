@@ -15,6 +15,10 @@ type Option func(*parser)
 // WithMaxDepth sets how deep parentheses may nest. Default MaxDepth.
 func WithMaxDepth(n int) Option { return func(p *parser) { p.maxDepth = n } }
 
+// WithBase makes offsets in the tree and in errors count from n instead of 0, so that texts parsed apart have offsets apart. Lines and
+// columns stay those of the text.
+func WithBase(n int) Option { return func(p *parser) { p.base = n } }
+
 // Parse reads a condition. The error is an *Error.
 func Parse(text string, opts ...Option) (Expr, error) {
 	p := &parser{lexer: lexer{text: text, at: Pos{Line: 1, Col: 1}}, maxDepth: MaxDepth}
