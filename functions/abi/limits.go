@@ -1,7 +1,5 @@
 package abi
 
-import "time"
-
 // Limits that hold for every function.
 const (
 	MaxModule   = 32 << 20  // bytes of a module
@@ -17,13 +15,13 @@ const (
 
 // Limits that a function's document may set, with their defaults.
 const (
-	DefaultTimeout = 5 * time.Second // wall time of an invocation
-	DefaultMemory  = 64 << 20        // bytes of linear memory
-	DefaultOutput  = 64 << 10        // bytes of the result
-	DefaultLog     = 64 << 10        // bytes of the log
-	DefaultCalls   = 100             // operations, local ones included
+	DefaultTimeout = 5_000_000_000 // nanoseconds of the guest's own time; what operations take does not count
+	DefaultMemory  = 64 << 20      // bytes of linear memory
+	DefaultOutput  = 64 << 10      // bytes of the result
+	DefaultLog     = 64 << 10      // bytes of the log
+	DefaultCalls   = 100           // operations, local ones included
 
-	MaxTimeout = 5 * time.Minute
+	MaxTimeout = 300_000_000_000
 	MaxMemory  = 1 << 30
 	MaxOutput  = 1 << 20
 	MaxLog     = 1 << 20

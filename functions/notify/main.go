@@ -1,0 +1,76 @@
+// The bundled responder notify tells people or a program about an event: a message in Slack's format, or the event itself to a webhook.
+// Texts of the event are data in it and nothing else: they choose no address, no header and no markup.
+package main
+
+import (
+	"errors"
+	"strconv"
+
+	tiercel "github.com/tiercel-project/tiercel/functions/sdk/go"
+)
+
+func main() {}
+
+func init() { tiercel.Handle(notify) }
+
+func notify(ev tiercel.Event) error {
+	config := tiercel.Config()
+	request := tiercel.Request{Method: "POST", Headers: map[string]string{}}
+	if err := address(config, &request); err != nil {
+		return err
+	}
+	body, contentType := tiercel.Object{}, "application/json"
+	switch config.Get("format").String() {
+	case "slack":
+		body = slack(ev, config)
+	default:
+		contentType = "application/cloudevents+json"
+		return send(request, contentType, ev.JSON)
+	}
+	return send(request, contentType, body)
+}
+
+// address fills in URL and headers, with handles in the place of secrets.
+func address(config tiercel.Value, request *tiercel.Request) error {
+	url, secret := config.Get("url").String(), config.Get("urlSecret").String()
+	if (url == "") == (secret == "") {
+		return errors.New("config: set one of url and urlSecret")
+	}
+	request.URL = url
+	if secret != "" {
+		handle, err := tiercel.Secret(secret, "")
+		if err != nil {
+			return err
+		}
+		request.URL = handle
+	}
+	for name, value := range config.Get("headers").Fields() {
+		request.Headers[name] = value.String()
+	}
+	for name, value := range config.Get("secretHeaders").Fields() {
+		handle, err := tiercel.Secret(value.String(), "")
+		if err != nil {
+			return err
+		}
+		request.Headers[name] = handle
+	}
+	return nil
+}
+
+func send(request tiercel.Request, contentType string, body any) error {
+	text, err := tiercel.AppendJSON(nil, body)
+	if err != nil {
+		return err
+	}
+	request.Headers["content-type"], request.Body = contentType, string(text)
+	response, err := tiercel.Do(request)
+	if err != nil {
+		return err
+	}
+	tiercel.Report("status", response.Status)
+	if !response.OK() {
+		tiercel.Warn("the receiver answered", short(response.Body, 200))
+		return errors.New("the receiver answered " + strconv.Itoa(response.Status))
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package tiercel
+
+import "errors"
+
+// An Event is the match a handler is called with: a CloudEvent whose data is an alert. All of its text may be an attacker's: it belongs
+// into data, never into commands, URLs or selectors.
+type Event struct {
+	ID          string
+	Source      string // /<cluster>/<node>/<source>
+	Type        string // dev.tiercel.rule.matched.v1
+	Subject     string // <namespace>/<pod>, or the host name
+	Time        string // RFC 3339 with nanoseconds: when the kernel saw it
+	TraceParent string // W3C trace context; may be empty
+
+	Rule        string
+	Priority    string // Falco's: Emergency, Alert, Critical, Error, Warning, Notice, Informational, Debug
+	EventSource string // syscall, k8s_audit
+	Hostname    string
+	Output      string // the rule's formatted output
+	Tags        []string
+	Target      Target
+
+	JSON Value // all of the event
+}
+
+// Field returns a field of the event by its name in rules ("fd.sip"): one of the standard fields of its type, or one that the
+// rule's output names.
+func (e Event) Field(name string) Value {
+	if v := e.JSON.Get("data", "fields", name); v.Exists() {
+		return v
+	}
+	return e.JSON.Get("data", "output_fields", name)
+}
+
+// A Target says exactly what an event is about. What is not known is empty.
+type Target struct {
+	Cluster      string
+	Node         string
+	Namespace    string
+	PodName      string
+	PodUID       string
+	Container    string
+	ContainerID  string
+	Image        string
+	ImageDigest  string
+	CgroupID     uint64
+	PID          int64
+	PIDStartTime uint64
+}
+
+func parseEvent(data []byte) (Event, error) {
+	v, err := ParseJSON(data)
+	if err != nil {
+		return Event{}, errors.New("the event is not JSON")
+	}
+	ev := Event{JSON: v}
+	var alert Value
+	for key, value := range v.Fields() {
+		switch key {
+		case "id":
+			ev.ID = value.String()
+		case "source":
+			ev.Source = value.String()
+		case "type":
+			ev.Type = value.String()
+		case "subject":
+			ev.Subject = value.String()
+		case "time":
+			ev.Time = value.String()
+		case "traceparent":
+			ev.TraceParent = value.String()
+		case "rule":
+			ev.Rule = value.String()
+		case "priority":
+			ev.Priority = value.String()
+		case "eventsource":
+			ev.EventSource = value.String()
+		case "hostname":
+			ev.Hostname = value.String()
+		case "data":
+			alert = value
+		}
+	}
+	for key, value := range alert.Fields() {
+		switch key {
+		case "output":
+			ev.Output = value.String()
+		case "tags":
+			ev.Tags = value.Strings()
+		case "priority":
+			ev.Priority = value.String() // as Falco writes it
+		case "target":
+			ev.Target = parseTarget(value)
+		}
+	}
+	return ev, nil
+}
+
+func parseTarget(v Value) Target {
+	var t Target
+	for key, value := range v.Fields() {
+		switch key {
+		case "cluster":
+			t.Cluster = value.String()
+		case "node":
+			t.Node = value.String()
+		case "namespace":
+			t.Namespace = value.String()
+		case "pod":
+			t.PodName = value.String()
+		case "podUID":
+			t.PodUID = value.String()
+		case "container":
+			t.Container = value.String()
+		case "containerID":
+			t.ContainerID = value.String()
+		case "image":
+			t.Image = value.String()
+		case "imageDigest":
+			t.ImageDigest = value.String()
+		case "cgroupID":
+			t.CgroupID = value.Uint()
+		case "pid":
+			t.PID = value.Int()
+		case "pidStartTime":
+			t.PIDStartTime = value.Uint()
+		}
+	}
+	return t
+}

@@ -1,0 +1,34 @@
+//go:build !wasip1
+
+package tiercel
+
+import (
+	"errors"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+)
+
+// Run handles one event outside a runtime, with operations and log going to host: for a function's own tests. It returns how the
+// invocation ended. It does not exist in a module.
+func Run(host Host, event []byte) (abi.Result, error) {
+	status, output := run(host, event)
+	res := abi.Result{Outcome: abi.OutcomeSucceeded}
+	if len(output) == 0 {
+		return res, nil
+	}
+	v, err := ParseJSON(output)
+	if err != nil {
+		return res, err
+	}
+	res = abi.Result{
+		Outcome: abi.Outcome(v.Get("outcome").String()),
+		Code:    Code(v.Get("code").String()),
+		Text:    v.Get("text").String(),
+		Retry:   v.Get("retry").Bool(),
+		Data:    abi.Raw(v.Get("data").Raw()),
+	}
+	if (status == abi.StatusFailed) != (res.Outcome == abi.OutcomeFailed) {
+		return res, errors.New("status and outcome disagree")
+	}
+	return res, nil
+}
