@@ -87,12 +87,15 @@ func streamTable() []streamSpec {
 		}), sensor: true, anyDiscard: true},
 		{StreamConfig: file(jetstream.StreamConfig{
 			// Always read back whole from the leader, so no direct gets. A full journal refuses new claims instead of forgetting old ones.
+			// The record that ends an invocation rolls its subject up and has a TTL: it takes the journal's place and refuses a second
+			// claim until it goes.
 			Name: StreamJournal, Subjects: []string{JournalSubjects}, Description: "Tiercel: running invocations",
-			MaxBytes: 256 * mib, Discard: jetstream.DiscardNew,
+			MaxBytes: 256 * mib, Discard: jetstream.DiscardNew, AllowRollup: true, AllowMsgTTL: true,
 		})},
 		{StreamConfig: file(jetstream.StreamConfig{
 			Name: StreamActions, Subjects: []string{ActionsSubjects}, Description: "Tiercel: records of finished invocations",
 			MaxBytes: gib, MaxAge: 90 * day, Discard: jetstream.DiscardOld, DenyDelete: true, DenyPurge: true, AllowDirect: true,
+			Duplicates: 10 * time.Minute, // an outcome may be sealed again by who takes over
 		}), whyDenyPurge: "records may have been removed while it was off"},
 		{StreamConfig: file(jetstream.StreamConfig{
 			// A stream with schedules always allows rollup and purge, so only runtimes may publish here; and it cannot refuse what does not
@@ -109,8 +112,8 @@ func streamTable() []streamSpec {
 			MaxBytes: 256 * mib, MaxAge: 30 * day, MaxMsgsPerSubject: MaxDeadLetters,
 			Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, AllowDirect: true,
 		})},
-		{StreamConfig: file(keyValue(BucketFunctions, "Tiercel: functions", 64*mib, 5))},
-		{StreamConfig: file(withEntryTTL(keyValue(BucketState, "Tiercel: state of functions and guard", 256*mib, 1)))},
+		{StreamConfig: file(keyValue(BucketFunctions, "Tiercel: functions", 64*mib, 16))},
+		{StreamConfig: file(stateBucket(keyValue(BucketState, "Tiercel: state of functions and guard", 256*mib, 1)))},
 		{StreamConfig: file(objectStore(StoreModules, "Tiercel: modules", gib))},
 		{StreamConfig: file(objectStore(StoreArtifacts, "Tiercel: evidence", gib)), sensor: true},
 		{StreamConfig: file(objectStore(StoreBodies, "Tiercel: large answers", 512*mib))},
@@ -126,9 +129,10 @@ func keyValue(bucket, description string, maxBytes, history int64) jetstream.Str
 	}
 }
 
-// withEntryTTL lets entries of a key-value bucket have a time to live; watchers see them end.
-func withEntryTTL(c jetstream.StreamConfig) jetstream.StreamConfig {
-	c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = true, time.Minute
+// stateBucket lets entries have a time to live, whose end watchers see, and has them read from the leader: a stop switch that a replica
+// does not know yet would not stop.
+func stateBucket(c jetstream.StreamConfig) jetstream.StreamConfig {
+	c.AllowMsgTTL, c.SubjectDeleteMarkerTTL, c.AllowDirect = true, time.Minute, false
 	return c
 }
 

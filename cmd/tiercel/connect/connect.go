@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +21,7 @@ import (
 // systemDataDir is the data directory of root.
 const systemDataDir = "/var/lib/tiercel"
 
-// DefaultDataDir is where tiercel keeps its data if it is not told: /var/lib/tiercel for root, otherwise the user's state directory.
+// DefaultDataDir is where an installed tiercel keeps its data: /var/lib/tiercel for root, otherwise the user's state directory.
 func DefaultDataDir() string {
 	if os.Geteuid() == 0 {
 		return systemDataDir
@@ -47,7 +49,7 @@ type Flags struct {
 func AddFlags(cmd *cobra.Command) *Flags {
 	f := new(Flags)
 	fs := cmd.PersistentFlags()
-	fs.StringVar(&f.Data, "data", "", "data directory of the tiercel that runs on this machine (default "+DefaultDataDir()+")")
+	fs.StringVar(&f.Data, "data", "", "data directory of the tiercel that runs on this machine (default: data here, then "+DefaultDataDir()+")")
 	fs.StringVar(&f.NATS, "nats", "", "URL of a NATS server, instead of the one that runs on this machine")
 	fs.StringVar(&f.Creds, "creds", "", "credentials file for --nats: NATS .creds or an nkey seed")
 	fs.StringVar(&f.CA, "ca", "", "PEM file of the authority of the NATS server's certificate")
@@ -89,37 +91,46 @@ func (f *Flags) config() (bus.Config, error) {
 			return cfg, cli.Usagef("--%s without --nats: the local tiercel needs none", name)
 		}
 	}
-	dir, err := f.find()
+	a, dir, err := f.find()
 	if err != nil {
 		return cfg, err
-	}
-	a, err := bus.FindServer(dir)
-	if err != nil {
-		return cfg, findError(dir, err)
 	}
 	cfg.URL, cfg.Creds = a.URL, filepath.Join(dir, bus.AccessFile)
 	return cfg, nil
 }
 
-// find returns the data directory to look into: the one given, or of the usual ones the first in which something runs.
-func (f *Flags) find() (string, error) {
-	if f.Data != "" {
-		if st, err := os.Stat(f.Data); err != nil {
-			return "", fmt.Errorf("data directory: %w", err)
-		} else if !st.IsDir() {
-			return "", fmt.Errorf("data directory: %s is no directory", f.Data)
-		}
-		return f.Data, nil
+// serverDir is the embedded server's directory below the data directory.
+const serverDir = "nats"
+
+// find looks for a running server in the data directory given, or else in the usual ones.
+func (f *Flags) find() (*bus.Access, string, error) {
+	dirs := []string{f.Data}
+	if f.Data == "" {
+		dirs = []string{"data", DefaultDataDir(), systemDataDir}
+	} else if st, err := os.Stat(f.Data); err != nil {
+		return nil, "", fmt.Errorf("data directory: %w", err)
+	} else if !st.IsDir() {
+		return nil, "", fmt.Errorf("data directory: %s is no directory", f.Data)
 	}
-	for _, dir := range []string{DefaultDataDir(), systemDataDir} {
-		if _, err := bus.FindServer(dir); !errors.Is(err, bus.ErrNotRunning) {
-			return dir, nil
+	var first error
+	for _, data := range dirs {
+		for _, dir := range []string{filepath.Join(data, serverDir), data} {
+			a, err := bus.FindServer(dir)
+			if err == nil {
+				return a, dir, nil
+			}
+			if first == nil || errors.Is(first, bus.ErrNotRunning) {
+				first = err // anything says more than that nothing runs
+			}
 		}
 	}
-	return DefaultDataDir(), nil
+	if f.Data == "" && errors.Is(first, bus.ErrNotRunning) {
+		first = fmt.Errorf("%w: looked in %s", bus.ErrNotRunning, strings.Join(slices.Compact(dirs), ", "))
+	}
+	return nil, "", findError(first)
 }
 
-func findError(dir string, err error) error {
+func findError(err error) error {
 	switch {
 	case errors.Is(err, bus.ErrNotRunning):
 		return &cli.Error{
@@ -132,5 +143,5 @@ func findError(dir string, err error) error {
 			Hint: "its credentials are for the user who started it: run this command as that user (sudo), or give --nats and --creds",
 		}
 	}
-	return fmt.Errorf("reach the tiercel of %s: %w", dir, err)
+	return fmt.Errorf("reach the tiercel that runs here: %w", err)
 }
