@@ -17,6 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
 // A Mode says whether effects are carried out.
@@ -29,13 +32,13 @@ const (
 )
 
 // A Class says what a repetition of an effect does, and so what may be done after a crash between its intent and its result.
-type Class string
+type Class = abi.Class
 
-// The classes of effects.
+// The classes of effects, as functions/abi names them for each operation.
 const (
-	Conditional   Class = "conditional"   // a precondition refuses the repetition: repeat safely
-	Convergent    Class = "convergent"    // done when the goal state holds
-	Unconditional Class = "unconditional" // a repetition is a second effect: reported unknown rather than guessed
+	Conditional   = abi.ClassConditional   // a precondition refuses the repetition: repeat safely
+	Convergent    = abi.ClassConvergent    // done when the goal state holds
+	Unconditional = abi.ClassUnconditional // a repetition is a second effect: reported unknown rather than guessed
 )
 
 // A Reach bounds the objects a function may name, however wide its grants are.
@@ -43,8 +46,8 @@ type Reach string
 
 // The reaches. The zero value means ReachTarget.
 const (
-	ReachTarget    Reach = "target"    // the event's own pod, its node, and objects in the pod's namespace that belong to the pod
-	ReachNamespace Reach = "namespace" // everything in the namespace of the event
+	ReachTarget    Reach = "target"    // reads: the event's own namespace and node; writes: its pod, what the pod owns, its node
+	ReachNamespace Reach = "namespace" // everything in the event's namespace, and its node
 	ReachCluster   Reach = "cluster"
 )
 
@@ -87,20 +90,11 @@ func (f Function) FieldManager() string { return "tiercel-" + f.Hash() }
 // Annotation is the key under which objects carry the id of the function's last effect on them.
 func (f Function) Annotation() string { return "effect.tiercel.dev/" + f.Hash() }
 
-// A Target is the part of an event's target that authority is decided on; absent is empty.
-type Target struct {
-	Node        string `json:"node,omitempty"`
-	Namespace   string `json:"namespace,omitempty"`
-	Pod         string `json:"pod,omitempty"`
-	PodUID      string `json:"podUID,omitempty"`
-	ContainerID string `json:"containerID,omitempty"`
-}
-
 // A Scope is on whose behalf, about what and how far an operation may go. It is the same for all calls of an invocation.
 type Scope struct {
 	Function   Function
 	Grants     Grants
-	Target     Target
+	Target     bus.Target
 	Mode       Mode
 	Invocation string          // id
 	Event      string          // id of the event
@@ -137,6 +131,8 @@ type Result struct {
 	Response  json.RawMessage `json:"response,omitempty"`  // the answer as abi describes it, redacted: fit to be stored
 	Inverse   *Inverse        `json:"inverse,omitempty"`   // more exact than the Prepared one (a created object's UID); nil: that one stands
 	Object    string          `json:"object,omitempty"`    // what was written: "networkpolicies.networking.k8s.io/default/tiercel-1f…"
+	Before    json.RawMessage `json:"before,omitempty"`    // a patched or deleted object as it was, redacted: for a diff
+	After     json.RawMessage `json:"after,omitempty"`     // a created or patched object as it is
 	Rehearsed bool            `json:"rehearsed,omitempty"` // nothing was changed
 	Note      string          `json:"note,omitempty"`      // for people: why a rehearsal is weaker than the real thing, what was already done
 }
