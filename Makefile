@@ -4,7 +4,6 @@ GO          ?= go
 # One set of flags for all targets, so that they share one build cache.
 export GOFLAGS := -buildvcs=false
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-DATA        ?= data
 BIN         := bin/tiercel
 
 
@@ -24,8 +23,8 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build tiercel and start sensor, bus, runtime and the bundled responders (dry run)
-	@echo "make run: starting $(BIN) run with its data in $(DATA)/ (Ctrl-C ends it)"
-	@$(BIN) run --data $(DATA) --functions samples/functions $(ARGS)
+	@echo "make run: starting $(BIN) run (Ctrl-C ends it)"
+	@$(BIN) run --functions samples/functions $(ARGS)
 
 build: responders ## build bin/tiercel
 	@echo "make build: compiling $(BIN)"

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/rules"
+)
+
+// daemonConfig is the configuration of run, sensor and runtime. Each field but the last three is a flag; docs/configuration.md explains
+// them all.
+type daemonConfig struct {
+	Config      string   // file with the rest. Default none.
+	Rules       []string // files and directories. Default the embedded rules.
+	Data        string   // directory of the embedded server and caches. Default connect.DefaultDataDir().
+	Functions   string   // file or directory of function documents. Default none.
+	Kubeconfig  string   // default: the service account of the pod, if in one; otherwise no cluster
+	Node        string   // name of this node. Default the host name.
+	Cluster     string   // default "default"
+	HTTP        string   // address of /metrics, /healthz and /readyz; empty: none. Default 127.0.0.1:8765.
+	Output      string   // text or json
+	HTTPOutput  string   // URL that each alert is posted to
+	FileOutput  string   // file that each alert is appended to
+	LogLevel    string   // debug, info, warn or error. Default info.
+	LogFormat   string   // text or json. Default text.
+	Matching    string   // first or all
+	MinPriority string   // rules less urgent are left out. Default debug.
+
+	NATS, Creds, CA, Cert, Key string
+	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
+	NATSSync                   time.Duration // how often the embedded server syncs its files; 0: before each acknowledgement
+
+	Select       []rules.Selection
+	AppendOutput []rules.AppendOutput
+	StaticFields map[string]string
+	Streams      bus.Limits
+}
+
+func defaultDaemonConfig() *daemonConfig {
+	return &daemonConfig{
+		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
+		MinPriority: "debug", NATSSync: time.Second,
+	}
+}
+
+// addFlags adds the flags that the parts have.
+func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
+	f.StringVar(&c.Config, "config", c.Config, "YAML file with these flags in camel case (httpOutput), and more; the command line wins")
+	f.StringVar(&c.Data, "data", c.Data, "directory of the embedded NATS server and of caches")
+	f.StringVar(&c.Node, "node", c.Node, "name of this node (default the host name)")
+	f.StringVar(&c.Cluster, "cluster", c.Cluster, "name of the cluster in events")
+	f.StringVar(&c.HTTP, "http", c.HTTP, "address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "text or json; logs go to standard error")
+	f.StringVar(&c.Output, "output", c.Output, "what standard output carries: text or json, one line each")
+	f.StringArrayVar(&c.Rules, "rules", c.Rules, "rules file or directory, may be repeated (default the embedded rules)")
+	f.StringVar(&c.NATS, "nats", c.NATS, "URL of a NATS server to use instead of the embedded one")
+	f.StringVar(&c.Creds, "creds", c.Creds, "credentials file for --nats: .creds or nkey seed")
+	f.StringVar(&c.CA, "ca", c.CA, "PEM file of the authorities that signed the certificate of --nats")
+	f.StringVar(&c.Cert, "cert", c.Cert, "client certificate for --nats, PEM file")
+	f.StringVar(&c.Key, "key", c.Key, "key of --cert, PEM file")
+	f.IntVar(&c.NATSPort, "nats-port", c.NATSPort, "loopback port of the embedded NATS server; 0 for a free one")
+	f.DurationVar(&c.NATSSync, "nats-sync", c.NATSSync, "how often the embedded server syncs its files; 0 syncs before each acknowledgement")
+	f.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to act on (default that of the pod, if in one)")
+	if parts&partSensor != 0 {
+		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
+		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
+		f.StringVar(&c.Matching, "rule-matching", c.Matching, "first or all: how many rules may match one event")
+		f.StringVar(&c.MinPriority, "priority", c.MinPriority, "rules less urgent than this are left out")
+	}
+	if parts&partRuntime != 0 {
+		f.StringVar(&c.Functions, "functions", c.Functions, "file or directory of function documents, watched")
+	}
+}
+
+// extraKeys are the keys of the configuration file that are no flags.
+func (c *daemonConfig) extraKeys() map[string]func(*yaml.Node) error {
+	return map[string]func(*yaml.Node) error{
+		"ruleSelection": decodeKey(&c.Select),
+		"appendOutput":  decodeKey(&c.AppendOutput),
+		"staticFields":  decodeKey(&c.StaticFields),
+		"streams":       decodeKey(&c.Streams),
+	}
+}
+
+// Validate reports every value that is out of its range, by key. It does no I/O.
+func (c *daemonConfig) Validate() error {
+	var errs []error
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			errs = append(errs, fmt.Errorf("%s: %q is none of %s", key, value, strings.Join(allowed, ", ")))
+		}
+	}
+	oneOf("output", c.Output, "text", "json")
+	oneOf("logLevel", c.LogLevel, "debug", "info", "warn", "error")
+	oneOf("logFormat", c.LogFormat, "text", "json")
+	oneOf("ruleMatching", c.Matching, "first", "all")
+	if _, err := rules.ParsePriority(c.MinPriority); err != nil {
+		errs = append(errs, fmt.Errorf("priority: %w", err))
+	}
+	if c.HTTP != "" {
+		if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
+			errs = append(errs, fmt.Errorf("http: %w", err))
+		}
+	}
+	if c.HTTPOutput != "" {
+		if u, err := url.Parse(c.HTTPOutput); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, fmt.Errorf("httpOutput: %q is no http or https URL", c.HTTPOutput))
+		}
+	}
+	if c.NATS == "" && (c.Creds != "" || c.CA != "" || c.Cert != "" || c.Key != "") {
+		errs = append(errs, errors.New("creds, ca, cert, key: only with nats"))
+	}
+	if c.Data == "" {
+		errs = append(errs, errors.New("data: missing"))
+	}
+	if c.NATSSync < 0 {
+		errs = append(errs, fmt.Errorf("natsSync: %v is negative", c.NATSSync))
+	}
+	return errors.Join(append(errs, c.Streams.Validate())...)
+}
+
+// logLevel returns LogLevel, which Validate has checked.
+func (c *daemonConfig) logLevel() slog.Level {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(c.LogLevel))
+	return l
+}

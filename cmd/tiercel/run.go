@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+)
+
+// A part is one of the parts that a command of this file runs.
+type part uint8
+
+const (
+	partSensor part = 1 << iota
+	partRuntime
+)
+
+// newRun returns the commands run, sensor and runtime, which differ in the parts they start.
+func newRun(s cli.Streams) []*cobra.Command {
+	return []*cobra.Command{
+		newDaemon(s, partSensor|partRuntime, "run", "Run everything in one process: sensor, bus and functions",
+			"Run the sensor, the bus and the function runtime in one process. Without --nats a NATS server is embedded: it keeps its files in\n"+
+				"--data and listens on loopback for the other commands. Needs root and a kernel with BTF."),
+		newDaemon(s, partSensor, "sensor", "Run the sensor: kernel events, rules, CloudEvents",
+			"Run the sensor of this node. Without --nats a NATS server is embedded. Needs root and a kernel with BTF."),
+		newDaemon(s, partRuntime, "runtime", "Run the function runtime on events from NATS",
+			"Run functions on the events of the bus. Any number of runtimes share the work."),
+	}
+}
+
+func newDaemon(s cli.Streams, parts part, name, short, long string) *cobra.Command {
+	cfg := defaultDaemonConfig()
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Long:  long,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applyConfig(cmd, cfg.Config, cfg.extraKeys()); err != nil {
+				return err
+			}
+			if err := cfg.Validate(); err != nil {
+				return &cli.Error{Err: err, Code: cli.ExitUsage}
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends the process at once
+			return runDaemon(ctx, s, cfg, parts)
+		},
+	}
+	cfg.addFlags(cmd.Flags(), parts)
+	return cmd
+}
+
+// decodeKey returns a decoder for a configuration key that is no flag.
+func decodeKey[T any](dst *T) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		if err := n.Decode(dst); err != nil {
+			return fmt.Errorf("line %d: %w", n.Line, err)
+		}
+		return nil
+	}
+}
