@@ -1,0 +1,441 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.uber.org/goleak"
+
+	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cacheDir keeps compiled modules between the tests of one run: a Go module takes half a second to compile.
+var cacheDir = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "tiercel-sandbox-test-")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+})
+
+func newEngine(t testing.TB, slots int) *sandbox.Engine {
+	t.Helper()
+	e, err := sandbox.New(sandbox.Config{CacheDir: cacheDir(), Slots: slots}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return e
+}
+
+func compile(t testing.TB, e *sandbox.Engine, bin []byte) *sandbox.Module {
+	t.Helper()
+	m, err := e.Compile(t.Context(), bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+var hostile = sync.OnceValues(func() ([]byte, error) {
+	return functions.Build(context.Background(), filepath.Join("testdata", "hostile"))
+})
+
+func hostileModule(t testing.TB, e *sandbox.Engine) *sandbox.Module {
+	t.Helper()
+	bin, err := hostile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compile(t, e, bin)
+}
+
+// answers is a host that answers by key of kv.get.
+type answers struct {
+	mu       sync.Mutex
+	requests []string
+}
+
+func (a *answers) Call(_ context.Context, op string, request []byte) ([]byte, error) {
+	a.mu.Lock()
+	a.requests = append(a.requests, op+" "+string(request))
+	a.mu.Unlock()
+	switch {
+	case op != abi.OpKVGet:
+		return nil, abi.NewError(abi.CodeUnsupported, "no such operation: "+op)
+	case string(request) == `{"key":"panic"}`:
+		panic("a host's own mistake")
+	case string(request) == `{"key":"big"}`:
+		return []byte(`{"revision":1,"value":"` + strings.Repeat("v", 100_000) + `"}`), nil
+	}
+	return []byte(`{"revision":7,"value":"kept"}`), nil
+}
+
+func event(subject string) []byte {
+	return fmt.Appendf(nil, `{"specversion":"1.0","id":"n-1","subject":%q,"data":{}}`, subject)
+}
+
+var limits = sandbox.Limits{Timeout: 200 * time.Millisecond, Memory: 16 << 20, Output: 8 << 10, Log: 8 << 10, Calls: 10}
+
+func invocation(ev []byte) sandbox.Invocation {
+	return sandbox.Invocation{ID: "inv-1", Function: "hostile", Event: ev, Time: time.Date(2026, 11, 21, 1, 2, 3, 4, time.UTC), Limits: limits}
+}
+
+// wellBehaved fails unless the engine still runs what it should.
+func wellBehaved(t *testing.T, m *sandbox.Module) {
+	t.Helper()
+	res, _, err := m.Handle(t.Context(), invocation(event("calls")), &answers{})
+	if err != nil || res.Outcome != abi.OutcomeSucceeded || string(res.Data) != `{"calls":1,"value":"kept"}` {
+		t.Errorf("afterwards: %+v, %v", res, err)
+	}
+}
+
+func TestHostileGuests(t *testing.T) {
+	e := newEngine(t, 2)
+	m := hostileModule(t, e)
+	for _, tt := range []struct {
+		subject string
+		kind    sandbox.Kind
+		text    string
+	}{
+		{"spin", sandbox.FaultDeadline, "it ran longer than 200ms"},
+		{"memory", sandbox.FaultMemory, "it needed more than 16777216 bytes of memory"},
+		{"goroutines", sandbox.FaultMemory, "it needed more than 16777216 bytes of memory"},
+		{"recursion", sandbox.FaultMemory, "it needed more than 16777216 bytes of memory"},
+		{"output-outside", sandbox.FaultTrap, "output: 4096 bytes at 0xffffff00 are outside its memory"},
+		{"output-huge-length", sandbox.FaultOutput, "its result is larger than 8192 bytes"},
+		{"output-negative-length", sandbox.FaultOutput, "its result is larger than 8192 bytes"},
+		{"response-outside", sandbox.FaultTrap, "call: the response: 4096 bytes at 0xffffff00 are outside its memory"},
+		{"request-outside", sandbox.FaultTrap, "call: the request: 4096 bytes at 0xffffff00 are outside its memory"},
+		{"output-flood", sandbox.FaultOutput, "its result is larger than 8192 bytes"},
+		{"call-flood", sandbox.FaultCalls, "it made more than 10 calls"},
+		{"deadlock", sandbox.FaultTrap, "all goroutines are asleep - deadlock!"},
+	} {
+		t.Run(tt.subject, func(t *testing.T) {
+			inv := invocation(event(tt.subject))
+			if tt.kind != sandbox.FaultDeadline {
+				inv.Limits.Timeout = time.Minute
+			}
+			res, _, err := m.Handle(t.Context(), inv, &answers{})
+			fault, ok := errors.AsType[*sandbox.Fault](err)
+			if !ok {
+				t.Fatalf("got %+v, %v; want a fault", res, err)
+			}
+			if fault.Kind != tt.kind || !strings.Contains(fault.Text, tt.text) {
+				t.Errorf("got %s: %q; want %s: %q", fault.Kind, fault.Text, tt.kind, tt.text)
+			}
+			if res.Outcome != abi.OutcomeFailed {
+				t.Errorf("outcome %q", res.Outcome)
+			}
+			wellBehaved(t, m)
+		})
+	}
+}
+
+// What a guest may do, and how it is told what it may not.
+func TestGuests(t *testing.T) {
+	e := newEngine(t, 2)
+	m := hostileModule(t, e)
+	for _, tt := range []struct {
+		subject string
+		want    abi.Result
+		log     []sandbox.LogLine
+		dropped int
+	}{
+		{subject: "panic", want: abi.Result{Outcome: "failed", Text: "panic: assignment to entry in nil map"}},
+		{subject: "unknown-operation", want: abi.Result{Outcome: "failed", Code: "unsupported", Text: "no such operation: no.such"}},
+		{subject: "request-huge", want: abi.Result{Outcome: "failed", Code: "too_large", Text: "the request has 2097172 bytes, more than 1048576"}},
+		{subject: "sleep", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"slept":3000}`)}},
+		{subject: "retry", want: abi.Result{Outcome: "failed", Code: "conflict", Text: "changed", Retry: true}},
+		{subject: "big-response", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"length":100000}`)}},
+		{subject: "nothing", want: abi.Result{Outcome: "skipped", Text: "no attack nothing"}},
+		{subject: "log-flood", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, dropped: 992},
+		{subject: "log-huge-line", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, dropped: 1},
+		{subject: "log-binary", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, log: []sandbox.LogLine{{abi.LevelInfo, "\uFFFD[2J\uFFFD\uFFFDend"}}},
+		{subject: "print", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, log: []sandbox.LogLine{{abi.LevelError, "half line"}, {abi.LevelError, "rest"}}},
+		{subject: "self", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"config":{"allow":["10.0.0.0/8"]},"function":"hostile","id":"inv-1"}`)}},
+	} {
+		t.Run(tt.subject, func(t *testing.T) {
+			inv := invocation(event(tt.subject))
+			inv.Config = []byte(`{"allow":["10.0.0.0/8"]}`)
+			inv.Limits.Timeout = time.Minute
+			res, report, err := m.Handle(t.Context(), inv, &answers{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.want.Data == nil && tt.subject != "nothing" || tt.subject == "nothing" {
+				tt.want.Data = abi.Raw(`{"calls":1}`)
+			}
+			if diff := cmp.Diff(tt.want, res); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+			if tt.log != nil {
+				if diff := cmp.Diff(tt.log, report.Log); diff != "" {
+					t.Errorf("log (-want +got):\n%s", diff)
+				}
+			}
+			if report.LogDropped != tt.dropped {
+				t.Errorf("%d lines dropped, want %d", report.LogDropped, tt.dropped)
+			}
+		})
+	}
+}
+
+func TestStop(t *testing.T) {
+	e := newEngine(t, 1)
+	m := hostileModule(t, e)
+	cause := errors.New("lease lost")
+	_, report, err := m.Handle(t.Context(), invocation(event("calls")), hostFunc(func(context.Context, string, []byte) ([]byte, error) {
+		return nil, &sandbox.Stop{Err: cause}
+	}))
+	if stop, ok := errors.AsType[*sandbox.Stop](err); !ok || !errors.Is(stop, cause) {
+		t.Errorf("got %v, want a Stop for %v", err, cause)
+	}
+	if report.Calls != 1 {
+		t.Errorf("%d calls", report.Calls)
+	}
+	_, _, err = m.Handle(t.Context(), invocation(event("host-panic")), &answers{})
+	if _, ok := errors.AsType[*sandbox.Stop](err); !ok || !strings.Contains(err.Error(), "a host's own mistake") {
+		t.Errorf("got %v, want a Stop with the panic", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, _, err = m.Handle(ctx, invocation(event("calls")), hostFunc(func(context.Context, string, []byte) ([]byte, error) {
+		cancel()
+		return []byte(`{}`), nil
+	}))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	wellBehaved(t, m)
+}
+
+type hostFunc func(ctx context.Context, op string, request []byte) ([]byte, error)
+
+func (f hostFunc) Call(ctx context.Context, op string, request []byte) ([]byte, error) {
+	return f(ctx, op, request)
+}
+
+// The guest's time stands still while the host works; a host that takes longer than the guest may is no fault of the guest's.
+func TestHostTimeDoesNotCount(t *testing.T) {
+	e := newEngine(t, 1)
+	m := hostileModule(t, e)
+	_, report, err := m.Handle(t.Context(), invocation(event("calls")), hostFunc(func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		timer := time.NewTimer(limits.Timeout + 100*time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return []byte(`{"revision":1}`), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Host < limits.Timeout || report.Guest > limits.Timeout {
+		t.Errorf("host %v, guest %v", report.Host, report.Guest)
+	}
+}
+
+// What a guest had declared is what is told of it when it is stopped.
+func TestProgressIsKept(t *testing.T) {
+	e := newEngine(t, 1)
+	res, _, err := hostileModule(t, e).Handle(t.Context(), invocation(event("progress-then-spin")), &answers{})
+	if fault, ok := errors.AsType[*sandbox.Fault](err); !ok || fault.Kind != sandbox.FaultDeadline {
+		t.Errorf("got %v, want a deadline", err)
+	}
+	if want := (abi.Result{Outcome: abi.OutcomeFailed, Text: "half way"}); !cmp.Equal(want, res) {
+		t.Errorf("got %+v, want %+v", res, want)
+	}
+}
+
+func TestDeterminism(t *testing.T) {
+	e := newEngine(t, 4)
+	m := hostileModule(t, e)
+	run := func(seed byte) (string, []string) {
+		host := &answers{}
+		inv := invocation(event("entropy"))
+		inv.Seed[0] = seed
+		res, report, err := m.Handle(t.Context(), inv, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%s %q %d", res.Data, report.Log, report.Memory), host.requests
+	}
+	first, requests := run(1)
+	for range 5 {
+		if again, r := run(1); again != first || !cmp.Equal(requests, r) {
+			t.Errorf("differs:\n%s\n%s", first, again)
+		}
+	}
+	if other, _ := run(2); other == first {
+		t.Error("another seed gives the same")
+	}
+}
+
+// Slots bound what runs at one time, and Free tells how many are left.
+func TestSlots(t *testing.T) {
+	e := newEngine(t, 2)
+	m := hostileModule(t, e)
+	inside, release := make(chan struct{}), make(chan struct{})
+	host := hostFunc(func(context.Context, string, []byte) ([]byte, error) {
+		inside <- struct{}{}
+		<-release
+		return []byte(`{"revision":1}`), nil
+	})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if _, _, err := m.Handle(t.Context(), invocation(event("calls")), host); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-inside
+	<-inside
+	if e.Free() != 0 {
+		t.Errorf("%d slots free with two running", e.Free())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := m.Handle(ctx, invocation(event("calls")), host); !errors.Is(err, context.Canceled) {
+		t.Errorf("a full pool: %v, want context.Canceled", err)
+	}
+	close(release)
+	<-inside
+	wg.Wait()
+	if e.Free() != e.Slots() {
+		t.Errorf("%d of %d slots free at the end", e.Free(), e.Slots())
+	}
+}
+
+// Hand-made modules that begin badly.
+func TestInitialisation(t *testing.T) {
+	e := newEngine(t, 1)
+	callImport := asmImport{"tiercel_v1", "call", wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32 + i32, Results: i64}}
+	for _, tt := range []struct {
+		name string
+		mod  func(*assembly)
+		kind sandbox.Kind
+		text string
+	}{
+		{"start never returns", func(a *assembly) {
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: spin})
+			a.start = 1
+		}, sandbox.FaultDeadline, "it ran longer than 200ms"},
+		{"_initialize never returns", func(a *assembly) {
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: spin})
+			a.exports["_initialize"] = [2]int{wasm.KindFunction, 1}
+		}, sandbox.FaultDeadline, "it ran longer than 200ms"},
+		{"start traps", func(a *assembly) {
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: []byte{opUnreachable}})
+			a.start = 1
+		}, sandbox.FaultTrap, "unreachable"},
+		{"recursion", func(a *assembly) {
+			a.funcs[0].code = code([]byte{opLocalGet, 0, opCall, 0}) // itself
+		}, sandbox.FaultTrap, "stack overflow"},
+		{"grows for ever", func(a *assembly) {
+			a.funcs[0].code = code([]byte{opLoop, void}, constant(1), []byte{opMemoryGrow, 0, opDrop, opBr, 0, opEnd}, constant(0))
+		}, sandbox.FaultDeadline, "200ms"},
+		{"returns 7", func(a *assembly) { a.funcs[0].code = constant(7) }, sandbox.FaultGarbage, "tiercel_handle returned 7"},
+		{"returns -1", func(a *assembly) { a.funcs[0].code = constant(-1) }, sandbox.FaultGarbage, "tiercel_handle returned -1"},
+		{"result is not JSON", writes("{nonsense", 0), sandbox.FaultGarbage, `its result "{nonsense"`},
+		{"result is another object", writes(`{"outcome":"reverted"}`, 0), sandbox.FaultGarbage, `outcome "reverted"`},
+		{"result has unknown keys", writes(`{"outcome":"skipped","x":1}`, 0), sandbox.FaultGarbage, `unknown field "x"`},
+		{"result is followed", writes(`{"outcome":"skipped"}{}`, 0), sandbox.FaultGarbage, "something follows"},
+		{"result contradicts", writes(`{"outcome":"skipped"}`, 1), sandbox.FaultGarbage, `status 1 with outcome "skipped"`},
+		{"result's data is no object", writes(`{"outcome":"skipped","data":[1]}`, 0), sandbox.FaultGarbage, "data is not an object"},
+		{"calls during start", func(a *assembly) {
+			a.imports = []asmImport{callImport}
+			// traps unless the answer is an error
+			a.funcs[0].code = constant(0)
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: code(constant(0), constant(6), constant(0), constant(0), constant(64), constant(100),
+				[]byte{opCall, 0, 0x42, 32, 0x88, 0xa7, 0x04, void, 0x05, opUnreachable, opEnd})}) // i64.shr_u 32; i32.wrap; if else unreachable
+			a.data = []byte("kv.get")
+			a.exports["tiercel_handle"], a.exports["_initialize"] = [2]int{0, 1}, [2]int{0, 2}
+		}, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := good()
+			tt.mod(a)
+			host := &answers{}
+			_, _, err := compile(t, e, a.bytes(t)).Handle(t.Context(), invocation(event("x")), host)
+			if len(host.requests) > 0 {
+				t.Errorf("the host was asked: %q", host.requests)
+			}
+			if tt.kind == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			fault, ok := errors.AsType[*sandbox.Fault](err)
+			if !ok || fault.Kind != tt.kind || !strings.Contains(fault.Text, tt.text) {
+				t.Errorf("got %v; want %s: %q", err, tt.kind, tt.text)
+			}
+		})
+	}
+	res, _, err := compile(t, e, good().bytes(t)).Handle(t.Context(), invocation(event("x")), &answers{})
+	if err != nil || res.Outcome != abi.OutcomeSucceeded {
+		t.Errorf("afterwards: %+v, %v", res, err)
+	}
+}
+
+// writes makes a module that writes text and returns status.
+func writes(text string, status int32) func(*assembly) {
+	return func(a *assembly) {
+		a.imports = []asmImport{{"tiercel_v1", "output", wasm.FuncType{Params: i32 + i32}}}
+		a.funcs[0].code = code(constant(0), constant(int32(len(text))), []byte{opCall, 0}, constant(status))
+		a.data = []byte(text)
+		a.exports["tiercel_handle"] = [2]int{wasm.KindFunction, 1}
+	}
+}
+
+func TestFailedText(t *testing.T) {
+	e := newEngine(t, 1)
+	a := good()
+	writes("it is not here\x07", 1)(a)
+	res, _, err := compile(t, e, a.bytes(t)).Handle(t.Context(), invocation(event("x")), &answers{})
+	if want := (abi.Result{Outcome: abi.OutcomeFailed, Text: "it is not here\uFFFD"}); err != nil || !cmp.Equal(want, res) {
+		t.Errorf("got %+v, %v; want %+v", res, err, want)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	e, err := sandbox.New(sandbox.Config{Slots: 1}, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if _, _, err := compile(t, e, good().bytes(t)).Handle(t.Context(), invocation(event("x")), &answers{}); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
