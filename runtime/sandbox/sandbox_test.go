@@ -163,7 +163,7 @@ func TestGuests(t *testing.T) {
 	}{
 		{subject: "panic", want: abi.Result{Outcome: "failed", Text: "panic: assignment to entry in nil map"}},
 		{subject: "unknown-operation", want: abi.Result{Outcome: "failed", Code: "unsupported", Text: "no such operation: no.such"}},
-		{subject: "request-huge", want: abi.Result{Outcome: "failed", Code: "too_large", Text: "the request has 2097172 bytes, more than 1048576"}},
+		{subject: "request-huge", want: abi.Result{Outcome: "failed", Code: "too_large", Text: "the request has 2097174 bytes, more than 1048576"}},
 		{subject: "sleep", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"slept":3000}`)}},
 		{subject: "retry", want: abi.Result{Outcome: "failed", Code: "conflict", Text: "changed", Retry: true}},
 		{subject: "big-response", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"length":100000}`)}},
