@@ -4,7 +4,7 @@
 package main
 
 import (
-	"strconv"
+	"strings"
 
 	tiercel "github.com/tiercel-project/tiercel/functions/sdk/go"
 )
@@ -25,7 +25,7 @@ func isolate(ev tiercel.Event) error {
 		"metadata": tiercel.Object{"labels": tiercel.Object{labelKey: pod.UID()}},
 	})
 	if err != nil {
-		return gone(err)
+		return gone(pod, err)
 	}
 	name, err := deny(pod, ev)
 	if err != nil {
@@ -37,10 +37,16 @@ func isolate(ev tiercel.Event) error {
 	return reportOthers(pod, labelled, name)
 }
 
-// gone makes an error that says the pod no longer exists a reason to skip.
-func gone(err error) error {
-	switch tiercel.CodeOf(err) {
-	case tiercel.CodeNotFound, tiercel.CodeConflict:
+// gone makes an error that says the pod no longer exists a reason to skip. A conflict may also be a change by somebody else at the same
+// time: then the same can be tried again.
+func gone(pod tiercel.Pod, err error) error {
+	if tiercel.CodeOf(err) == tiercel.CodeConflict {
+		if _, getErr := pod.Get(); tiercel.CodeOf(getErr) != tiercel.CodeNotFound {
+			return tiercel.Retry(err)
+		}
+		return tiercel.Skip("the pod is gone: " + err.Error())
+	}
+	if tiercel.CodeOf(err) == tiercel.CodeNotFound {
 		return tiercel.Skip("the pod is gone: " + err.Error())
 	}
 	return err
@@ -186,7 +192,7 @@ func reportOthers(pod tiercel.Pod, labelled tiercel.Value, ours string) error {
 		return tiercel.Ineffective("policy " + everything + " of the namespace still allows the pod all traffic")
 	}
 	if len(others) > 0 {
-		tiercel.Warn("the pod is still allowed some traffic by", strconv.Itoa(len(others)), "other policies")
+		tiercel.Warn("the pod is still allowed some traffic by", strings.Join(others, ", "))
 	}
 	return nil
 }
