@@ -32,6 +32,8 @@ import (
 	_ "k8s.io/api/core/v1"
 	_ "k8s.io/api/networking/v1"
 	_ "k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	_ "k8s.io/client-go/tools/cache"
+	_ "k8s.io/client-go/tools/cache/testing"
 	_ "k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/kubernetes"
 	_ "k8s.io/client-go/restmapper"

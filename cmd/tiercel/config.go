@@ -60,7 +60,9 @@ func applyFile(flags *pflag.FlagSet, file string, extra map[string]func(*yaml.No
 		return []error{fmt.Errorf("%s:%d:%d: configuration is no mapping", file, m.Line, m.Column)}
 	}
 	var errs []error
-	at := func(n *yaml.Node, err error) { errs = append(errs, fmt.Errorf("%s:%d:%d: %w", file, n.Line, n.Column, err)) }
+	at := func(n *yaml.Node, err error) {
+		errs = append(errs, fmt.Errorf("%s:%d:%d: %w", file, n.Line, n.Column, err))
+	}
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		key, value := m.Content[i], m.Content[i+1]
 		if decode, ok := extra[key.Value]; ok {
