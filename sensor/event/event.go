@@ -90,21 +90,25 @@ type Open struct {
 	Dev   uint32
 	Ino   uint64
 	Type  byte // file type of the descriptor: S_IFMT >> 12
+
+	Created                bool // the call made the file
+	UpperLayer, LowerLayer bool // where an overlay keeps the file
 }
 
 // A Socket is the socket of a network call and the address it names.
 type Socket struct {
-	FD        int32
-	Family    uint16 // AF_
-	Type      uint8  // SOCK_
-	Proto     uint8  // IPPROTO_
-	Local     netip.AddrPort
-	Remote    netip.AddrPort
-	UnixPath  string
-	Connected bool   // after the call
-	Changed   bool   // the call changed the peer: fd.name_changed
-	Server    bool   // the socket listens or was accepted
-	Size      uint64 // bytes of the message
+	FD                  int32
+	Family              uint16 // AF_
+	Type                uint8  // SOCK_
+	Proto               uint8  // IPPROTO_
+	Local               netip.AddrPort
+	Remote              netip.AddrPort
+	UnixPath            string // an abstract address begins with NUL
+	Connected           bool   // after the call
+	Changed             bool   // the call changed the peer: fd.name_changed
+	Server              bool   // the socket listens or was accepted
+	Size                uint64 // bytes of the message
+	Backlog, BacklogMax uint32 // of the listening socket: connections waiting, and how many may
 }
 
 // An Exec is a successful or failed execve or execveat.

@@ -39,3 +39,16 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// setDefaults fills the zero fields.
+func (c *Config) setDefaults() {
+	if c.RingBytes == 0 {
+		c.RingBytes = ringBytes(512, 4<<20, 64<<20)
+	}
+	if c.ProcessRingBytes == 0 {
+		c.ProcessRingBytes = ringBytes(2048, 2<<20, 16<<20)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}

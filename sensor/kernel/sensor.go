@@ -5,15 +5,44 @@
 package kernel
 
 import (
-	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
-// A Sensor is the attached kernel side. Its methods are safe for concurrent use, except that Run and Snapshot are called once each, and
-// Snapshot returns before Run begins.
-type Sensor struct{}
+// Names of the rings, by index.
+const (
+	processRing = "process"
+	eventRing   = "event"
+)
+
+var ringNames = [...]string{processRing, eventRing}
+
+// A Sensor is the attached kernel side. SetInterest, Stats and Close are safe for concurrent use. Run and Snapshot are called once each,
+// and Snapshot returns before Run begins.
+type Sensor struct {
+	cfg       Config
+	collector *collector // nil without a registerer
+	coll      *ebpf.Collection
+	state     *readerState
+	rings     []*ring
+	missing   []string // what could not be attached
+
+	mu         sync.Mutex
+	links      []link.Link // guarded by mu
+	dispatcher link.Link   // guarded by mu; nil while nobody wants a system call
+	closed     atomic.Bool
+
+	event     event.Event // the one that Run hands out
+	seq       uint64
+	wakeups   atomic.Uint64
+	undecoded atomic.Uint64
+}
 
 // Open loads and attaches the programs. Process events are recorded from here on; other event types once SetInterest asks for them.
 // What the machine lacks is reported as a *RequirementError.
@@ -21,48 +50,64 @@ func Open(cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return nil, &RequirementError{Missing: "BPF programs", Hint: "update", Err: ErrKernelTooOld}
+	if err := Check(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	s := &Sensor{cfg: cfg}
+	if err := s.load(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if err := s.attach(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if err := s.register(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
+
+// Missing returns what the sensor does without on this machine, one sentence each.
+func (s *Sensor) Missing() []string { return s.missing }
 
 // SetInterest makes types the event types that leave the kernel. Those that maintain the process table (fork, exec, exit, cgroups) always
 // do; for them the set says only which of them wake the reader at once.
-func (s *Sensor) SetInterest(types field.EventSet) error { return ErrClosed }
-
-// Snapshot calls handle for each cgroup with a process and for each process that was there when the sensor opened, parents first,
-// as EventProcinfo with ProcessOnly set. The event is handle's until it returns.
-func (s *Sensor) Snapshot(handle func(*event.Event)) error { return ErrClosed }
-
-// Run reads the rings and calls handle on one goroutine, in the order of kernel time, until ctx ends. The event and its strings are
-// handle's until it returns. It returns nil when ctx has ended.
-func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error { return ErrClosed }
-
-// Stats returns what the rings received and lost so far.
-func (s *Sensor) Stats() (Stats, error) { return Stats{}, ErrClosed }
+func (s *Sensor) SetInterest(types field.EventSet) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	b := interestOf(types)
+	return errors.Join(s.applyInterest(b), s.attachDispatcher(b))
+}
 
 // Close detaches the programs and frees the rings. It may be called twice; Run must have returned.
-func (s *Sensor) Close() error { return nil }
-
-// Given returns the event types that the sensor can deliver on this architecture with their arguments. Other system calls arrive with
-// Num and Result only.
-func Given() field.EventSet { return field.EventSet{} }
-
-// Stats counts what happened since Open.
-type Stats struct {
-	Rings  []RingStats
-	Exempt uint64 // calls of the sensor itself that were passed over
-}
-
-// A RingStats counts the records of one ring.
-type RingStats struct {
-	Name     string // "process" or "event"
-	Bytes    int    // size
-	Received uint64 // records read
-	Wakeups  uint64
-	Lost     []Loss // one for each reason, in a fixed order
-}
-
-// A Loss counts records that did not make it into a ring.
-type Loss struct {
-	Reason string // "full", "size" or "scratch"
-	Count  uint64
+func (s *Sensor) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.unregister()
+	var errs []error
+	if s.dispatcher != nil {
+		errs = append(errs, s.dispatcher.Close())
+	}
+	for _, l := range s.links {
+		errs = append(errs, l.Close())
+	}
+	for _, r := range s.rings {
+		r.close()
+	}
+	if s.state != nil {
+		s.state.close()
+	}
+	if s.coll != nil {
+		s.coll.Close()
+	}
+	return errors.Join(errs...)
 }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// System calls: one program at their end decides by a bitmap whether anybody wants this one, and jumps to the program that captures it.
+// Which argument is what stands in a table that user space fills, so that the programs know neither architecture nor call numbers.
+#pragma once
+#include "process.h"
+
+// Indices of the call table: native calls, those of x32 that have numbers of their own included; those of ia32; those behind socketcall.
+#define CALLS_NATIVE 576
+#define CALLS_COMPAT 512
+#define CALLS_SOCKET 32
+#define CALLS (CALLS_NATIVE + CALLS_COMPAT + CALLS_SOCKET)
+#define WORDS(n) (((n) + 63) / 64)
+
+#define X32_BIT 0x40000000
+#define TS_COMPAT 2
+#define AT_FDCWD (-100)
+
+enum call_program { CALL_OPEN, CALL_EXEC, CALL_SOCKET, CALL_MESSAGES, CALL_GENERIC, CALL_PROGRAMS };
+
+enum call_flag {
+	CALL_FAILED_ONLY = 1 << 0,   // success is reported elsewhere
+	CALL_SOCKETCALL = 1 << 1,    // the first argument is the call, the second points to its arguments
+	CALL_CREAT = 1 << 2,         // no flags argument: O_CREAT|O_WRONLY|O_TRUNC
+	CALL_NEW_FD = 1 << 3,        // the result is the descriptor that the event is about
+	CALL_ACCEPTS = 1 << 4,       // the new descriptor is an accepted connection
+	CALL_MSGHDR = 1 << 5,        // data and address stand in a struct msghdr
+	CALL_RECEIVES = 1 << 6,      // data are the result's, not the argument's
+	CALL_ONLY_FASTOPEN = 1 << 7, // nobody wants the call but as a connect
+};
+
+// A call_layout says where the arguments of a call are: position plus one; 0: it has none.
+struct call_layout {
+	__u16 type;
+	__u8 program, flags;
+	__u8 path, dir, path2, dir2;
+	__u8 fd, data, size, addr, addr_len;
+	__u8 open_flags, open_mode, open_how;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CALLS);
+	__type(key, __u32);
+	__type(value, struct call_layout);
+} call_layouts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, CALL_PROGRAMS);
+	__type(key, __u32);
+	__type(value, __u32);
+} call_programs SEC(".maps");
+
+// What somebody wants: by call number whatever the ABI, then exactly.
+volatile __u64 interest_any[WORDS(CALLS_NATIVE)] = {};
+volatile __u64 interest[WORDS(CALLS)] = {};
+
+// The sensor's own processes: their calls are no events.
+#define SELVES 4
+struct self {
+	__u32 pid, pad;
+	__u64 start;
+};
+volatile struct self selves[SELVES] = {};
+
+// The call that is being captured, for the program that the dispatcher jumps to.
+struct call {
+	__u64 args[6];
+	__s64 result;
+	__u32 index, compat;
+	struct call_layout l;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct call);
+} current_calls SEC(".maps");
+
+static __always_inline struct call *current_call(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&current_calls, &zero);
+}
+
+static __always_inline bool has_bit(volatile __u64 *words, __u32 i)
+{
+	return words[i / 64] >> (i % 64) & 1;
+}
+
+#if defined(__TARGET_ARCH_x86)
+static __always_inline __u64 call_number(struct pt_regs *r)
+{
+	return r->orig_ax;
+}
+
+static __always_inline bool is_compat(struct task_struct *t)
+{
+	return t->thread_info.status & TS_COMPAT;
+}
+
+static __always_inline void read_args(struct call *c, struct pt_regs *r)
+{
+	if (c->index >= CALLS_NATIVE) {
+		c->args[0] = (__u32)r->bx;
+		c->args[1] = (__u32)r->cx;
+		c->args[2] = (__u32)r->dx;
+		c->args[3] = (__u32)r->si;
+		c->args[4] = (__u32)r->di;
+		c->args[5] = (__u32)r->bp;
+		return;
+	}
+	c->args[0] = r->di;
+	c->args[1] = r->si;
+	c->args[2] = r->dx;
+	c->args[3] = r->r10;
+	c->args[4] = r->r8;
+	c->args[5] = r->r9;
+}
+#else
+#define TIF_32BIT 22
+
+static __always_inline __u64 call_number(struct pt_regs *r)
+{
+	return (__u32)r->syscallno;
+}
+
+static __always_inline bool is_compat(struct task_struct *t)
+{
+	return t->thread_info.flags >> TIF_32BIT & 1;
+}
+
+static __always_inline void read_args(struct call *c, struct pt_regs *r)
+{
+	c->args[0] = r->orig_x0;
+	c->args[1] = r->regs[1];
+	c->args[2] = r->regs[2];
+	c->args[3] = r->regs[3];
+	c->args[4] = r->regs[4];
+	c->args[5] = r->regs[5];
+}
+#endif
+
+// call_index is the call's index in the table, CALLS if it has none.
+static __always_inline __u32 call_index(__u64 nr, struct task_struct *t)
+{
+	if (is_compat(t))
+		return nr < CALLS_COMPAT ? CALLS_NATIVE + nr : CALLS;
+	nr &= ~(__u64)X32_BIT;
+	return nr < CALLS_NATIVE ? nr : CALLS;
+}
+
+static __always_inline bool is_self(struct task_struct *t)
+{
+	__u32 pid = t->tgid;
+	for (int i = 0; i < SELVES; i++)
+		if (selves[i].pid == pid && selves[i].start == t->group_leader->start_boottime)
+			return true;
+	return false;
+}
+
+// unpack_socketcall replaces the arguments of a socketcall by those of the call behind it.
+static __always_inline bool unpack_socketcall(struct call *c)
+{
+	__u32 args[6] = {}, n = c->args[0];
+	barrier_var(n);
+	if (n >= CALLS_SOCKET)
+		return false;
+	c->index = CALLS_NATIVE + CALLS_COMPAT + n;
+	if (!has_bit(interest, c->index))
+		return false;
+	// Calls have two to six arguments; what stands behind the last is not used, but may be unmapped.
+	if (bpf_probe_read_user(args, sizeof(args), (void *)c->args[1]) && bpf_probe_read_user(args, 12, (void *)c->args[1]))
+		return false;
+	for (int i = 0; i < 6; i++)
+		c->args[i] = args[i];
+	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &c->index);
+	if (!l)
+		return false;
+	c->l = *l;
+	return true;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_exit, struct pt_regs *regs, long result)
+{
+	__u64 nr = call_number(regs) & ~(__u64)X32_BIT;
+	barrier_var(nr);
+	if (nr >= CALLS_NATIVE || !has_bit(interest_any, nr))
+		return 0;
+	struct task_struct *t = bpf_get_current_task_btf(); // 5.11
+	__u32 i = call_index(nr, t);
+	barrier_var(i);
+	if (i >= CALLS || !has_bit(interest, i))
+		return 0;
+	if (result <= -512 && result >= -516)
+		return 0; // the call goes on after a signal
+	struct call *c = current_call();
+	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
+	if (!c || !l || (l->flags & CALL_FAILED_ONLY && result >= 0))
+		return 0;
+	if (is_self(t)) {
+		__u32 zero = 0;
+		__u64 *n = bpf_map_lookup_elem(&exempted, &zero);
+		if (n)
+			*n += 1;
+		return 0;
+	}
+	c->index = i;
+	c->result = result;
+	c->compat = i >= CALLS_NATIVE || call_number(regs) & X32_BIT;
+	c->l = *l;
+	read_args(c, regs);
+	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
+		return 0;
+	bpf_tail_call(ctx, &call_programs, c->l.program);
+	return 0;
+}
+
+// arg returns the argument at position i plus one; 0 if there is none.
+static __always_inline __u64 arg(struct call *c, __u32 i)
+{
+	i -= 1;
+	return i < 6 ? c->args[i & 7] : 0;
+}
+
+// begin_call makes the head of the current call's record.
+static __always_inline struct head *begin_call(struct call *c, struct scratch *s, struct task_struct *t)
+{
+	struct head *h = begin(s, t, KIND_CALL, c->l.type, c->result);
+	h->nr = c->index;
+	if (c->compat)
+		h->flags |= HEAD_COMPAT;
+	return h;
+}
+
+// put_call_path appends the first (0) or second (1) path argument: as passed and, where it is relative or always is set, the directory
+// it starts from.
+__noinline int put_call_path(__u32 o, __u32 second, __u32 always)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (!c || !s || o > RECORD_MAX)
+		return o;
+	__u32 at = second ? c->l.path2 : c->l.path, dir = second ? c->l.dir2 : c->l.dir;
+	__u32 from = o;
+	second = second ? 1 : 0;
+	o = put_user_string(SLOT_CALL, o, TAG_RAW + second, arg(c, at));
+	if (o == from || (s->b[from + 4] == '/' && !always))
+		return o;
+	__s32 fd = dir ? (__s32)arg(c, dir) : AT_FDCWD;
+	if (fd == AT_FDCWD)
+		return put_cwd(SLOT_CALL, o, TAG_DIR + second, t);
+	__u64 f = file_of(t, fd);
+	return f ? put_file_path(SLOT_CALL, o, TAG_DIR + second, t, f) : o;
+}

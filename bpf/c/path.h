@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Walking from a dentry to the root, as d_path does, where d_path may not be called.
+#pragma once
+#include "put.h"
+#include "read.h"
+
+#define WALK_DEPTH 256
+#define SB_NOUSER (1UL << 31)
+
+enum walk_flag {
+	WALK_CUT = 1 << 0,     // more components or bytes than are walked
+	WALK_OUTSIDE = 1 << 1, // ended elsewhere than at the task's root
+};
+
+struct walk {
+	__u64 dentry, vfsmount, mount, root_dentry, root_mnt;
+	struct walk_buffer *w;
+	__u32 pos, flags, done;
+};
+
+static long walk_step(__u64 i, struct walk *w)
+{
+	__u64 d = w->dentry, m = w->vfsmount;
+	if (d == w->root_dentry && m == w->root_mnt) {
+		w->done = 1;
+		return 1;
+	}
+	__u64 parent = (__u64)KREAD(struct dentry, d, d_parent);
+	if (d == parent || d == (__u64)KREAD(struct vfsmount, m, mnt_root)) {
+		__u64 mount = w->mount, up = (__u64)KREAD(struct mount, mount, mnt_parent);
+		if (up == mount || !up) {
+			w->flags |= WALK_OUTSIDE;
+			w->done = 1;
+			return 1;
+		}
+		w->dentry = (__u64)KREAD(struct mount, mount, mnt_mountpoint);
+		w->mount = up;
+		w->vfsmount = (__u64)KADDR(struct mount, up, mnt);
+		return 0;
+	}
+	__u32 len = KREAD(struct dentry, d, d_name.len) & (NAME_LEN - 1);
+	const unsigned char *name = KREAD(struct dentry, d, d_name.name);
+	__u32 pos = w->pos;
+	if (pos < len + 1)
+		return 1;
+	pos -= len + 1;
+	pos &= PATH_LEN - 1;
+	w->w->b[pos] = '/';
+	bpf_probe_read_kernel(&w->w->b[pos + 1], len, name);
+	w->pos = pos;
+	w->dentry = parent;
+	return 0;
+}
+
+// walk_path fills the slot's walk buffer with the path of the dentry and mount that stand there, below the root that stands there.
+// Addresses come through the buffer because global functions take numbers only, and the verifier does not count a pointer as one.
+__noinline int walk_path(__u32 slot)
+{
+	struct walk_buffer *b = walk_of(slot);
+	if (!b)
+		return 0;
+	b->pos = PATH_LEN;
+	b->flags = 0;
+	__u64 d = b->dentry, m = b->mnt;
+	if (!d || !m)
+		return 0;
+	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
+	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER)
+		return 0; // pipes, sockets, anonymous inodes: no path
+	struct walk w = {
+		.dentry = d,
+		.vfsmount = m,
+		.mount = m - bpf_core_field_offset(struct mount, mnt),
+		.root_dentry = b->root_dentry,
+		.root_mnt = b->root_mnt,
+		.w = b,
+		.pos = PATH_LEN,
+	};
+	bpf_loop(WALK_DEPTH, walk_step, &w, 0); // 5.17
+	__u32 pos = w.pos;
+	if (!w.done) {
+		b->flags = WALK_CUT;
+		return 0; // unknown
+	}
+	if (pos >= PATH_LEN) {
+		b->b[PATH_LEN - 1] = '/';
+		pos = PATH_LEN - 1;
+	}
+	b->pos = pos;
+	b->flags = w.flags;
+	return 0;
+}
+
+// put_path appends the path of a struct path, seen from task t's root.
+static __always_inline __u32 put_path(__u32 slot, __u32 o, __u32 tag, struct task_struct *t, __u64 dentry, __u64 mnt)
+{
+	struct walk_buffer *w = walk_of(slot);
+	if (!w)
+		return o;
+	w->dentry = dentry;
+	w->mnt = mnt;
+	w->root_dentry = (__u64)t->fs->root.dentry;
+	w->root_mnt = (__u64)t->fs->root.mnt;
+	walk_path(slot);
+	if (w->flags & WALK_CUT) {
+		struct scratch *s = scratch_of(slot);
+		if (s)
+			set_flag(s, HEAD_PATH_TRUNCATED);
+		return o;
+	}
+	return put_walk(slot, o, tag);
+}
+
+// file_of returns the address of the file behind descriptor fd, or 0.
+static __always_inline __u64 file_of(struct task_struct *t, __s32 fd)
+{
+	struct fdtable *fdt = t->files->fdt;
+	if (fd < 0 || (__u32)fd >= fdt->max_fds)
+		return 0;
+	__u64 f = 0;
+	bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
+	return f;
+}
+
+static __always_inline __u32 put_file_path(__u32 slot, __u32 o, __u32 tag, struct task_struct *t, __u64 f)
+{
+	return put_path(slot, o, tag, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
+}
+
+static __always_inline __u32 put_cwd(__u32 slot, __u32 o, __u32 tag, struct task_struct *t)
+{
+	return put_path(slot, o, tag, t, (__u64)t->fs->pwd.dentry, (__u64)t->fs->pwd.mnt);
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The life of processes. These records are never filtered: the process table lives on them.
+#pragma once
+#include "task.h"
+
+#define CLONE_THREAD 0x10000
+#define FMODE_CREATED (1 << 20)
+
+enum { EXE_WRITABLE = 1, EXE_UPPER = 2, EXE_MEMFD = 4, EXE_LOWER = 8 }; // Falco's
+
+// Which of the process events some rule watches, by kind: those wake the reader.
+volatile __u32 process_wake = 0;
+
+// Event types of exec and exit; those of fork come from the call table.
+const volatile __u16 type_exec = 0, type_exit = 0;
+
+static __always_inline bool wakes(enum kind kind)
+{
+	return process_wake >> kind & 1;
+}
+
+static __always_inline __u64 nanoseconds(__s64 sec, __u32 nsec)
+{
+	return (__u64)sec * 1000000000 + nsec;
+}
+
+static __always_inline __u64 mtime_of(__u64 inode)
+{
+	if (bpf_core_field_exists(struct inode, i_mtime_sec)) // 6.11
+		return nanoseconds(KREAD(struct inode, inode, i_mtime_sec), KREAD(struct inode, inode, i_mtime_nsec));
+	if (bpf_core_field_exists(struct inode___v67, __i_mtime))
+		return nanoseconds(KREAD(struct inode___v67, inode, __i_mtime.tv_sec), KREAD(struct inode___v67, inode, __i_mtime.tv_nsec));
+	return nanoseconds(KREAD(struct inode___v517, inode, i_mtime.tv_sec), KREAD(struct inode___v517, inode, i_mtime.tv_nsec));
+}
+
+static __always_inline __u64 ctime_of(__u64 inode)
+{
+	if (bpf_core_field_exists(struct inode, i_ctime_sec)) // 6.11
+		return nanoseconds(KREAD(struct inode, inode, i_ctime_sec), KREAD(struct inode, inode, i_ctime_nsec));
+	if (bpf_core_field_exists(struct inode___v66, __i_ctime))
+		return nanoseconds(KREAD(struct inode___v66, inode, __i_ctime.tv_sec), KREAD(struct inode___v66, inode, __i_ctime.tv_nsec));
+	return nanoseconds(KREAD(struct inode___v517, inode, i_ctime.tv_sec), KREAD(struct inode___v517, inode, i_ctime.tv_nsec));
+}
+
+// overlay_layer is EXE_UPPER or EXE_LOWER for a file of an overlay, else 0. The upper dentry stands behind the inode in struct ovl_inode,
+// whose BTF a module keeps.
+static __always_inline __u32 overlay_layer(__u64 inode)
+{
+	__u64 sb = (__u64)KREAD(struct inode, inode, i_sb);
+	if (KREAD(struct super_block, sb, s_magic) != OVERLAYFS_MAGIC)
+		return 0;
+	__u64 upper = 0;
+	bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode));
+	if (!upper)
+		return EXE_LOWER;
+	return KREAD(struct dentry, upper, d_inode) ? EXE_UPPER : EXE_LOWER;
+}
+
+static __always_inline bool from_memfd(__u64 dentry, __u64 inode)
+{
+	char name[6];
+	if (KREAD(struct inode, inode, i_nlink) || (__u64)KREAD(struct dentry, dentry, d_parent) != dentry)
+		return false;
+	if (bpf_probe_read_kernel(name, sizeof(name), KREAD(struct dentry, dentry, d_name.name)))
+		return false;
+	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+}
+
+struct group_search {
+	__u64 groups;
+	__u32 gid, found;
+};
+
+static long group_step(__u64 i, struct group_search *s)
+{
+	__u32 gid = 0;
+	bpf_probe_read_kernel(&gid, sizeof(gid), (void *)(s->groups + 4 * i));
+	s->found = gid == s->gid;
+	return s->found;
+}
+
+static __always_inline bool in_group(const struct cred *cred, __u32 gid)
+{
+	if (cred->fsgid.val == gid)
+		return true;
+	__u64 info = as_number((__u64)cred->group_info);
+	int n = info ? KREAD(struct group_info, info, ngroups) : 0;
+	struct group_search s = {.groups = (__u64)KADDR(struct group_info, info, gid), .gid = gid};
+	if (n > 0)
+		bpf_loop(n > 1024 ? 1024 : n, group_step, &s, 0);
+	return s.found;
+}
+
+// writable_by says whether the credentials could write the file, as Falco judges it.
+static __always_inline bool writable_by(const struct cred *cred, __u64 inode)
+{
+	__u16 mode = KREAD(struct inode, inode, i_mode);
+	__u64 caps = caps_at(&cred->cap_effective);
+	if (caps >> CAP_DAC_OVERRIDE & 1 || caps >> CAP_FOWNER & 1)
+		return true;
+	if (cred->fsuid.val == KREAD(struct inode, inode, i_uid.val))
+		return mode & 0200;
+	if (in_group(cred, KREAD(struct inode, inode, i_gid.val)))
+		return mode & 0020;
+	return mode & 0002;
+}
+
+static __always_inline void fill_exec(struct exec_info *x, struct task_struct *t, __u64 file)
+{
+	__u64 inode = (__u64)KREAD(struct file, file, f_inode), dentry = (__u64)KREAD(struct file, file, f_path.dentry);
+	x->ino = KREAD(struct inode, inode, i_ino);
+	x->mtime = mtime_of(inode);
+	x->ctime = ctime_of(inode);
+	x->flags = overlay_layer(inode);
+	if (writable_by(t->cred, inode))
+		x->flags |= EXE_WRITABLE;
+	if (from_memfd(dentry, inode))
+		x->flags |= EXE_MEMFD;
+	__u64 pid = (__u64)t->thread_pid;
+	if (!pid)
+		return;
+	__u64 up = (__u64)KADDR(struct pid, pid, numbers) + KREAD(struct pid, pid, level) * bpf_core_type_size(struct upid);
+	__u64 ns = (__u64)KREAD(struct upid, up, ns), init = (__u64)KREAD(struct pid_namespace, ns, child_reaper);
+	x->pid_ns_start = init ? KREAD(struct task_struct, init, start_boottime) : 0;
+}
+
+// put_strings appends argv or the environment, cut at PATH_LEN.
+static __always_inline __u32 put_strings(struct scratch *s, __u32 slot, __u32 o, __u32 tag, __u64 from, __u64 to, __u32 cut)
+{
+	__u64 n = to - from;
+	if (!from || to <= from)
+		return o;
+	if (n > PATH_LEN) {
+		set_flag(s, cut);
+		n = PATH_LEN;
+	}
+	return put_user_bytes(slot, o, tag, from, n);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binprm *bprm)
+{
+	struct scratch *s = scratch_of(SLOT_PROCESS);
+	if (!s) {
+		count_loss(RING_PROCESS, LOSS_SCRATCH);
+		return 0;
+	}
+	struct process *p = bpf_task_storage_get(&processes, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (p)
+		bpf_probe_read_kernel(p->comm, sizeof(p->comm), &t->comm);
+	begin(s, t, KIND_EXEC, type_exec, 0);
+	struct exec_info x = {};
+	__u64 file = (__u64)t->mm->exe_file;
+	fill_exec(&x, t, file);
+	__u32 o = put_struct(s, sizeof(struct head), TAG_EXEC, x);
+	o = put_file_path(SLOT_PROCESS, o, TAG_EXE_PATH, t, file);
+	o = put_cwd(SLOT_PROCESS, o, TAG_CWD, t);
+	o = put_strings(s, SLOT_PROCESS, o, TAG_ARGS, t->mm->arg_start, t->mm->arg_end, HEAD_ARGS_TRUNCATED);
+	o = put_strings(s, SLOT_PROCESS, o, TAG_ENV, t->mm->env_start, t->mm->env_end, HEAD_ENV_TRUNCATED);
+	o = put_kernel_string(SLOT_PROCESS, o, TAG_FILENAME, as_number((__u64)bprm->filename));
+	submit(RING_PROCESS, SLOT_PROCESS, o, wakes(KIND_EXEC));
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *t)
+{
+	if (t->signal->live.counter > 0)
+		return 0; // other threads live on
+	struct process *p = bpf_task_storage_get(&processes, t->group_leader, 0, 0);
+	if (p && __sync_lock_test_and_set(&p->exited, 1))
+		return 0; // the last two ended at once: the other one said so
+	struct scratch *s = scratch_of(SLOT_PROCESS);
+	if (!s) {
+		count_loss(RING_PROCESS, LOSS_SCRATCH);
+		return 0;
+	}
+	begin(s, t, KIND_EXIT, type_exit, t->exit_code);
+	submit(RING_PROCESS, SLOT_PROCESS, sizeof(struct head), wakes(KIND_EXIT));
+	return 0;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#pragma once
+#include "kernel.h"
+
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; // 6.2
+
+// KREAD reads member f of the T at p, a kernel address of any origin. From 6.2 on that is one load; before, a helper call.
+#define KREAD(T, p, f)                                                                        \
+	({                                                                                    \
+		typeof(((T *)0)->f) __r;                                                      \
+		if (bpf_rdonly_cast)                                                          \
+			__r = ((T *)bpf_rdonly_cast((void *)(p), bpf_core_type_id_kernel(T)))->f;     \
+		else {                                                                        \
+			T *__p = (void *)(p);                                                 \
+			bpf_probe_read_kernel(&__r, sizeof(__r), __builtin_preserve_access_index(&__p->f)); \
+		}                                                                             \
+		__r;                                                                          \
+	})
+
+// KADDR is the address of member f of the T at p, as a number.
+#define KADDR(T, p, f) ((void *)(p) + bpf_core_field_offset(T, f))
+
+// as_number makes an address a number in the verifier's eyes, for arithmetic with it and for global functions, which take nothing else.
+static __always_inline __u64 as_number(__u64 p)
+{
+	__u64 n = 0;
+	bpf_probe_read_kernel(&n, sizeof(n), &p);
+	return n;
+}

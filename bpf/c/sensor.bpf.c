@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "fork.h"
+#include "iter.h"
+#include "open.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+// Types that Go shares reach the object's type information through these.
+#define SHARE(kind, name) const kind name *share_##name __attribute__((unused))
+SHARE(struct, head);
+SHARE(struct, section);
+SHARE(struct, open_info);
+SHARE(struct, socket_info);
+SHARE(struct, exec_info);
+SHARE(struct, fork_info);
+SHARE(struct, call_layout);
+SHARE(enum, kind);
+SHARE(enum, tag);
+SHARE(enum, head_flag);
+SHARE(enum, call_flag);
+SHARE(enum, call_program);
+SHARE(enum, ring);
+SHARE(enum, loss);

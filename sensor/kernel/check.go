@@ -1,0 +1,123 @@
+package kernel
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// The oldest kernel that has everything the programs use: bpf_loop.
+const minMajor, minMinor = 5, 17
+
+// Check reports what the machine visibly lacks, as a *RequirementError, without loading anything. Nil does not promise that Open
+// succeeds.
+func Check() error {
+	if err := checkVersion(); err != nil {
+		return err
+	}
+	if err := checkCapabilities(); err != nil {
+		return err
+	}
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return &RequirementError{
+			Missing: "/sys/kernel/btf/vmlinux",
+			Hint:    "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, which those of the distributions are",
+			Err:     fmt.Errorf("%w: %w", ErrNoBTF, err),
+		}
+	}
+	for _, name := range tracepoints {
+		if !hasTracepoint(spec, name) {
+			return &RequirementError{Missing: "tracepoint " + name, Hint: "boot a kernel built with CONFIG_FTRACE_SYSCALLS=y", Err: ErrNoTracepoint}
+		}
+	}
+	return nil
+}
+
+// The tracepoints without which there is no sensor.
+var tracepoints = []string{"sys_exit", "sched_process_exec", "sched_process_exit", "task_newtask"}
+
+func hasTracepoint(spec *btf.Spec, name string) bool {
+	var t *btf.Typedef
+	return spec.TypeByName("btf_trace_"+name, &t) == nil
+}
+
+func checkVersion() error {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return fmt.Errorf("read kernel version: %w", err)
+	}
+	release := unix.ByteSliceToString(uts.Release[:])
+	major, minor, ok := parseRelease(release)
+	if !ok || major > minMajor || major == minMajor && minor >= minMinor {
+		return nil // what cannot be read is left to loading
+	}
+	return &RequirementError{
+		Missing: fmt.Sprintf("Linux %d.%d or later; this is %s", minMajor, minMinor, release),
+		Hint:    "boot a later kernel; Debian 12 has 6.1",
+		Err:     ErrKernelTooOld,
+	}
+}
+
+// parseRelease takes the first two numbers off a release such as 6.1.0-56-amd64.
+func parseRelease(release string) (major, minor int, ok bool) {
+	first, rest, ok := strings.Cut(release, ".")
+	if !ok {
+		return 0, 0, false
+	}
+	second := rest
+	if i := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		second = rest[:i]
+	}
+	major, err1 := strconv.Atoi(first)
+	minor, err2 := strconv.Atoi(second)
+	return major, minor, err1 == nil && err2 == nil
+}
+
+// checkCapabilities wants CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or CAP_SYS_ADMIN, which stands for all of them.
+func checkCapabilities() error {
+	caps, err := effectiveCapabilities("/proc/self/status")
+	if err != nil {
+		return fmt.Errorf("read own capabilities: %w", err)
+	}
+	if caps>>unix.CAP_SYS_ADMIN&1 != 0 {
+		return nil
+	}
+	var missing []string
+	for _, c := range []struct {
+		bit  int
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_PERFMON, "CAP_PERFMON"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}} {
+		if caps>>c.bit&1 == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return &RequirementError{
+		Missing: strings.Join(missing, ", "),
+		Hint:    "run as root, or give the program the capabilities named",
+		Err:     ErrNotPermitted,
+	}
+}
+
+func effectiveCapabilities(status string) (uint64, error) {
+	f, err := os.Open(status)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if v, ok := strings.CutPrefix(sc.Text(), "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+		}
+	}
+	return 0, errors.New("no CapEff line")
+}

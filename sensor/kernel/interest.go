@@ -1,0 +1,120 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/tiercel-project/tiercel/bpf"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/decode"
+)
+
+// An interest is what the kernel is told of a set of event types.
+type interest struct {
+	any     [callsNative / 64]uint64       // by call number, whatever the ABI
+	exact   [(callsTotal + 63) / 64]uint64 // by index in the call table
+	layouts []bpf.SensorCallLayout         // the call table
+	wake    uint32                         // process events that wake the reader, by kind
+}
+
+// interestOf works out which calls make the events of types.
+func interestOf(types field.EventSet) interest {
+	in := interest{layouts: make([]bpf.SensorCallLayout, callsTotal)}
+	add := func(index, nr int, t field.EventType) {
+		if t == 0 || index >= callsTotal {
+			return
+		}
+		in.layouts[index] = layout(t)
+		if types.Has(t) {
+			in.exact[index/64] |= 1 << (index % 64)
+			in.any[nr/64] |= 1 << (nr % 64)
+		}
+	}
+	for nr, t := range decode.NativeCalls() {
+		add(nr, nr, t)
+	}
+	if hasIA32 {
+		for nr, t := range decode.IA32Calls() {
+			add(callsNative+nr, nr, t)
+		}
+		for nr, t := range decode.SocketCalls() {
+			add(callsNative+callsCompat+nr, ia32Socketcall, t)
+		}
+		in.socketcall()
+	}
+	for kind, of := range map[bpf.SensorKind][]field.EventType{
+		bpf.SensorKindKIND_EXEC: {field.EventExecve, field.EventExecveat},
+		bpf.SensorKindKIND_FORK: {field.EventClone, field.EventClone3, field.EventFork, field.EventVfork},
+		bpf.SensorKindKIND_EXIT: {field.EventProcexit},
+	} {
+		for _, t := range of {
+			if types.Has(t) {
+				in.wake |= 1 << kind
+			}
+		}
+	}
+	return in
+}
+
+// ia32Socketcall is the number of the call that stands for all socket calls.
+const ia32Socketcall = 102
+
+// socketcall lets that call through if one behind it is wanted.
+func (in *interest) socketcall() {
+	i := callsNative + ia32Socketcall
+	in.layouts[i].Flags |= socketcall
+	for n := range callsSocket {
+		j := callsNative + callsCompat + n
+		if in.exact[j/64]>>(j%64)&1 != 0 {
+			in.exact[i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+func (in *interest) empty() bool { return in.any == [len(in.any)]uint64{} }
+
+// applyInterest writes in to the programs' variables.
+func (s *Sensor) applyInterest(in interest) error {
+	for name, v := range map[string]any{
+		bpf.SensorVarInterest:    in.exact,
+		bpf.SensorVarInterestAny: in.any,
+		bpf.SensorVarProcessWake: in.wake,
+	} {
+		if err := s.coll.Variables[name].Set(v); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// writeLayouts fills the call table.
+func (s *Sensor) writeLayouts() error {
+	m := s.coll.Maps[bpf.SensorMapCallLayouts]
+	for i, l := range interestOf(field.EventSet{}).layouts {
+		if err := m.Put(uint32(i), l); err != nil {
+			return fmt.Errorf("write call table: %w", err)
+		}
+	}
+	return nil
+}
+
+// attachDispatcher attaches the program at the end of system calls while there is a call that somebody wants.
+func (s *Sensor) attachDispatcher(in interest) error {
+	if in.empty() {
+		if s.dispatcher == nil {
+			return nil
+		}
+		err := s.dispatcher.Close()
+		s.dispatcher = nil
+		return err
+	}
+	if s.dispatcher != nil {
+		return nil
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: s.coll.Programs[bpf.SensorProgCallExit]})
+	if err != nil {
+		return fmt.Errorf("attach sys_exit: %w", err)
+	}
+	s.dispatcher = l
+	return nil
+}

@@ -1,0 +1,176 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/tiercel-project/tiercel/bpf"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"golang.org/x/sys/unix"
+)
+
+// An attachment is a program and the tracepoint it needs.
+type attachment struct {
+	program    string
+	tracepoint string
+	optional   string // what is lost without it; empty: the sensor does not work without it
+}
+
+var attachments = []attachment{
+	{bpf.SensorProgProcessExec, "sched_process_exec", ""},
+	{bpf.SensorProgProcessFork, "task_newtask", ""},
+	{bpf.SensorProgProcessExit, "sched_process_exit", ""},
+	{bpf.SensorProgCgroupMade, "cgroup_mkdir", "a cgroup's path is read at its first event, not when it is made"},
+	{bpf.SensorProgCgroupEntered, "cgroup_attach_task", "a cgroup's path is read at its first event, not when it is entered"},
+	{bpf.SensorProgCgroupGone, "cgroup_release", "paths of removed cgroups are kept"},
+}
+
+// load loads the programs and maps the rings.
+func (s *Sensor) load() error {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return &RequirementError{Missing: "CAP_SYS_RESOURCE, to lift RLIMIT_MEMLOCK", Hint: "run as root, or raise the limit (ulimit -l unlimited)", Err: fmt.Errorf("%w: %w", ErrNotPermitted, err)}
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoBTF, err)
+	}
+	spec, err := bpf.LoadSensor()
+	if err != nil {
+		return fmt.Errorf("read BPF object: %w", err)
+	}
+	if err := s.prepare(spec, kernel); err != nil {
+		return err
+	}
+	if s.coll, err = ebpf.NewCollection(spec); err != nil {
+		return loadError(err)
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	return errors.Join(s.writeLayouts(), s.fillPrograms(), s.exemptSelf())
+}
+
+// prepare sizes the rings, sets constants and leaves out what this kernel has no place for.
+func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
+	spec.Maps[bpf.SensorMapProcessRing].MaxEntries = uint32(s.cfg.ProcessRingBytes)
+	spec.Maps[bpf.SensorMapEventRing].MaxEntries = uint32(s.cfg.RingBytes)
+	v1 := findV1Controller(kernel)
+	for name, v := range map[string]any{
+		bpf.SensorVarV1Controller: v1.index,
+		bpf.SensorVarV1Hierarchy:  v1.hierarchy,
+		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
+		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
+	} {
+		if err := spec.Variables[name].Set(v); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	for _, a := range attachments {
+		if a.optional != "" && !hasTracepoint(kernel, a.tracepoint) {
+			delete(spec.Programs, a.program)
+			s.lack("no tracepoint %s: %s", a.tracepoint, a.optional)
+		}
+	}
+	return nil
+}
+
+// loadError says what a refused program or map means.
+func loadError(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return &RequirementError{
+			Missing: "the right to load BPF programs",
+			Hint:    "run as root outside of containers that drop CAP_BPF, and check kernel.unprivileged_bpf_disabled and lockdown",
+			Err:     fmt.Errorf("%w: %w", ErrNotPermitted, err),
+		}
+	}
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return &RequirementError{Missing: err.Error(), Hint: "boot a later kernel; Debian 12 has 6.1", Err: ErrKernelTooOld}
+	}
+	return fmt.Errorf("load BPF programs: %w", err)
+}
+
+// open maps the rings and the reader's state.
+func (s *Sensor) open() error {
+	var err error
+	if s.state, err = openReaderState(s.coll.Maps[bpf.SensorMapReaders]); err != nil {
+		return err
+	}
+	for i, name := range []string{bpf.SensorMapProcessRing, bpf.SensorMapEventRing} {
+		r, err := openRing(ringNames[i], s.coll.Maps[name])
+		if err != nil {
+			return err
+		}
+		s.rings = append(s.rings, r)
+	}
+	return nil
+}
+
+// fillPrograms tells the dispatcher where it jumps.
+func (s *Sensor) fillPrograms() error {
+	for i, name := range callPrograms {
+		if err := s.coll.Maps[bpf.SensorMapCallPrograms].Put(uint32(i), s.coll.Programs[name]); err != nil {
+			return fmt.Errorf("set program of calls %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+var callPrograms = map[uint8]string{
+	progOpen: bpf.SensorProgCallOpen,
+	progExec: bpf.SensorProgCallExec,
+}
+
+// exemptSelf runs a program in this process that enters it among those whose calls are no events.
+func (s *Sensor) exemptSelf() error {
+	ret, err := s.coll.Programs[bpf.SensorProgExemptSelf].Run(&ebpf.RunOptions{})
+	if err != nil {
+		return fmt.Errorf("exempt own process: %w", err)
+	}
+	if ret != 0 {
+		return fmt.Errorf("exempt own process: returned %d", ret)
+	}
+	return nil
+}
+
+// attach attaches everything but the dispatcher of system calls.
+func (s *Sensor) attach() error {
+	for _, a := range attachments {
+		p, ok := s.coll.Programs[a.program]
+		if !ok {
+			continue
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		switch {
+		case err == nil:
+			s.links = append(s.links, l)
+		case a.optional != "":
+			s.lack("attach %s: %v: %s", a.tracepoint, err, a.optional)
+		default:
+			return fmt.Errorf("attach %s: %w", a.tracepoint, err)
+		}
+	}
+	return nil
+}
+
+// lack notes something that the sensor does without.
+func (s *Sensor) lack(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	s.missing = append(s.missing, what)
+	s.cfg.Log.Warn("kernel feature missing", "missing", what)
+}
+
+// ringBytes is the default size of a ring: a share of memory, as a power of two within bounds.
+func ringBytes(share, least, most uint64) int {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return int(least)
+	}
+	n := uint64(info.Totalram) * uint64(info.Unit) / share
+	n = min(max(n, least), most)
+	return 1 << (bits.Len64(n) - 1)
+}

@@ -1,0 +1,139 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/tiercel-project/tiercel/bpf"
+)
+
+// Stats counts what happened since Open.
+type Stats struct {
+	Rings     []RingStats
+	Wakeups   uint64 // of the reader, by a ring
+	Exempt    uint64 // calls of the sensor itself that were passed over
+	Undecoded uint64 // records that were none: 0 unless object and decoder differ
+}
+
+// A RingStats counts the records of one ring.
+type RingStats struct {
+	Name     string // "process" or "event"
+	Bytes    int    // size
+	Received uint64 // records read
+	Lost     []Loss // one for each reason, in a fixed order
+}
+
+// A Loss counts records that did not make it into a ring.
+type Loss struct {
+	Reason string // "full", "size" or "scratch"
+	Count  uint64
+}
+
+// Reasons of a loss, by index, as in bpf/c/maps.h.
+var lossReasons = [...]string{"full", "size", "scratch"}
+
+// Stats returns what the rings received and lost so far.
+func (s *Sensor) Stats() (Stats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return Stats{}, ErrClosed
+	}
+	st := Stats{Wakeups: s.wakeups.Load(), Undecoded: s.undecoded.Load()}
+	var err error
+	if st.Exempt, err = perCPUSum(s.coll.Maps[bpf.SensorMapExempted], 0); err != nil {
+		return Stats{}, err
+	}
+	for i, r := range s.rings {
+		rs := RingStats{Name: r.name, Bytes: r.size, Received: r.received.Load()}
+		for j, why := range lossReasons {
+			n, err := perCPUSum(s.coll.Maps[bpf.SensorMapLost], uint32(i*len(lossReasons)+j))
+			if err != nil {
+				return Stats{}, err
+			}
+			rs.Lost = append(rs.Lost, Loss{Reason: why, Count: n})
+		}
+		st.Rings = append(st.Rings, rs)
+	}
+	return st, nil
+}
+
+func perCPUSum(m *ebpf.Map, key uint32) (uint64, error) {
+	var values []uint64
+	if err := m.Lookup(key, &values); err != nil {
+		return 0, fmt.Errorf("read counters: %w", err)
+	}
+	var sum uint64
+	for _, v := range values {
+		sum += v
+	}
+	return sum, nil
+}
+
+// A collector gives Stats to Prometheus.
+type collector struct {
+	s                                                *Sensor
+	received, lost, wakeups, exempt, undecoded, ring *prometheus.Desc
+}
+
+func newCollector(s *Sensor) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("tiercel_sensor_"+name, help, labels, nil)
+	}
+	return &collector{
+		s:         s,
+		received:  desc("records_received_total", "Records read from a ring.", "ring"),
+		lost:      desc("records_lost_total", "Records that did not make it into a ring.", "ring", "reason"),
+		ring:      desc("ring_size_bytes", "Size of a ring.", "ring"),
+		wakeups:   desc("reader_wakeups_total", "Times that a ring woke the reader."),
+		exempt:    desc("calls_exempt_total", "System calls of the sensor itself, which are no events."),
+		undecoded: desc("records_undecoded_total", "Records that could not be decoded."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.received, c.lost, c.ring, c.wakeups, c.exempt, c.undecoded} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	st, err := c.s.Stats()
+	if err != nil {
+		return
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for _, r := range st.Rings {
+		counter(c.received, r.Received, r.Name)
+		ch <- prometheus.MustNewConstMetric(c.ring, prometheus.GaugeValue, float64(r.Bytes), r.Name)
+		for _, l := range r.Lost {
+			counter(c.lost, l.Count, r.Name, l.Reason)
+		}
+	}
+	counter(c.wakeups, st.Wakeups)
+	counter(c.exempt, st.Exempt)
+	counter(c.undecoded, st.Undecoded)
+}
+
+func (s *Sensor) register() error {
+	if s.cfg.Registerer == nil {
+		return nil
+	}
+	c := newCollector(s)
+	if err := s.cfg.Registerer.Register(c); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	s.collector = c
+	return nil
+}
+
+func (s *Sensor) unregister() {
+	if s.collector != nil {
+		s.cfg.Registerer.Unregister(s.collector)
+	}
+}

@@ -1,0 +1,219 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tiercel-project/tiercel/sensor/decode"
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// readDeadline is how long records that wake nobody may lie in a ring.
+	readDeadline = 5 * time.Millisecond
+	// idleAfter is how long nothing must happen before the reader stops looking by itself; then any record wakes it.
+	idleAfter = 200 * time.Millisecond
+	// idleDeadline bounds what a lost wake-up of an idle reader costs.
+	idleDeadline = time.Second
+	// wakeGap is the least time between two wake-ups. A wake-up costs the reader about 40 µs of CPU.
+	wakeGap = 50 * time.Microsecond
+	// wakesPerSecond is how often the reader lets itself be woken in the long run; beyond, it looks every pollGap.
+	wakesPerSecond = 2000
+	wakeBurst      = 200
+	pollGap        = 400 * time.Microsecond
+	// lastDrains bounds how many batches are handed out after the end.
+	lastDrains = 256
+)
+
+// A poller waits for the rings to have something.
+type poller struct {
+	epoll, stop int // descriptors
+	state       *readerState
+	rings       []*ring
+	events      [8]unix.EpollEvent
+
+	woken    time.Time // last wake-up
+	active   time.Time // last time a ring had something
+	tokens   float64   // wake-ups in hand
+	wakeups  func()
+	lastFill time.Time
+}
+
+func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, fmt.Errorf("create eventfd: %w", err)
+	}
+	now := time.Now()
+	p := &poller{epoll: epoll, stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, wakeups: wakeups}
+	fds := []int{stop}
+	for _, r := range rings {
+		fds = append(fds, r.fd)
+	}
+	for _, fd := range fds {
+		// Edge-triggered: records that wake nobody must not end the wait.
+		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			p.close()
+			return nil, fmt.Errorf("watch ring: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *poller) close() {
+	_ = unix.Close(p.epoll)
+	_ = unix.Close(p.stop)
+}
+
+// interrupt ends the wait that is on or comes next.
+func (p *poller) interrupt() {
+	_, _ = unix.Write(p.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+// wait returns when a ring has something to read or deadline has passed.
+func (p *poller) wait() error {
+	now := time.Now()
+	p.tokens = min(wakeBurst, p.tokens+now.Sub(p.lastFill).Seconds()*wakesPerSecond)
+	p.lastFill = now
+	if p.tokens < 1 || now.Sub(p.woken) < wakeGap {
+		gap := wakeGap
+		if p.tokens < 1 {
+			gap = pollGap
+		}
+		time.Sleep(gap)
+		return nil
+	}
+	state, deadline := readerWaits, readDeadline
+	if now.Sub(p.active) > idleAfter {
+		state, deadline = readerIdle, idleDeadline
+	}
+	p.state.set(state)
+	defer p.state.set(readerAwake)
+	for _, r := range p.rings {
+		if r.produced() != r.scan {
+			return nil // written before the kernel knew that we wait
+		}
+	}
+	n, err := unix.EpollWait(p.epoll, p.events[:], int(deadline.Milliseconds()))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for rings: %w", err)
+	}
+	if n > 0 {
+		p.woken = time.Now()
+		p.tokens--
+		p.wakeups()
+	}
+	return nil
+}
+
+// Run reads the rings and calls handle on one goroutine, in the order of kernel time, until ctx ends. The event and its strings are
+// handle's until it returns. It returns nil when ctx has ended, after what the rings held then.
+func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	p, err := newPoller(s.state, s.rings, func() { s.wakeups.Add(1) })
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	stop := context.AfterFunc(ctx, p.interrupt)
+	defer stop()
+	for {
+		if ctx.Err() != nil {
+			for i := 0; i < lastDrains && s.drain(handle); i++ {
+			}
+			return nil
+		}
+		if s.drain(handle) {
+			p.active = time.Now()
+			continue
+		}
+		if err := p.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// drain hands out what the rings hold now and reports whether that was anything.
+//
+// What caused an event was written before it: positions are taken from the event ring first, so that the process records which an event
+// depends on are always among those that are merged with it.
+func (s *Sensor) drain(handle func(*event.Event)) bool {
+	var ends [len(ringNames)]uint64
+	for i := len(s.rings) - 1; i >= 0; i-- {
+		ends[i] = s.rings[i].produced()
+	}
+	found := false
+	for i, r := range s.rings {
+		r.look(ends[i])
+		found = found || len(r.pending) > 0
+	}
+	if !found {
+		for _, r := range s.rings {
+			r.release(0) // empty records that carried a wake-up
+		}
+		return false
+	}
+	s.merge(handle, bootNS())
+	return true
+}
+
+// merge hands out pending records in the order of their times, until a ring of which only part was looked at is at its end.
+func (s *Sensor) merge(handle func(*event.Event), now uint64) {
+	var next [len(ringNames)]int
+	for {
+		first := -1
+		for i, r := range s.rings {
+			if next[i] == len(r.pending) {
+				if r.cut {
+					first = -1
+					break
+				}
+				continue
+			}
+			if first < 0 || r.pending[next[i]].time < s.rings[first].pending[next[first]].time {
+				first = i
+			}
+		}
+		if first < 0 {
+			break
+		}
+		r := s.rings[first]
+		s.deliver(r.record(r.pending[next[first]]), now, handle)
+		next[first]++
+	}
+	for i, r := range s.rings {
+		r.release(next[i])
+	}
+}
+
+// deliver decodes one record and hands it out.
+func (s *Sensor) deliver(record []byte, now uint64, handle func(*event.Event)) {
+	if err := decode.Record(record, &s.event); err != nil {
+		s.undecoded.Add(1)
+		return
+	}
+	s.seq++
+	s.event.Seq = s.seq
+	s.event.ReadNS = now
+	handle(&s.event)
+}
+
+// bootNS is CLOCK_BOOTTIME in nanoseconds.
+func bootNS() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return uint64(ts.Nano())
+}

@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/tiercel-project/tiercel/bpf"
+	"github.com/tiercel-project/tiercel/sensor/decode"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+// maxRecord bounds a record of the iterator: the programs' scratch.
+const maxRecord = 32 << 10
+
+// maxProcBytes bounds what is read of the arguments or the environment of a process, as the programs do.
+const maxProcBytes = 4096
+
+// Snapshot calls handle for each cgroup that holds a process, then for each process that was there when the sensor opened, parents before
+// their children, as EventProcinfo. All of these events have ProcessOnly set. The event is handle's until it returns.
+//
+// What the iterator cannot read, arguments and environment, comes from /proc, where the process is still the same.
+func (s *Sensor) Snapshot(handle func(*event.Event)) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: s.coll.Programs[bpf.SensorProgSnapshotTask]})
+	if err != nil {
+		return fmt.Errorf("attach task iterator: %w", err)
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return fmt.Errorf("iterate tasks: %w", err)
+	}
+	defer r.Close()
+	records, err := readRecords(r)
+	if err != nil {
+		return fmt.Errorf("iterate tasks: %w", err)
+	}
+	return s.handSnapshot(records, handle)
+}
+
+// readRecords reads records, each after its length.
+func readRecords(r io.Reader) ([][]byte, error) {
+	var records [][]byte
+	br := bufio.NewReader(r)
+	for {
+		var n uint32
+		if err := binary.Read(br, binary.LittleEndian, &n); errors.Is(err, io.EOF) {
+			return records, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if n > maxRecord {
+			return nil, fmt.Errorf("record of %d bytes", n)
+		}
+		b := make([]byte, n)
+		if _, err := io.ReadFull(br, b); err != nil {
+			return nil, err
+		}
+		records = append(records, b)
+	}
+}
+
+func (s *Sensor) handSnapshot(records [][]byte, handle func(*event.Event)) error {
+	now := bootNS()
+	var tasks []*event.Event
+	seen := map[event.Cgroup]bool{}
+	for _, b := range records {
+		ev := new(event.Event)
+		if err := decode.Record(b, ev); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		ev.ReadNS = now
+		switch {
+		case ev.Cgroup == event.Cgroup{}:
+			tasks = append(tasks, ev)
+		case !seen[ev.Cgroup]:
+			seen[ev.Cgroup] = true
+			handle(ev)
+		}
+	}
+	slices.SortStableFunc(tasks, func(a, b *event.Event) int { return cmp.Compare(a.Task.StartNS, b.Task.StartNS) })
+	for _, ev := range tasks {
+		readProc(ev)
+		handle(ev)
+	}
+	return nil
+}
+
+// readProc adds what only /proc tells.
+func readProc(ev *event.Event) {
+	if ev.Exec.ExePath == "" {
+		return // a kernel thread
+	}
+	dir := filepath.Join("/proc", strconv.Itoa(int(ev.Task.PID)))
+	args, argsCut := readBounded(filepath.Join(dir, "cmdline"))
+	env, envCut := readBounded(filepath.Join(dir, "environ"))
+	if i := bytes.IndexByte(args, 0); i >= 0 {
+		ev.Exec.Exe, ev.Exec.Args = string(args[:i]), args[i+1:]
+	}
+	ev.Exec.Env = env
+	if argsCut {
+		ev.Flags |= event.ArgsTruncated
+	}
+	if envCut {
+		ev.Flags |= event.EnvTruncated
+	}
+}
+
+// readBounded reads the first bytes of a file, and reports whether there are more. What cannot be read is empty: the process is gone.
+func readBounded(name string) (b []byte, more bool) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	b, err = io.ReadAll(io.LimitReader(f, maxProcBytes+1))
+	if err != nil {
+		return nil, false
+	}
+	if len(b) > maxProcBytes {
+		return b[:maxProcBytes], true
+	}
+	return b, false
+}
