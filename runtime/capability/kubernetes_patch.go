@@ -216,6 +216,7 @@ func (o *patchOp) Execute(ctx context.Context, s Scope, p *Prepared, effect stri
 		if done || again != nil {
 			return res, again
 		}
+		err = &TransientError{Err: fmt.Errorf("%s: %w", r, err)} // others write the object all the time, but not these fields
 	}
 	return Result{}, o.c.failure(s, r.String(), err)
 }
@@ -305,7 +306,7 @@ func (o *patchOp) rehearse(ctx context.Context, s Scope, r resolved, q patchCall
 	if err != nil {
 		return Result{}, o.c.failure(s, r.String(), err)
 	}
-	merged, _ := applyMerge(now.Object, q.Set).(map[string]any)
+	merged, _ := applyMerge(now.Object, map[string]any(q.Set)).(map[string]any)
 	res := o.patched(s, r, q, &unstructured.Unstructured{Object: merged})
 	res.Note = rehearsedNote(refusal)
 	return res, nil

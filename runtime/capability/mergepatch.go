@@ -104,14 +104,14 @@ func undo(v, set, back map[string]any, prefix string) (patch map[string]any, cha
 		bm, backIsObject := bv.(map[string]any)
 		nm, nowIsObject := now.(map[string]any)
 		switch {
-		case setIsObject && nowIsObject && backIsObject:
+		case setIsObject && backIsObject && (nowIsObject || now == nil): // an empty map is often left out of what is stored
 			sub, c := undo(nm, sm, bm, path+".")
 			if changed = append(changed, c...); len(sub) > 0 {
 				patch[k] = sub
 			}
 		case setIsObject && nowIsObject && bv == nil:
 			// The object was not there before. Fields that others have put beside ours keep it alive.
-			if reflect.DeepEqual(now, withoutNulls(sm)) {
+			if reflect.DeepEqual(now, applyMerge(nil, sm)) {
 				patch[k] = nil
 				continue
 			}
@@ -119,7 +119,7 @@ func undo(v, set, back map[string]any, prefix string) (patch map[string]any, cha
 			if changed = append(changed, c...); len(sub) > 0 {
 				patch[k] = sub
 			}
-		case reflect.DeepEqual(now, set[k]):
+		case reflect.DeepEqual(now, applyMerge(nil, set[k])):
 			if !reflect.DeepEqual(now, bv) {
 				patch[k] = bv
 			}
@@ -137,10 +137,5 @@ func nulls(m map[string]any) map[string]any {
 	for k := range m {
 		n[k] = nil
 	}
-	return n
-}
-
-func withoutNulls(m map[string]any) map[string]any {
-	n, _ := applyMerge(nil, m).(map[string]any)
 	return n
 }
