@@ -16,7 +16,7 @@ import (
 
 // Content types of the two modes' headers.
 const (
-	headerContentType = "Content-Type"
+	headerContentType = "content-type"
 	structuredJSON    = "application/cloudevents+json"
 )
 
