@@ -16,9 +16,9 @@ type Manifest struct {
 // Needs is what a module calls. A function's grants must cover every need that is not optional, and nothing that is not needed.
 type Needs struct {
 	Kubernetes []KubernetesNeed `json:"kubernetes,omitempty"`
-	HTTP       bool             `json:"http,omitempty"` // which URLs is the deployer's to say
+	HTTP       bool             `json:"http,omitempty"` // which URLs, at least one, is the deployer's to say
 	KV         bool             `json:"kv,omitempty"`
-	Secrets    bool             `json:"secrets,omitempty"` // which is the deployer's to say
+	Secrets    bool             `json:"secrets,omitempty"` // may use secrets; which, if any, is the deployer's to say
 	Node       []string         `json:"node,omitempty"`    // reserved
 }
 
