@@ -96,6 +96,20 @@ func Lookup(text string) (Ref, error) {
 
 // Resolve is Lookup for a name and the argument that stood in brackets behind it; hasArg tells an empty argument from none.
 func Resolve(name, arg string, hasArg bool) (Ref, error) {
+	ref, err := resolve(name, arg, hasArg)
+	if unknown, ok := err.(*UnknownError); ok && unknown.Near == "" {
+		unknown.Near = Nearest(name)
+	}
+	return ref, err
+}
+
+// Known reports whether Resolve would succeed. It is cheaper where most names are not known.
+func Known(name, arg string, hasArg bool) bool {
+	_, err := resolve(name, arg, hasArg)
+	return err == nil
+}
+
+func resolve(name, arg string, hasArg bool) (Ref, error) {
 	text := name
 	if hasArg {
 		text += "[" + arg + "]"
@@ -103,7 +117,7 @@ func Resolve(name, arg string, hasArg bool) (Ref, error) {
 	id, ok := byName[name]
 	if !ok {
 		if id, arg, ok = splitDotArg(name); !ok || hasArg {
-			return Ref{}, &UnknownError{Name: text, Near: Nearest(name)}
+			return Ref{}, &UnknownError{Name: text}
 		}
 		return resolveDotArg(id, arg, text)
 	}

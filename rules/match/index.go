@@ -1,0 +1,52 @@
+package match
+
+import (
+	"sync"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+)
+
+// An Index matches an event against many programs at once. What they have in common is evaluated at most once an event. It is immutable and
+// safe for concurrent use; each goroutine has a Matcher of its own.
+type Index struct {
+	programs []*Program
+	first    bool
+
+	plans [planCount]planSlot
+}
+
+const planCount = 1024 // above every event type
+
+// A planSlot holds the plan for one event type, made when the first event of the type comes, or in NewIndex if a program names the type.
+type planSlot struct {
+	once sync.Once
+	plan *plan
+}
+
+// NewIndex makes an index of programs. If first is set, only the first program that matches counts, in their order; else all.
+func NewIndex(programs []*Program, first bool) *Index {
+	ix := &Index{programs: programs, first: first}
+	var named field.EventSet
+	for _, p := range programs {
+		if p.events.may.Len() <= 100 {
+			named = named.Union(p.events.may)
+		}
+	}
+	for t := range named.All() {
+		ix.plan(t)
+	}
+	return ix
+}
+
+// plan returns the plan for events of type t.
+func (ix *Index) plan(t field.EventType) *plan {
+	if int(t) >= planCount {
+		t = 0
+	}
+	slot := &ix.plans[t]
+	slot.once.Do(func() { slot.plan = ix.makePlan(t) })
+	return slot.plan
+}
+
+// NewMatcher returns a matcher for one goroutine.
+func (ix *Index) NewMatcher() *Matcher { return &Matcher{ix: ix} }

@@ -1,0 +1,83 @@
+package match
+
+import "github.com/tiercel-project/tiercel/rules/field"
+
+// Match reports whether p matches ev. It is for single conditions; for many, use an Index.
+func (p *Program) Match(ev field.Event) bool {
+	r := runner{ev: ev}
+	if r.node(p.root) {
+		return true
+	}
+	if !ev.TwoForms() {
+		return false
+	}
+	r.form = field.Resolved
+	return r.node(p.root)
+}
+
+// A runner evaluates a tree in one form without remembering anything.
+type runner struct {
+	ev   field.Event
+	form field.Form
+}
+
+func (r *runner) node(n *Node) bool {
+	switch n.Kind {
+	case Check:
+		return r.check(n.Atom)
+	case Not:
+		return !r.node(n.Kids[0])
+	case And:
+		for _, k := range n.Kids {
+			if !r.node(k) {
+				return false
+			}
+		}
+		return true
+	case Or:
+		for _, k := range n.Kids {
+			if r.node(k) {
+				return true
+			}
+		}
+		return false
+	}
+	return n.Kind == True
+}
+
+func (r *runner) check(a *Atom) bool {
+	left, ok := r.value(a.Left)
+	if !ok {
+		return false
+	}
+	if a.Right == nil {
+		return a.holds(left, r.ev)
+	}
+	right, ok := r.value(a.Right)
+	return ok && a.holdsFor(left, right)
+}
+
+// value returns the value of o, and whether it has one.
+func (r *runner) value(o *Operand) (*field.Value, bool) {
+	v := new(field.Value)
+	switch o.Kind {
+	case FieldOperand:
+		if o.Ref.ID == field.EvtAround {
+			return v, v.SetUint(0)
+		}
+		return v, r.ev.Extract(&o.Ref, r.form, v)
+	case LiteralOperand:
+		return v, v.SetString(o.Text)
+	}
+	args := make([]*field.Value, len(o.Args))
+	for i, a := range o.Args {
+		var ok bool
+		if args[i], ok = r.value(a); !ok {
+			return nil, false
+		}
+	}
+	if o.Kind == ListOperand {
+		return v, listOf(args, new(scratch), v)
+	}
+	return v, o.transform(args, new(scratch), v)
+}
