@@ -216,3 +216,6 @@ func parent(path string) string {
 	}
 	return path[:i]
 }
+
+// Problem is err at a path of the document, with the place where that was written.
+func (d *Document) Problem(path string, err error) error { return d.problem(path, "", err) }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tiercel-project/tiercel/bus"
 )
@@ -44,11 +43,11 @@ func DefaultConfig() Config {
 // A Journal reads and writes the records of all invocations. It is safe for concurrent use.
 type Journal struct {
 	cfg Config
-	js  jetstream.JetStream
+	bus *bus.Bus
 }
 
 // New returns a Journal on streams that exist already.
-func New(cfg Config, js jetstream.JetStream) *Journal {
+func New(cfg Config, b *bus.Bus) *Journal {
 	def := DefaultConfig()
 	if cfg.Lease <= 0 {
 		cfg.Lease = def.Lease
@@ -59,7 +58,7 @@ func New(cfg Config, js jetstream.JetStream) *Journal {
 	if cfg.Clock == nil {
 		cfg.Clock = def.Clock
 	}
-	return &Journal{cfg: cfg, js: js}
+	return &Journal{cfg: cfg, bus: b}
 }
 
 // Lease is how long a claim holds.
@@ -70,67 +69,48 @@ func (j *Journal) Clock() Clock { return j.cfg.Clock }
 
 // Read reads an invocation's journal back from the stream's leader. An invocation without one has the zero State.
 func (j *Journal) Read(ctx context.Context, fn, invocation string) (*State, error) {
-	s := new(State)
-	stream, err := j.js.Stream(ctx, bus.StreamJournal)
+	records, err := j.bus.ReadSubject(ctx, bus.StreamJournal, bus.JournalSubject(fn, invocation))
 	if err != nil {
 		return nil, fmt.Errorf("journal of %s: %w", invocation, err)
 	}
-	subject := string(bus.JournalSubject(fn, invocation))
-	for next := uint64(1); ; {
-		m, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return s, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("journal of %s: %w", invocation, err)
-		}
+	s := new(State)
+	for _, m := range records {
 		var r Record
 		if err := json.Unmarshal(m.Data, &r); err != nil {
 			return nil, fmt.Errorf("journal of %s: record %d: %w", invocation, m.Sequence, err)
 		}
 		s.add(m.Sequence, &r)
-		next = m.Sequence + 1
 	}
+	return s, nil
 }
 
 // append stores r if the subject's last record is still the one given (0: it has none), and returns its sequence. When it cannot know
-// whether r was stored it reads back: a record with r's nonce is r.
+// whether r was stored it tries again, and on a conflict reads back: a record with r's nonce is r.
 func (j *Journal) append(ctx context.Context, fn, invocation string, r *Record, last uint64, h nats.Header) (uint64, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return 0, fmt.Errorf("journal of %s: %w", invocation, err)
 	}
-	m := &nats.Msg{Subject: string(bus.JournalSubject(fn, invocation)), Header: h, Data: data}
-	if m.Header == nil {
-		m.Header = nats.Header{}
+	if h == nil {
+		h = nats.Header{}
 	}
-	m.Header.Set(headerInvocation, invocation)
+	h.Set(headerInvocation, invocation)
+	m := bus.Record{Subject: bus.JournalSubject(fn, invocation), Header: h, Data: data}
 	for {
-		ack, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithRetryAttempts(0))
-		if err == nil {
-			return ack.Sequence, nil
-		}
-		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		seq, err := j.bus.Append(ctx, m, last)
+		switch {
+		case err == nil:
+			return seq, nil
+		case errors.Is(err, bus.ErrWrongSequence):
 			return j.confirm(ctx, fn, invocation, r, last)
-		}
-		if !retryable(err) || ctx.Err() != nil {
-			return 0, fmt.Errorf("journal of %s: append: %w", invocation, err)
-		}
-		if err := pause(ctx, retryPause); err != nil {
-			return 0, fmt.Errorf("journal of %s: append: %w", invocation, err)
+		case errors.Is(err, bus.ErrStreamFull), errors.Is(err, nats.ErrConnectionClosed), pause(ctx, retryPause) != nil:
+			return 0, fmt.Errorf("journal of %s: %w", invocation, err)
 		}
 	}
 }
 
 // retryPause is how long an append waits after an answer that says nothing.
 const retryPause = 50 * time.Millisecond
-
-// retryable reports whether an append may have been stored, or may be stored if tried again.
-func retryable(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected) ||
-		errors.Is(err, nats.ErrReconnectBufExceeded)
-}
 
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -89,6 +89,8 @@ type Call struct {
 	Rehearsed bool                `json:"rehearsed,omitempty"`
 	Reverted  bool                `json:"reverted,omitempty"`
 	Note      string              `json:"note,omitempty"`
+	Before    json.RawMessage     `json:"before,omitempty"` // the object, redacted: a rehearsal is shown as the difference
+	After     json.RawMessage     `json:"after,omitempty"`
 }
 
 // Undo returns how the call is taken back, or nil if it changed nothing.
@@ -110,6 +112,9 @@ type Suspend struct {
 	Tries int       `json:"tries"` // of that step so far
 	Until time.Time `json:"until"`
 	Cause string    `json:"cause"`
+
+	Fresh   bool `json:"fresh,omitempty"`   // begin again from live state: the function asked for it
+	Stopped bool `json:"stopped,omitempty"` // by the stop switch
 }
 
 // A Tombstone is left by a revert in the journal of the invocation it reverts.

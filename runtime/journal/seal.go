@@ -47,11 +47,11 @@ func (j *Journal) Store(ctx context.Context, a *Action) error {
 		return fmt.Errorf("seal %s: %w", a.ID, err)
 	}
 	// Both are sent at once; neither counts before both are acknowledged.
-	first, err := j.js.PublishMsgAsync(m, jetstream.WithMsgID(a.ID))
+	first, err := j.bus.JetStream().PublishMsgAsync(m, jetstream.WithMsgID(a.ID))
 	if err != nil {
 		return fmt.Errorf("seal %s: %w", a.ID, err)
 	}
-	second, err := j.js.PublishMsgAsync(o, jetstream.WithMsgID(o.Header.Get(nats.MsgIdHdr)))
+	second, err := j.bus.JetStream().PublishMsgAsync(o, jetstream.WithMsgID(o.Header.Get(nats.MsgIdHdr)))
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", a.ID, err)
 	}
@@ -244,7 +244,7 @@ func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Ti
 	if !from.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
 	}
-	cons, err := j.js.OrderedConsumer(ctx, stream, cfg)
+	cons, err := j.bus.JetStream().OrderedConsumer(ctx, stream, cfg)
 	if err != nil {
 		return err
 	}
@@ -274,4 +274,25 @@ func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Ti
 			return err
 		}
 	}
+}
+
+// At returns the action stored at a sequence of ACTIONS. The error is ErrNotFound if there is none.
+func (j *Journal) At(ctx context.Context, sequence uint64) (*Action, error) {
+	stream, err := j.bus.JetStream().Stream(ctx, bus.StreamActions)
+	if err != nil {
+		return nil, fmt.Errorf("action %d: %w", sequence, err)
+	}
+	m, err := stream.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("action %d: %w", sequence, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("action %d: %w", sequence, err)
+	}
+	a := new(Action)
+	if err := json.Unmarshal(m.Data, a); err != nil {
+		return nil, fmt.Errorf("action %d: %w", sequence, err)
+	}
+	a.Sealed, a.Sequence = m.Time, m.Sequence
+	return a, nil
 }

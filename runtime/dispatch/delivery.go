@@ -1,0 +1,147 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tiercel-project/tiercel/bus"
+)
+
+// A Delivery is an event that is to be handled, from the stream or from a timer.
+type Delivery struct {
+	Event     *bus.Event
+	Match     *bus.MatchData
+	Raw       []byte    // the event as JSON, structured mode
+	Address   string    // bus subject
+	Sequence  uint64    // in EVENTS
+	Published time.Time // when the stream stored it
+	Received  time.Time // when this runtime took it
+	Again     bool      // not the first delivery: there may be a journal
+	Forged    error     // not nil: the event is not what its address says, and nothing in it is to be believed
+}
+
+// A Verdict says what becomes of a message.
+type Verdict struct {
+	do        action
+	delay     time.Duration
+	Transient bool // the target is out of reach: the next event would fare no better
+
+	after func(context.Context) Verdict
+	then  func(context.Context)
+}
+
+type action uint8
+
+const (
+	ack action = iota + 1
+	term
+	nak
+	leave
+	again
+)
+
+// Ack ends the message: it is handled.
+func Ack() Verdict { return Verdict{do: ack} }
+
+// Term ends the message: it will never be handled. Its dead letter is stored already.
+func Term() Verdict { return Verdict{do: term} }
+
+// Nak asks for the message again after a delay, which should be short: MaxAckPending counts it until then.
+func Nak(delay time.Duration) Verdict { return Verdict{do: nak, delay: delay} }
+
+// Leave does nothing: the message comes again when the ack wait is over, here or elsewhere.
+func Leave() Verdict { return Verdict{do: leave} }
+
+// Again has the message handled once more, when a slot is free. It is for the end of After's function.
+func Again() Verdict { return Verdict{do: again} }
+
+// After gives the slot back and has f decide, while the message goes on being extended.
+func After(f func(context.Context) Verdict) Verdict { return Verdict{after: f} }
+
+// Then has f called once the message is acked or terminated for good. It is not called for any other verdict.
+func (v Verdict) Then(f func(context.Context)) Verdict {
+	if after := v.after; after != nil {
+		v.after = func(ctx context.Context) Verdict { return after(ctx).Then(f) }
+		return v
+	}
+	if v.do == ack || v.do == term {
+		v.then = f
+	}
+	return v
+}
+
+func (v Verdict) String() string {
+	switch v.do {
+	case ack:
+		return "ack"
+	case term:
+		return "term"
+	case nak:
+		return "nak"
+	}
+	return "leave"
+}
+
+// ErrForged is in every error about an event that contradicts its address.
+var ErrForged = errors.New("the event is not what its address says")
+
+// Read makes a delivery of a message of EVENTS. The error says that it is no event at all; a forged one is no error.
+func Read(subject string, h nats.Header, body []byte) (*Delivery, error) {
+	e, err := bus.Decode(h, body)
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.Match()
+	if err != nil {
+		return nil, err
+	}
+	d := &Delivery{Event: e, Match: m, Address: subject, Raw: body}
+	if h.Get("ce-specversion") != "" {
+		d.Raw = bus.Marshal(e)
+	}
+	d.Forged = check(bus.Subject(subject), h.Get(nats.MsgIdHdr), e, m)
+	return d, nil
+}
+
+// check compares the body with the subject, which the server let the publisher use.
+func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) error {
+	a, err := bus.ParseEventSubject(subject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	differ := func(what, got, want string) error {
+		if got == want {
+			return nil
+		}
+		return fmt.Errorf("%w: %s is %q in the event and %q in the subject", ErrForged, what, got, want)
+	}
+	errs := []error{
+		differ("rule", bus.RuleToken(m.Rule), a.Rule),
+		differ("priority", bus.RuleToken(m.Priority), a.Priority),
+		differ("source", bus.RuleToken(m.Source), a.Source),
+		differ("namespace", m.Target.Namespace, a.Namespace),
+	}
+	if e.Rule != "" {
+		errs = append(errs, differ("rule attribute", bus.RuleToken(e.Rule), a.Rule))
+	}
+	if m.Target.Node != "" {
+		errs = append(errs, differ("node", m.Target.Node, a.Node))
+	}
+	if m.Source == "syscall" {
+		// The sensor's ids begin with its node: otherwise one node could swallow another's event by using its id.
+		for what, id := range map[string]string{"id": e.ID, "message id": msgID} {
+			if id != "" && !strings.HasPrefix(id, a.Node+"-") {
+				errs = append(errs, fmt.Errorf("%w: %s %q is not one of node %q", ErrForged, what, id, a.Node))
+			}
+		}
+	}
+	if msgID != "" && msgID != e.ID {
+		errs = append(errs, fmt.Errorf("%w: id is %q in the event and %q in the message", ErrForged, e.ID, msgID))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,85 @@
+package runtime
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tiercel-project/tiercel/runtime/journal"
+)
+
+// metrics of a runtime. Labels are function tokens, outcomes and other closed sets.
+type metrics struct {
+	invocations *prometheus.CounterVec
+	legs        *prometheus.HistogramVec
+	skipped     *prometheus.CounterVec // deliveries that led to nothing
+	letters     *prometheus.CounterVec
+	effects     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		invocations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiercel_runtime_invocations_total", Help: "Invocations that ended, by function and outcome.",
+		}, []string{"function", "outcome"}),
+		legs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tiercel_runtime_leg_duration_seconds",
+			Help:    "Time of each leg of the way from the kernel's event to the first effect: kernel_published, published_started, started_effect, kernel_effect, started_ended.",
+			Buckets: []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"function", "leg"}),
+		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiercel_runtime_deliveries_total",
+			Help: "Deliveries that did not end an invocation: unselected by the triggers, duplicate, suspended after a transient failure, given_up for another runtime.",
+		}, []string{"function", "result"}),
+		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiercel_runtime_dead_letters_total", Help: "Dead letters, by function and reason; stored is false for those the full stream refused.",
+		}, []string{"function", "reason", "stored"}),
+		effects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiercel_runtime_effects_total", Help: "Effects of ended invocations, by function and operation.",
+		}, []string{"function", "operation"}),
+	}
+	reg.MustRegister(m.invocations, m.legs, m.skipped, m.letters, m.effects)
+	return m
+}
+
+func (m *metrics) unselected(fn string) { m.skipped.WithLabelValues(fn, "unselected").Inc() }
+func (m *metrics) duplicate(fn string)  { m.skipped.WithLabelValues(fn, "duplicate").Inc() }
+func (m *metrics) suspended(fn string)  { m.skipped.WithLabelValues(fn, "suspended").Inc() }
+func (m *metrics) givenUp(fn string)    { m.skipped.WithLabelValues(fn, "given_up").Inc() }
+
+func (m *metrics) letter(fn, reason string, stored bool) {
+	s := "false"
+	if stored {
+		s = "true"
+	}
+	m.letters.WithLabelValues(fn, reason, s).Inc()
+}
+
+func (m *metrics) ended(fn string, o journal.Outcome) {
+	m.invocations.WithLabelValues(fn, string(o)).Inc()
+}
+
+// action counts a sealed action and the legs of its way.
+func (m *metrics) action(a *journal.Action) {
+	fn := a.Function.Token()
+	m.ended(fn, a.Outcome)
+	for _, c := range a.Calls {
+		if c.Effect != "" && c.Error == nil && !c.Done.IsZero() {
+			m.effects.WithLabelValues(fn, c.Op).Inc()
+		}
+	}
+	if a.Revert != nil {
+		return // its event's times are long gone
+	}
+	leg := func(name string, from, to time.Time) {
+		if !from.IsZero() && !to.IsZero() {
+			m.legs.WithLabelValues(fn, name).Observe(max(0, to.Sub(from).Seconds()))
+		}
+	}
+	e := a.Event
+	leg("kernel_published", e.Time, e.Published)
+	leg("published_started", e.Published, e.Started)
+	leg("started_ended", e.Started, a.Ended)
+	leg("started_effect", e.Started, a.FirstEffect())
+	leg("kernel_effect", e.Time, a.FirstEffect())
+}

@@ -1,0 +1,178 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/runtime/dispatch"
+	"github.com/tiercel-project/tiercel/runtime/journal"
+	"github.com/tiercel-project/tiercel/runtime/revert"
+)
+
+// A retry is the data of a timer that brings an event back to a function.
+type retry struct {
+	Kind       string    `json:"kind"`     // kindRetry
+	Function   string    `json:"function"` // token
+	UID        string    `json:"uid"`
+	Invocation string    `json:"invocation"`
+	Address    string    `json:"address"`
+	MsgID      string    `json:"msgID,omitempty"`
+	Sequence   uint64    `json:"sequence"`
+	Published  time.Time `json:"published"`
+	Event      []byte    `json:"event"`
+}
+
+const kindRetry = "retry"
+
+// scheduleRetry has the event of a suspended invocation come again after d.
+func (r *Runtime) scheduleRetry(ctx context.Context, i *invocation, d time.Duration) error {
+	b, err := json.Marshal(retry{Kind: kindRetry, Function: i.token, UID: i.lv.fn.ID.UID, Invocation: i.id, Address: i.d.Address, Sequence: i.d.Sequence,
+		MsgID: i.d.Event.ID, Published: i.d.Published, Event: i.d.Raw})
+	if err != nil {
+		return err
+	}
+	return r.deps.Bus.Schedule(ctx, i.id, r.deps.Clock.Now().Add(d), b)
+}
+
+// dueDurable is the consumer of what timers deliver; all runtimes share it.
+const dueDurable = "runtime"
+
+// timers handles what is due until ctx ends.
+func (r *Runtime) timers(ctx context.Context) error {
+	return dispatch.NewConsumer(dispatch.Config{
+		Stream: bus.StreamTimers, Durable: dueDurable, Filters: []string{bus.TimersDueSubjects}, AckWait: r.cfg.AckWait, Concurrency: 16,
+		Grace: r.cfg.Grace, Metrics: r.dispatch, Label: "timers", Log: r.log,
+	}, r.deps.Bus.JetStream(), r.due).Run(ctx)
+}
+
+// due handles one message of a timer, and removes it from the stream when it is over.
+func (r *Runtime) due(ctx context.Context, m jetstream.Msg) dispatch.Verdict {
+	var head struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(m.Data(), &head); err != nil {
+		r.log.Error("timer cannot be read", "subject", m.Subject(), "err", err)
+		return dispatch.Term()
+	}
+	switch head.Kind {
+	case kindRetry:
+		var t retry
+		if err := json.Unmarshal(m.Data(), &t); err != nil {
+			return dispatch.Term()
+		}
+		return r.clear(m, r.retry(ctx, &t))
+	case revert.Kind:
+		var q revert.Request
+		if err := json.Unmarshal(m.Data(), &q); err != nil {
+			return dispatch.Term()
+		}
+		return r.clear(m, r.reverter.Handle(ctx, q))
+	}
+	r.log.Error("timer of an unknown kind", "subject", m.Subject(), "kind", head.Kind)
+	return dispatch.Term()
+}
+
+// clear wraps a verdict so that the message is removed when it is handled: TIMERS keeps what is due until it is full, and then forgets
+// the oldest, which may be a timer that is still to come.
+func (r *Runtime) clear(m jetstream.Msg, v dispatch.Verdict) dispatch.Verdict {
+	return v.Then(func(ctx context.Context) {
+		if err := r.deps.Bus.PurgeSubject(ctx, bus.StreamTimers, bus.Subject(m.Subject())); err != nil {
+			r.log.Debug("handled timer stays in the stream", "subject", m.Subject(), "err", err)
+		}
+	})
+}
+
+// retry brings a suspended invocation's event back to its function.
+func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
+	r.mu.Lock()
+	w, ready := r.workers[t.Function], r.ready
+	r.mu.Unlock()
+	var lv *live
+	if w != nil {
+		lv = w.current()
+	}
+	switch {
+	case !ready:
+		return dispatch.Nak(time.Second)
+	case lv == nil || lv.entry.ID.UID != t.UID:
+		e, err := r.store.Get(ctx, t.Function)
+		if err == nil && e.ID.UID == t.UID {
+			return dispatch.Nak(5 * time.Second) // it is being loaded
+		}
+		return r.gone(ctx, t.Function, t.Invocation)
+	case lv.entry.Suspended || lv.fn.Doc.Spec.Suspend || r.stop.State().Stopped:
+		return dispatch.Nak(holdRetry)
+	}
+	d, err := dispatch.Read(t.Address, nats.Header{nats.MsgIdHdr: {t.MsgID}}, t.Event)
+	if err != nil {
+		r.log.Error("timer's event cannot be read", "function", t.Function, "err", err)
+		return dispatch.Term()
+	}
+	d.Sequence, d.Published, d.Received, d.Again = t.Sequence, t.Published, r.deps.Clock.Now(), true
+	return r.handle(ctx, lv, d)
+}
+
+// holdRetry is how long a due retry waits while its function or everything is stopped.
+const holdRetry = 5 * time.Second
+
+// sweep looks each minute at what is overdue: effects that should have been reverted, and suspended invocations whose timer was lost.
+func (r *Runtime) sweep(ctx context.Context) error {
+	t := time.NewTicker(r.cfg.Sweep)
+	defer t.Stop()
+	for {
+		if err := r.reverter.Sweep(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("sweep over open effects", "err", err)
+		}
+		if err := r.wake(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("sweep over suspended invocations", "err", err)
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// wake schedules anew what is suspended and overdue by a sweep: its timer was lost, or its event left the stream.
+func (r *Runtime) wake(ctx context.Context) error {
+	now := r.deps.Clock.Now()
+	var overdue []*journal.Action
+	err := r.journal.Running(ctx, bus.JournalSubjects, func(a *journal.Action) bool {
+		if a.Waiting != nil && now.Sub(a.Waiting.Until) > r.cfg.Sweep && !strings.Contains(a.ID, "/") {
+			overdue = append(overdue, a)
+		}
+		return len(overdue) < 1000
+	})
+	if err != nil {
+		return err
+	}
+	stream, err := r.deps.Bus.JetStream().Stream(ctx, bus.StreamEvents)
+	if err != nil {
+		return err
+	}
+	for _, a := range overdue {
+		m, err := stream.GetMsg(ctx, a.Event.Sequence)
+		if err != nil {
+			r.log.Warn("suspended invocation cannot go on: its event has left the stream", "function", a.Function.Token(), "event_id", a.Event.ID, "err", err)
+			r.gone(ctx, a.Function.Token(), a.ID)
+			continue
+		}
+		b, err := json.Marshal(retry{Kind: kindRetry, Function: a.Function.Token(), UID: a.Function.UID, Invocation: a.ID, Address: m.Subject, Sequence: m.Sequence,
+			MsgID: m.Header.Get(nats.MsgIdHdr), Published: m.Time, Event: m.Data})
+		if err != nil {
+			return err
+		}
+		if err := r.deps.Bus.Schedule(ctx, a.ID, now, b); err != nil {
+			return fmt.Errorf("schedule %s: %w", a.ID, err)
+		}
+	}
+	return nil
+}
