@@ -278,7 +278,11 @@ func withoutSecrets(text string, values []string) string {
 			continue // would blank letters rather than a secret
 		}
 		quoted, _ := json.Marshal(v)
-		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(string(quoted), `"`)} {
+		forms := []string{v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(string(quoted), `"`)}
+		if u, err := url.Parse(v); err == nil && u.Host != "" && len(u.Path) >= 8 {
+			forms = append(forms, u.Path, u.EscapedPath()) // of a webhook, that is the secret
+		}
+		for _, form := range forms {
 			text = strings.ReplaceAll(text, form, redacted)
 		}
 	}
