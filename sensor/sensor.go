@@ -3,17 +3,24 @@ package sensor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/sensor/output"
+	"github.com/tiercel-project/tiercel/sensor/process"
 )
 
 // A Source delivers the kernel's records; *kernel.Sensor does. See there for the contract of each method.
@@ -49,34 +56,259 @@ type Deps struct {
 
 // A Sensor is the whole way from the kernel to outputs and bus. Make one with New.
 type Sensor struct {
-	cfg  Config
-	deps Deps
+	cfg       Config
+	deps      Deps
+	log       *slog.Logger
+	metrics   *metrics
+	pipeline  pipeline
+	reporter  *reporter
+	outputs   []*output.Output
+	file      *output.File   // nil if there is none
+	publisher *bus.Publisher // nil if there is no bus
+
+	wake     chan struct{} // capacity 1: somebody waits, or need not any more
+	set      atomic.Pointer[rules.Set]
+	source   atomic.Pointer[Source] // set while Run is attached
+	reloadMu chan struct{}          // capacity 1: held during a reload
 }
 
-// errNotRunning is what Ready returns before Run has attached.
-var errNotRunning = errors.New("not attached to the kernel")
+// errNotAttached is what Ready returns before Run has attached.
+var errNotAttached = errors.New("not attached to the kernel")
 
-// New checks cfg and returns a sensor that Run starts.
+// Check reports what this machine lacks to run a sensor, as a *kernel.RequirementError.
+func Check() error { return kernel.Check() }
+
+// New checks cfg, opens the file output, and returns a sensor that Run starts.
 func New(cfg Config, deps Deps) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("sensor: %w", err)
+	}
+	s := &Sensor{
+		cfg: cfg, deps: deps, log: deps.Log, metrics: newMetrics(deps.Registerer),
+		wake: make(chan struct{}, 1), reloadMu: make(chan struct{}, 1),
+	}
+	s.reporter = newReporter(s)
+	if err := s.newOutputs(); err != nil {
 		return nil, err
 	}
-	return &Sensor{cfg: cfg, deps: deps}, nil
+	s.newPipeline()
+	if deps.Bus != nil {
+		pc := bus.DefaultPublisherConfig()
+		pc.MaxMessages, pc.MaxBytes, pc.DrainWait = cfg.BufferEvents, cfg.BufferBytes, cfg.DrainTimeout
+		pc.OnAck, pc.OnError = s.reporter.acked, s.reporter.gaveUp
+		s.publisher = bus.NewPublisher(deps.Bus, pc)
+	}
+	s.use(deps.Rules)
+	deps.Registerer.MustRegister(newCollector(s))
+	return s, nil
+}
+
+// newOutputs makes the outputs that the configuration names.
+func (s *Sensor) newOutputs() error {
+	failed := func(name string) func(error) {
+		return func(err error) { s.log.Warn("output failed", "output", name, "err", err) }
+	}
+	if s.deps.Stdout != nil {
+		s.outputs = append(s.outputs, output.NewStream(s.deps.Stdout, s.cfg.Format, s.cfg.OutputQueue, failed("stdout")))
+	}
+	if s.cfg.FileOutput != "" {
+		f, err := output.NewFile(s.cfg.FileOutput, s.cfg.Format, s.cfg.OutputQueue, failed("file"))
+		if err != nil {
+			return err
+		}
+		s.file = f
+		s.outputs = append(s.outputs, f.Output)
+	}
+	if s.cfg.HTTPOutput != "" {
+		s.outputs = append(s.outputs, output.NewHTTP(output.HTTPConfig{
+			URL: s.cfg.HTTPOutput, Timeout: s.cfg.HTTPTimeout, Queue: s.cfg.OutputQueue,
+		}, failed("http")))
+	}
+	return nil
+}
+
+// newPipeline puts the tables together.
+func (s *Sensor) newPipeline() {
+	resolvers := append([]container.Resolver(nil), s.deps.Resolvers...)
+	for _, text := range s.cfg.RuntimeSockets {
+		if sock, err := container.ParseSocket(text); err == nil { // Validate has refused others
+			resolvers = append(resolvers, sock.Resolver())
+		}
+	}
+	cc := container.DefaultConfig()
+	cc.Timeout = s.cfg.IdentityTimeout
+	p := &s.pipeline
+	p.clock, p.now, p.metrics, p.wake = newClock(), bootNS, s.metrics, s.wake
+	p.cgroups = container.NewTable(cc, resolvers, func(string) { s.rouse() }, s.log)
+	p.users = container.NewUsers(container.DefaultUsersConfig())
+	p.table = process.New(process.Config{Max: s.cfg.Processes, Retention: s.cfg.Retention}, process.Proc{})
+	p.waiting = waiting{max: s.cfg.Waiting, timeout: s.cfg.IdentityTimeout}
+	p.extract = extract.New(extract.Config{Hostname: s.cfg.Hostname, Table: p.table, Names: p.users, Wall: p.clock.wall})
+	p.report = s.reporter.report
+}
+
+// rouse wakes housekeeping.
+func (s *Sensor) rouse() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Run attaches to the kernel, matches events and delivers matches until ctx ends; then it drains its queues, for Config.DrainTimeout at
 // most, and returns nil. If the machine lacks something, the error is a *kernel.RequirementError. While it runs, SIGHUP and changes of
 // the rules files load the rules anew, and SIGUSR1 opens the file output anew.
 func (s *Sensor) Run(ctx context.Context) error {
-	<-ctx.Done()
+	src, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+
+	outer := context.WithoutCancel(ctx)
+	aside, stopAside := context.WithCancel(outer) // what feeds and tends the pipeline
+	defer stopAside()
+	deliver, stopDeliver := context.WithCancel(outer) // outputs and bus, which outlive it
+	defer stopDeliver()
+	var feeders, deliverers errgroup.Group
+	for _, o := range s.outputs {
+		deliverers.Go(func() error { return o.Run(deliver) })
+	}
+	if s.publisher != nil {
+		deliverers.Go(func() error { return s.publisher.Run(deliver) })
+	}
+	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
+	feeders.Go(func() error { return s.tend(aside, src) })
+	feeders.Go(func() error { return s.listen(aside) })
+
+	err = s.read(ctx, src)
+	stopAside()
+	err = errors.Join(err, feeders.Wait())
+	s.source.Store(nil)
+	s.pipeline.release(true)
+	s.drain(outer)
+	stopDeliver()
+	return errors.Join(err, deliverers.Wait())
+}
+
+// open attaches to the kernel.
+func (s *Sensor) open() (Source, error) {
+	open := s.deps.Open
+	if open == nil {
+		open = openKernel
+	}
+	src, err := open(kernel.Config{
+		RingBytes: s.cfg.RingBytes, ProcessRingBytes: s.cfg.ProcessRingBytes, Log: s.log, Registerer: s.deps.Registerer,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attach to the kernel: %w", err)
+	}
+	return src, nil
+}
+
+func openKernel(cfg kernel.Config) (Source, error) {
+	k, err := kernel.Open(cfg)
+	if err != nil {
+		return nil, err // a nil *kernel.Sensor is not a nil Source
+	}
+	for _, m := range k.Missing() {
+		cfg.Log.Warn("running without a part of the kernel side", "missing", m)
+	}
+	return k, nil
+}
+
+// read takes in what was there before, and then what happens, until ctx ends.
+func (s *Sensor) read(ctx context.Context, src Source) error {
+	s.pipeline.users.Load(container.Root{}, 0, nil)
+	set := s.set.Load()
+	if err := src.SetInterest(set.EventTypes(extract.RuleSource)); err != nil {
+		return fmt.Errorf("select events: %w", err)
+	}
+	s.source.Store(&src)
+	if now := s.set.Load(); now != set { // reloaded meanwhile
+		if err := src.SetInterest(now.EventTypes(extract.RuleSource)); err != nil {
+			return fmt.Errorf("select events: %w", err)
+		}
+	}
+	if err := src.Snapshot(s.pipeline.handle); err != nil {
+		return fmt.Errorf("take stock of processes: %w", err)
+	}
+	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(), "event_types", set.EventTypes(extract.RuleSource).Len())
+	if err := src.Run(ctx, s.pipeline.handle); err != nil {
+		return fmt.Errorf("read events: %w", err)
+	}
 	return nil
 }
 
-// Reload makes set the rules that every event from now on is matched against. It is safe for concurrent use.
-func (s *Sensor) Reload(set *rules.Set) { s.deps.Rules = set }
+func (s *Sensor) processes() int {
+	s.pipeline.mu.Lock()
+	defer s.pipeline.mu.Unlock()
+	return s.pipeline.table.Stats().Processes
+}
+
+// tend releases events that waited, and once a second looks after the tables and for losses, until ctx ends.
+func (s *Sensor) tend(ctx context.Context, src Source) error {
+	const second = time.Second
+	losses := newLosses(s, src)
+	every := time.NewTicker(second)
+	defer every.Stop()
+	due := time.NewTimer(second)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+			s.pipeline.tend()
+			losses.look()
+		case <-due.C:
+		case <-s.wake:
+		}
+		if next := s.pipeline.release(false); next != 0 {
+			due.Reset(max(time.Millisecond, time.Duration(next-min(next, s.pipeline.now()))))
+		}
+	}
+}
+
+// drain gives what is queued the time to leave.
+func (s *Sensor) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	for _, o := range s.outputs {
+		o.Close()
+	}
+	if s.publisher != nil {
+		if err := s.publisher.Drain(ctx); err != nil {
+			s.log.Warn("not all matches were published before the end", "err", err)
+		}
+	}
+	for _, o := range s.outputs {
+		if !o.Wait(ctx) {
+			s.log.Warn("not all alerts were written before the end", "output", o.Name())
+		}
+	}
+}
 
 // Ready returns nil if matches are made and leave, else what is missing. It is safe for concurrent use.
-func (s *Sensor) Ready() error { return errNotRunning }
+func (s *Sensor) Ready() error {
+	if s.source.Load() == nil {
+		return errNotAttached
+	}
+	if s.publisher != nil {
+		return s.publisher.Ready()
+	}
+	return nil
+}
 
 // Provider says what events and fields this sensor gives to rules of the source "syscall"; it asks nothing of other sources.
-func Provider() rules.Provider { return rules.Provider{} }
+func Provider() rules.Provider {
+	given := kernel.Given()
+	return rules.Provider{
+		Event: func(source string, t field.EventType) bool {
+			return source != extract.RuleSource || given.Has(t)
+		},
+		Field: func(source string, ref *field.Ref) bool {
+			return source != extract.RuleSource || extract.Given(ref)
+		},
+	}
+}

@@ -31,6 +31,9 @@ type Identity struct {
 // HostIdentity is the identity of every process outside of containers.
 var HostIdentity = &Identity{State: Host}
 
+// UnknownIdentity is the identity of a process whose cgroup could not be found out.
+var UnknownIdentity = &Identity{State: Unresolved}
+
 // IsHost reports whether i is no container.
 func (i *Identity) IsHost() bool { return i.State == Host }
 

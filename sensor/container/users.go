@@ -108,9 +108,15 @@ func (u *Users) Load(root Root, pid uint32, done func()) bool {
 	u.mu.Unlock()
 
 	fd, err := u.open(pid)
-	if err != nil {
+	if err != nil { // the process has ended: another one of the container will do
 		<-u.busy
-		u.store(root, &names{state: namesRead, read: u.now(), users: fresh.users, groups: fresh.groups})
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if old == nil {
+			delete(u.roots, root)
+		} else {
+			u.roots[root] = old
+		}
 		return false
 	}
 	go u.read(root, fd, done)

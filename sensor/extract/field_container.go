@@ -13,12 +13,12 @@ import (
 const hostName = "host"
 
 var containerFields = class{
-	field.ContainerID: text(func(e *Event) (string, bool) { return e.containerID(), true }),
+	field.ContainerID: text(func(e *Event) (string, bool) { s := e.containerID(); return s, s != "" }),
 	field.ContainerFullID: text(func(e *Event) (string, bool) {
 		if e.id.IsHost() {
 			return hostName, true
 		}
-		return e.id.Container, true
+		return e.id.Container, e.id.Container != ""
 	}),
 	field.ContainerName: text(func(e *Event) (string, bool) {
 		if e.id.IsHost() {

@@ -88,7 +88,10 @@ var evtFields = class{
 	field.EvtIsOpenRead:  boolean((*Event).isOpenRead),
 	field.EvtIsOpenWrite: boolean((*Event).isOpenWrite),
 	field.EvtIsOpenExec:  boolean((*Event).isOpenExec),
-	field.EvtAbspath:     absPath,
+	field.EvtIsOpenCreate: boolean(func(e *Event) bool {
+		return e.isOpen() && (e.ev.Open.Created || e.ev.Open.Flags&tmpfile != 0 && e.hasResult() && e.ev.Result >= 0)
+	}),
+	field.EvtAbspath: absPath,
 }
 
 // stamp makes a getter of the time in layout.

@@ -138,9 +138,11 @@ var fdFields = class{
 	field.FDNameChanged: func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
 		return e.fd().kind != fdNone && v.SetBool(e.ev.Socket.Changed)
 	},
-	field.FDDev:      device(func(dev uint32) uint32 { return dev }),
-	field.FDDevMajor: device(func(dev uint32) uint32 { return dev >> 20 }),
-	field.FDDevMinor: device(func(dev uint32) uint32 { return dev & (1<<20 - 1) }),
+	field.FDIsUpperLayer: layer(func(e *Event) bool { return e.ev.Open.UpperLayer }),
+	field.FDIsLowerLayer: layer(func(e *Event) bool { return e.ev.Open.LowerLayer }),
+	field.FDDev:          device(func(dev uint32) uint32 { return dev }),
+	field.FDDevMajor:     device(func(dev uint32) uint32 { return dev >> 20 }),
+	field.FDDevMinor:     device(func(dev uint32) uint32 { return dev & (1<<20 - 1) }),
 	field.FDIno: func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
 		return e.isFile(e.fd()) && e.ev.Open.Ino != 0 && v.SetInt(int64(e.ev.Open.Ino))
 	},
@@ -407,6 +409,12 @@ func (e *Event) l4proto() (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func layer(is func(*Event) bool) getter {
+	return func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
+		return e.fd().kind != fdNone && v.SetBool(is(e))
+	}
 }
 
 func device(part func(uint32) uint32) getter {

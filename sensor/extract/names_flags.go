@@ -28,6 +28,9 @@ const (
 	ppmLargefile
 	ppmCloexec
 	ppmTmpfile
+	ppmCreated
+	ppmUpperLayer
+	ppmLowerLayer
 
 	ppmRdwr = ppmRdonly | ppmWronly
 )
@@ -62,6 +65,21 @@ func openFlags(flags uint32) uint32 {
 		}
 	}
 	return ppm
+}
+
+// openFlags are the flags of the event's open, with what became of it.
+func (e *Event) openFlags() int64 {
+	o := &e.ev.Open
+	ppm := openFlags(o.Flags)
+	for _, b := range []struct {
+		is  bool
+		ppm uint32
+	}{{o.Created, ppmCreated}, {o.UpperLayer, ppmUpperLayer}, {o.LowerLayer, ppmLowerLayer}} {
+		if b.is {
+			ppm |= b.ppm
+		}
+	}
+	return int64(ppm)
 }
 
 // flagNames joins the names of the flags in set by "|", in the order of the table. It goes by Falco's rules: a value that is wholly one
@@ -108,8 +126,9 @@ var tables = map[string][]flag{
 		{"O_LARGEFILE", ppmLargefile}, {"O_DIRECTORY", ppmDirectory}, {"O_DIRECT", ppmDirect}, {"O_TRUNC", ppmTrunc}, {"O_SYNC", ppmSync},
 		{"O_NONBLOCK", ppmNonblock}, {"O_EXCL", ppmExcl}, {"O_DSYNC", ppmDsync}, {"O_APPEND", ppmAppend}, {"O_CREAT", ppmCreat},
 		{"O_RDWR", ppmRdwr}, {"O_WRONLY", ppmWronly}, {"O_RDONLY", ppmRdonly}, {"O_CLOEXEC", ppmCloexec}, {"O_NONE", 0},
-		{"O_TMPFILE", ppmTmpfile},
+		{"O_TMPFILE", ppmTmpfile}, {"O_F_CREATED", ppmCreated}, {"FD_UPPER_LAYER", ppmUpperLayer}, {"FD_LOWER_LAYER", ppmLowerLayer},
 	},
+	"creat_flags":  {{"FD_UPPER_LAYER_CREAT", ppmUpperLayer}, {"FD_LOWER_LAYER_CREAT", ppmLowerLayer}},
 	"execve_flags": {{"EXE_WRITABLE", 1}, {"EXE_UPPER_LAYER", 2}, {"EXE_FROM_MEMFD", 4}, {"EXE_LOWER_LAYER", 8}},
 	"clone_flags": {
 		{"CLONE_FILES", unix.CLONE_FILES}, {"CLONE_FS", unix.CLONE_FS}, {"CLONE_IO", unix.CLONE_IO}, {"CLONE_NEWIPC", unix.CLONE_NEWIPC},

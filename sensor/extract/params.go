@@ -63,12 +63,12 @@ func resultFD(e *Event, a *arg) bool { a.n = e.ev.Result; return true }
 var openSources = sources{
 	"fd": resultFD, "name": pathArg(openPath),
 	"dirfd":       number(func(e *Event) int64 { return int64(e.ev.Open.DirFD) }),
-	"flags":       number(func(e *Event) int64 { return int64(openFlags(e.ev.Open.Flags)) }),
+	"flags":       number((*Event).openFlags),
 	"mode":        number(func(e *Event) int64 { return int64(e.ev.Open.Mode) }),
 	"resolve":     number(func(e *Event) int64 { return int64(e.ev.Open.How) }),
 	"dev":         number(func(e *Event) int64 { return int64(e.ev.Open.Dev) }),
 	"ino":         number(func(e *Event) int64 { return int64(e.ev.Open.Ino) }),
-	"creat_flags": number(func(*Event) int64 { return 0 }),
+	"creat_flags": number(func(e *Event) int64 { return e.openFlags() & (ppmUpperLayer | ppmLowerLayer) }),
 }
 
 var taskSources = sources{
@@ -119,6 +119,15 @@ var socketSources = sources{
 	"addr":  func(e *Event, _ *arg) bool { return e.ev.Socket.Family != 0 },
 	"data":  str(func(e *Event) string { return bytesString(e.ev.Data) }),
 	"size":  number(func(e *Event) int64 { return int64(e.ev.Socket.Size) }),
+
+	"queuelen": number(func(e *Event) int64 { return int64(e.ev.Socket.Backlog) }),
+	"queuemax": number(func(e *Event) int64 { return int64(e.ev.Socket.BacklogMax) }),
+	"queuepct": number(func(e *Event) int64 {
+		if e.ev.Socket.BacklogMax == 0 {
+			return 0
+		}
+		return int64(uint64(e.ev.Socket.Backlog) * 100 / uint64(e.ev.Socket.BacklogMax))
+	}),
 }
 
 // callSources are the arguments of the other calls, by their position in the call.

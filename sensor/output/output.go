@@ -48,6 +48,7 @@ type Output struct {
 	mu     sync.RWMutex // guards closed against the close of queue
 	closed bool
 	queue  chan Alert
+	ended  chan struct{} // closed when Run has returned
 	buf    []byte
 
 	written, dropped, failed atomic.Uint64
@@ -57,7 +58,7 @@ func newOutput(name string, format Format, s sink, batch bool, queue int, onErro
 	if onError == nil {
 		onError = func(error) {}
 	}
-	return &Output{name: name, format: format, sink: s, batch: batch, queue: make(chan Alert, queue), onError: onError}
+	return &Output{name: name, format: format, sink: s, batch: batch, queue: make(chan Alert, queue), ended: make(chan struct{}), onError: onError}
 }
 
 // Name is "stdout", "file" or "http".
@@ -96,8 +97,19 @@ func (o *Output) Close() {
 // maxBatch is how many bytes go into one write at most.
 const maxBatch = 64 << 10
 
-// Run writes what is queued until Close, or until ctx ends, which gives up on the rest.
+// Wait waits after Close until Run has written what was queued, and reports whether that was before ctx ended.
+func (o *Output) Wait(ctx context.Context) bool {
+	select {
+	case <-o.ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Run writes what is queued until Close, or until ctx ends, which gives up on the rest. It is called once.
 func (o *Output) Run(ctx context.Context) error {
+	defer close(o.ended)
 	defer func() { _ = o.sink.close() }()
 	for {
 		select {

@@ -1,0 +1,191 @@
+package sensor
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/extract"
+	"github.com/tiercel-project/tiercel/sensor/process"
+)
+
+// A pipeline takes events from the kernel to matches. The reader of the rings calls handle; housekeeping and those who learn the names of
+// containers call the rest.
+type pipeline struct {
+	cgroups *container.Table
+	users   *container.Users
+	clock   *clock
+	metrics *metrics
+	now     func() uint64 // boot time
+	report  func(m *match)
+	wake    chan<- struct{} // tells housekeeping that somebody waits
+
+	mu       sync.Mutex // guards all below
+	table    *process.Table
+	extract  *extract.Extractor
+	matcher  *rules.Matcher
+	interest field.EventSet
+	waiting  waiting
+	matched  []*rules.Rule
+}
+
+// A match is a rule that matched, with what is needed to tell of it. It is valid during report only.
+type match struct {
+	rule    *rules.Rule
+	matcher *rules.Matcher
+	raw     *event.Event
+	event   *extract.Event
+	id      *container.Identity
+}
+
+// setRules makes set the rules of every event from now on.
+func (p *pipeline) setRules(set *rules.Set) {
+	m := set.NewMatcher()
+	types := set.EventTypes(extract.RuleSource)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.matcher, p.interest = m, types
+}
+
+// handle takes one event. It keeps nothing of ev.
+func (p *pipeline) handle(ev *event.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ev.Cgroup.ID != 0 {
+		if ev.Cgroup.Path == "" {
+			p.cgroups.Drop(ev.Cgroup.ID, ev.Cgroup.V1)
+		} else {
+			p.cgroups.SetPath(ev.Cgroup.ID, ev.Cgroup.V1, ev.Cgroup.Path)
+		}
+		if ev.Task.PID == 0 {
+			return
+		}
+	}
+	proc := p.table.Apply(ev)
+	if proc == nil || ev.Flags&event.ProcessOnly != 0 || !p.interest.Has(ev.Type) {
+		return
+	}
+	p.metrics.observeRead(ev)
+	id := p.identity(ev)
+	root := p.loadNames(ev, proc, id)
+	if id.State == container.Pending || (!id.IsHost() && p.users.Reading(root)) {
+		if p.waiting.add(ev, proc, root, p.now()) {
+			p.table.Pin(proc)
+			select {
+			case p.wake <- struct{}{}:
+			default:
+			}
+			return
+		}
+		p.metrics.waited.WithLabelValues(waitedOverflow).Inc()
+		id = giveUp(id)
+	}
+	p.match(ev, proc, id)
+}
+
+// identity returns the identity of the process that did ev. The kernel tells the path of a cgroup before the first event of it; should
+// that record have been lost, /proc tells as long as the process lives.
+func (p *pipeline) identity(ev *event.Event) *container.Identity {
+	v1 := ev.Flags&event.CgroupV1 != 0
+	if id := p.cgroups.Lookup(ev.Task.CgroupID, v1); id != nil {
+		return id
+	}
+	p.metrics.cgroupMissed.Inc()
+	if path := cgroupOf(ev.Task.PID, v1); path != "" && ev.Task.CgroupID != 0 {
+		return p.cgroups.SetPath(ev.Task.CgroupID, v1, path)
+	}
+	return container.UnknownIdentity
+}
+
+// cgroupOf returns the path of the cgroup of pid in the unified hierarchy, or in that of the pids controller; empty if it cannot be read.
+func cgroupOf(pid uint32, v1 bool) string {
+	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range bytes.Lines(b) {
+		hierarchy, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
+		controllers, path, _ := bytes.Cut(rest, []byte(":"))
+		if (!v1 && string(hierarchy) == "0") || (v1 && string(controllers) == "pids") {
+			return string(path)
+		}
+	}
+	return ""
+}
+
+// loadNames has the users and groups that ev's process sees read, unless they were, and returns whose they are. A process is asked for its
+// root only if its program was started in its mount namespace: what prepares a container is not yet below the container's root.
+func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *container.Identity) container.Root {
+	root := extract.RootOf(id, ev.Task.MntNS)
+	if id.IsHost() {
+		p.users.Load(root, 0, nil)
+		return root
+	}
+	if im := proc.Image(ev.Task.ExecGen); im != nil && im.MntNS == ev.Task.MntNS {
+		p.users.Load(root, ev.Task.PID, func() {
+			select {
+			case p.wake <- struct{}{}:
+			default:
+			}
+		})
+	}
+	return root
+}
+
+// giveUp is id without the names that were waited for.
+func giveUp(id *container.Identity) *container.Identity {
+	if id.State != container.Pending {
+		return id
+	}
+	return &container.Identity{ID: id.ID, State: container.Unresolved}
+}
+
+// match matches ev and reports the rules that do.
+func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity) {
+	e := p.extract.Bind(ev, proc, id)
+	p.matched = p.matcher.Match(e, p.matched[:0])
+	p.metrics.events.Inc()
+	for _, r := range p.matched {
+		p.metrics.observeMatch(ev, r, p.now())
+		p.report(&match{rule: r, matcher: p.matcher, raw: ev, event: e, id: id})
+	}
+}
+
+// release matches the events whose identity has become known, or whose time is up; with all, every one that waits. It returns the boot
+// time at which the next one's time is up, 0 if none waits.
+func (p *pipeline) release(all bool) (next uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	return p.waiting.each(func(w *waiter) (keep bool) {
+		id := p.identity(w.ev)
+		known := id.State != container.Pending && !p.users.Reading(w.root)
+		if !known && !all && w.deadline > now {
+			return true
+		}
+		if known {
+			p.metrics.waited.WithLabelValues(waitedKnown).Inc()
+		} else {
+			p.metrics.waited.WithLabelValues(waitedTimeout).Inc()
+		}
+		p.match(w.ev, w.proc, giveUp(id))
+		p.table.Unpin(w.proc)
+		return false
+	})
+}
+
+// tend does what is due every second.
+func (p *pipeline) tend() {
+	const sweepAtOnce = 64
+	p.clock.set()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	p.table.Expire(now)
+	p.table.Sweep(sweepAtOnce, now)
+}

@@ -1,0 +1,165 @@
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/extract"
+)
+
+// use makes set the rules of the pipeline.
+func (s *Sensor) use(set *rules.Set) {
+	s.set.Store(set)
+	s.pipeline.setRules(set)
+	n := 0
+	for _, r := range set.Rules() {
+		if r.Enabled && r.Source == extract.RuleSource {
+			n++
+		}
+	}
+	s.metrics.rules.Set(float64(n))
+}
+
+// Reload makes set the rules that every event from now on is matched against. It is safe for concurrent use.
+func (s *Sensor) Reload(set *rules.Set) {
+	s.reloadMu <- struct{}{}
+	defer func() { <-s.reloadMu }()
+	before, types := s.set.Load().EventTypes(extract.RuleSource), set.EventTypes(extract.RuleSource)
+	s.interest(before.Union(types)) // wide while both may be matched
+	s.use(set)
+	s.interest(types)
+}
+
+// interest tells the kernel side what leaves it.
+func (s *Sensor) interest(types field.EventSet) {
+	src := s.source.Load()
+	if src == nil {
+		return
+	}
+	if err := (*src).SetInterest(types); err != nil {
+		s.log.Error("events of the new rules are not all selected", "err", err)
+	}
+}
+
+// reload loads the rules anew. Rules with errors are reported, and those before stay.
+func (s *Sensor) reload(why string) {
+	if s.deps.Load == nil {
+		return
+	}
+	set, report, err := s.deps.Load()
+	if err != nil {
+		s.rejected(why, err)
+		return
+	}
+	for _, p := range report.Warnings() {
+		s.log.Warn("rules warning", "at", place(p.File, p.Line, p.Col), "err", p.Message())
+	}
+	if set == nil {
+		for _, p := range report.Errors() {
+			s.log.Error("rules error", "at", place(p.File, p.Line, p.Col), "err", p.Message())
+		}
+		s.rejected(why, report.Err())
+		return
+	}
+	s.Reload(set)
+	s.metrics.reloads.WithLabelValues("loaded").Inc()
+	s.log.Info("rules reloaded", "why", why, "rules", len(set.Rules()))
+}
+
+func place(file string, line, col int) string { return fmt.Sprintf("%s:%d:%d", file, line, col) }
+
+// rejected says that the rules before stay.
+func (s *Sensor) rejected(why string, err error) {
+	s.metrics.reloads.WithLabelValues("rejected").Inc()
+	s.log.Error("rules not reloaded: those before stay", "why", why, "err", err)
+	s.reporter.internal("Tiercel internal: rules not reloaded", rules.Critical, "Rules were not reloaded, those before stay | reason="+err.Error(),
+		[]rules.OutputField{{Name: "reason", Value: err.Error()}}, "")
+}
+
+// listen reloads on SIGHUP and on changes of the rules files, and opens the file output anew on SIGUSR1, until ctx ends.
+func (s *Sensor) listen(ctx context.Context) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
+	defer signal.Stop(signals)
+	watch := s.watch()
+	if watch != nil {
+		defer watch.Close()
+	}
+	settled := time.NewTimer(time.Hour)
+	settled.Stop()
+	defer settled.Stop()
+	for {
+		var changes chan fsnotify.Event
+		var problems chan error
+		if watch != nil {
+			changes, problems = watch.Events, watch.Errors
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case sig := <-signals:
+			if sig == unix.SIGHUP {
+				s.reload("SIGHUP")
+			} else if s.file != nil {
+				s.file.Reopen()
+			}
+		case ev := <-changes:
+			if s.concerns(ev) {
+				settled.Reset(s.cfg.ReloadDelay)
+			}
+		case err := <-problems:
+			s.log.Warn("watching the rules files", "err", err)
+		case <-settled.C:
+			s.reload("rules files changed")
+		}
+	}
+}
+
+// watch watches the directories of the rules files: editors and Kubernetes replace files rather than write them.
+func (s *Sensor) watch() *fsnotify.Watcher {
+	if len(s.deps.Watch) == 0 || s.deps.Load == nil {
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		s.log.Warn("rules files are not watched; SIGHUP reloads them", "err", err)
+		return nil
+	}
+	for _, path := range s.deps.Watch {
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			path = filepath.Dir(path)
+		}
+		if err := w.Add(path); err != nil {
+			s.log.Warn("rules are not watched; SIGHUP reloads them", "path", path, "err", err)
+		}
+	}
+	return w
+}
+
+// concerns reports whether a change in a watched directory may be one of the rules.
+func (s *Sensor) concerns(ev fsnotify.Event) bool {
+	if ev.Op == fsnotify.Chmod {
+		return false
+	}
+	name := filepath.Clean(ev.Name)
+	for _, path := range s.deps.Watch {
+		path = filepath.Clean(path)
+		if name == path || filepath.Dir(name) == path {
+			return true
+		}
+		// A mounted ConfigMap changes by a symbolic link beside the files: ..data
+		if filepath.Dir(name) == filepath.Dir(path) && filepath.Base(name) == "..data" {
+			return true
+		}
+	}
+	return false
+}
