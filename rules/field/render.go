@@ -17,7 +17,7 @@ func AppendText(dst []byte, t Type, v *Value) []byte {
 	case KindBool:
 		return strconv.AppendBool(dst, v.Num != 0)
 	case KindFloat:
-		return strconv.AppendFloat(dst, math.Float64frombits(v.Num), 'f', 6, 64)
+		return strconv.AppendFloat(dst, math.Float64frombits(v.Num), 'f', 1, 64)
 	case KindAddr:
 		return v.Addr.Unmap().AppendTo(dst)
 	case KindPrefix:

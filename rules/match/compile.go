@@ -12,8 +12,15 @@ import (
 
 type compiler struct {
 	env      Env
+	output   bool // for an output, not a condition
 	refs     []field.Ref
 	warnings []Warning
+}
+
+// CompileOperand gives a field or a transformer of an output its meaning. The error is an *Error.
+func CompileOperand(o filter.Operand, env Env) (*Operand, error) {
+	c := compiler{env: env, output: true}
+	return c.operand(o, leftSide)
 }
 
 func (c *compiler) expr(e filter.Expr) (*Node, error) {
@@ -192,8 +199,10 @@ func (c *compiler) field(f *filter.Field, at side) (*Operand, error) {
 	}
 	info := ref.ID.Info()
 	switch {
-	case info.Flags&field.FlagPrintOnly != 0:
+	case info.Flags&field.FlagPrintOnly != 0 && !c.output:
 		return nil, errorf(f.At, "field '%s' is for outputs only", info.Name)
+	case info.Flags&field.FlagFilterOnly != 0 && c.output:
+		return nil, errorf(f.At, "field '%s' is for conditions only", info.Name)
 	case at == rightSide && info.Flags&field.FlagNoRHS != 0:
 		return nil, errorf(f.At, "field '%s' cannot be used as a right-hand side field", info.Name)
 	}

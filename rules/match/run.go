@@ -15,6 +15,12 @@ func (p *Program) Match(ev field.Event) bool {
 	return r.node(p.root)
 }
 
+// Value returns the value of o in ev, and whether it has one. The value is valid until ev is reused.
+func (o *Operand) Value(ev field.Event, form field.Form) (*field.Value, bool) {
+	r := runner{ev: ev, form: form}
+	return r.value(o)
+}
+
 // A runner evaluates a tree in one form without remembering anything.
 type runner struct {
 	ev   field.Event
