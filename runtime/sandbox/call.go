@@ -22,6 +22,7 @@ type call struct {
 	host     Host
 	report   *Report
 	clock    *stopwatch
+	meter    meter
 	handling bool // initialisation is over
 
 	output   []byte

@@ -58,9 +58,9 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		}
 	}
 	ctx := context.Background()
+	// Not WithCloseOnContextDone: modules are metered instead, at a tenth of the price.
 	rc := wazero.NewRuntimeConfigCompiler().
 		WithCompilationCache(cache).
-		WithCloseOnContextDone(true).
 		WithMemoryLimitPages(abi.MaxMemory / wasm.PageSize)
 	e := &Engine{
 		rt:     wazero.NewRuntimeWithConfig(ctx, rc),
@@ -69,7 +69,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		memory: newRegions(cfg.Slots),
 	}
 	e.metrics = newMetrics(reg, e)
-	if err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt)); err != nil {
+	if err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt), instantiateMeter(ctx, e.rt)); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil

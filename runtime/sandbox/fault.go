@@ -14,6 +14,7 @@ type Kind string
 const (
 	FaultTrap     Kind = "trap"     // it trapped, exited, or gave an import a range outside its memory
 	FaultDeadline Kind = "deadline" // it ran longer than Limits.Timeout
+	FaultFuel     Kind = "fuel"     // it took more steps than Limits.Fuel
 	FaultMemory   Kind = "memory"   // it needed more memory than Limits.Memory
 	FaultOutput   Kind = "output"   // its result is larger than Limits.Output
 	FaultCalls    Kind = "calls"    // it made more calls than Limits.Calls
@@ -21,7 +22,7 @@ const (
 )
 
 // Kinds lists every kind of fault.
-var Kinds = []Kind{FaultTrap, FaultDeadline, FaultMemory, FaultOutput, FaultCalls, FaultGarbage}
+var Kinds = []Kind{FaultTrap, FaultDeadline, FaultFuel, FaultMemory, FaultOutput, FaultCalls, FaultGarbage}
 
 // A Fault is the error of an invocation that the guest's own behaviour ended. Doing it again would end it the same way.
 type Fault struct {
@@ -55,6 +56,7 @@ func (e *ModuleError) Error() string {
 // Limits of one invocation. Zero means the default that functions/abi gives; what is above the maximum there is lowered to it.
 type Limits struct {
 	Timeout time.Duration // of the guest's own time; the time operations take does not count
+	Fuel    int64         // steps, as the meter counts them; 0: by time only
 	Memory  int64         // bytes of linear memory
 	Output  int           // bytes of the result
 	Log     int           // bytes of the log

@@ -41,6 +41,7 @@ type Report struct {
 	Log        []LogLine
 	LogDropped int           // lines that did not fit
 	Calls      int           // operations, local ones included
+	Fuel       int64         // steps: the same for the same event and answers, on every machine
 	Memory     int64         // bytes of linear memory at the end
 	Guest      time.Duration // the guest's own time
 	Host       time.Duration // time in operations
@@ -82,9 +83,8 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	if err := c.fits(m); err != nil {
 		return failed(err)
 	}
-	guest, cancel := context.WithCancel(context.WithValue(ctx, callKey{}, c))
-	defer cancel()
-	c.clock = newStopwatch(c.inv.Limits.Timeout, cancel)
+	guest := context.WithValue(ctx, callKey{}, c)
+	c.clock = newStopwatch(c.inv.Limits.Timeout)
 	defer c.clock.stop()
 	region, err := m.engine.memory.take(c.inv.Limits.Memory)
 	if err != nil {
@@ -99,6 +99,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 		defer instance.Close(context.WithoutCancel(ctx))
 		c.handling = true
 		status, err = handle(guest, instance, len(c.inv.Event))
+		c.report.Fuel = c.meter.used(instance)
 	}
 	c.clock.stop()
 	c.report.Guest = c.clock.elapsed() - c.report.Setup
@@ -167,8 +168,6 @@ func (c *call) reason(ctx context.Context, memory *region, err error) error {
 		return ctx.Err()
 	case c.fault != nil:
 		return c.fault
-	case c.clock.expired.Load():
-		return &Fault{FaultDeadline, fmt.Sprintf("it ran longer than %v", c.inv.Limits.Timeout)}
 	case memory.refused:
 		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %d bytes of memory", c.inv.Limits.Memory)}
 	}

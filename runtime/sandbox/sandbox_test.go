@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -279,7 +280,7 @@ func TestDeterminism(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprintf("%s %q %d", res.Data, report.Log, report.Memory), host.requests
+		return fmt.Sprintf("%s %q memory %d fuel %d", res.Data, report.Log, report.Memory, report.Fuel), host.requests
 	}
 	first, requests := run(1)
 	for range 5 {
@@ -290,6 +291,49 @@ func TestDeterminism(t *testing.T) {
 	if other, _ := run(2); other == first {
 		t.Error("another seed gives the same")
 	}
+}
+
+// The fuel limit holds to the step: what an invocation took is enough for it, and one less is not.
+func TestFuel(t *testing.T) {
+	e := newEngine(t, 1)
+	m := hostileModule(t, e)
+	inv := invocation(event("calls"))
+	_, report, err := m.Handle(t.Context(), inv, &answers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv.Limits.Fuel = report.Fuel
+	if _, again, err := m.Handle(t.Context(), inv, &answers{}); err != nil || again.Fuel != report.Fuel {
+		t.Errorf("with a limit of %d: fuel %d, %v", report.Fuel, again.Fuel, err)
+	}
+	inv.Limits.Fuel--
+	_, _, err = m.Handle(t.Context(), inv, &answers{})
+	if fault, ok := errors.AsType[*sandbox.Fault](err); !ok || fault.Kind != sandbox.FaultFuel {
+		t.Errorf("with one less: %v, want fuel", err)
+	}
+}
+
+// A guest that spins keeps neither the garbage collector nor others from working.
+func TestSpinningGuestLetsOthersWork(t *testing.T) {
+	e := newEngine(t, 8)
+	m := hostileModule(t, e)
+	inv := invocation(event("spin"))
+	inv.Limits.Timeout = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 { // more than there are processors to spare
+		wg.Go(func() {
+			if _, _, err := m.Handle(ctx, inv, &answers{}); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+		})
+	}
+	for range 10 {
+		runtime.GC()
+		wellBehaved(t, m)
+	}
+	cancel()
+	wg.Wait()
 }
 
 // Slots bound what runs at one time, and Free tells how many are left.

@@ -1,14 +1,9 @@
 package sandbox
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
-// A stopwatch measures a guest's own time and calls expire once that is used up. All but expired belongs to the guest's goroutine.
+// A stopwatch measures a guest's own time. It belongs to the guest's goroutine.
 type stopwatch struct {
-	expired atomic.Bool
-	timer   *time.Timer
 	limit   time.Duration
 	running bool
 	since   time.Time // when it last began to run or to stand
@@ -16,18 +11,12 @@ type stopwatch struct {
 }
 
 // newStopwatch returns a running one.
-func newStopwatch(limit time.Duration, expire func()) *stopwatch {
-	w := &stopwatch{limit: limit, running: true, since: time.Now()}
-	w.timer = time.AfterFunc(limit, func() {
-		w.expired.Store(true)
-		expire()
-	})
-	return w
+func newStopwatch(limit time.Duration) *stopwatch {
+	return &stopwatch{limit: limit, running: true, since: time.Now()}
 }
 
 // stop makes it stand.
 func (w *stopwatch) stop() {
-	w.timer.Stop()
 	w.spent, w.running, w.since = w.elapsed(), false, time.Now()
 }
 
@@ -35,9 +24,6 @@ func (w *stopwatch) stop() {
 func (w *stopwatch) start() time.Duration {
 	stood := time.Since(w.since)
 	w.running, w.since = true, time.Now()
-	if !w.expired.Load() {
-		w.timer.Reset(max(w.limit-w.spent, 0))
-	}
 	return stood
 }
 
@@ -48,3 +34,6 @@ func (w *stopwatch) elapsed() time.Duration {
 	}
 	return w.spent + time.Since(w.since)
 }
+
+// expired reports whether the time is used up.
+func (w *stopwatch) expired() bool { return w.elapsed() > w.limit }

@@ -61,11 +61,20 @@ func validate(bin []byte) (abi.Manifest, *wasm.Info, []byte, error) {
 	if len(c.errs) > 0 {
 		return abi.Manifest{}, nil, nil, errors.Join(c.errs...)
 	}
+	rewritten, err := rewrite(sections)
+	if err != nil {
+		return abi.Manifest{}, nil, nil, &ModuleError{Text: err.Error(), Hint: "functions are WebAssembly 2.0 without threads"}
+	}
+	return m, info, wasm.Encode(rewritten), nil
+}
+
+// rewrite bounds what a module may do: its tables by their maximum, its steps by a meter.
+func rewrite(sections []wasm.Section) ([]wasm.Section, error) {
 	capped, err := wasm.CapTables(sections, maxTableElements/maxTables)
 	if err != nil {
-		return abi.Manifest{}, nil, nil, &ModuleError{Text: err.Error()}
+		return nil, err
 	}
-	return m, info, wasm.Encode(capped), nil
+	return wasm.Meter(capped)
 }
 
 // recognise says what bin is if it is no module.

@@ -1,0 +1,134 @@
+package sandbox_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/functions/abi/manifest"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
+)
+
+// cpu is what the process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// replies answers each operation with the same response.
+type replies map[string]string
+
+func (r replies) Call(_ context.Context, op string, _ []byte) ([]byte, error) {
+	if answer, ok := r[op]; ok {
+		return []byte(answer), nil
+	}
+	return nil, abi.NewError(abi.CodeUnsupported, op)
+}
+
+// BenchmarkInvocation is one event through a bundled responder: a fresh instance, the event of 1.9 KB, its calls answered at once.
+func BenchmarkInvocation(b *testing.B) {
+	ev, err := os.ReadFile(filepath.Join("..", "..", "functions", "testdata", "event.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	host := replies{
+		abi.OpKubernetesPatch:  `{"object":{"metadata":{"name":"checkout","uid":"u","labels":{"app":"checkout"}}}}`,
+		abi.OpKubernetesCreate: `{"object":{"metadata":{"name":"tiercel-isolate"}}}`,
+		abi.OpKubernetesList:   `{"items":[{"metadata":{"name":"allow-dns"},"spec":{"podSelector":{},"egress":[{"ports":[{"port":53}]}]}}]}`,
+		abi.OpKubernetesDelete: `{"uid":"u"}`,
+		abi.OpHTTP:             `{"status":200}`,
+	}
+	for _, bm := range []struct{ name, config string }{
+		{"isolate-pod", ""},
+		{"kill-pod", ""},
+		{"notify", `{"url":"https://hooks.slack.com/x"}`},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			e := newEngine(b, 4)
+			m := compile(b, e, build(b, bm.name))
+			config, err := manifest.ApplyConfig(m.Manifest().Config, []byte(bm.config))
+			if err != nil {
+				b.Fatal(err)
+			}
+			inv := sandbox.Invocation{ID: "i", Function: bm.name, Event: ev, Config: config, Time: time.Unix(1795215521, 0)}
+			var fuel int64
+			var setup, guest time.Duration
+			b.ReportAllocs()
+			start := cpu(b)
+			for b.Loop() {
+				_, report, err := m.Handle(b.Context(), inv, host)
+				if err != nil {
+					b.Fatal(err)
+				}
+				fuel = report.Fuel
+				setup, guest = setup+report.Setup, guest+report.Guest
+			}
+			n := float64(b.N)
+			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/n, "cpu-ns/op")
+			b.ReportMetric(float64(setup.Nanoseconds())/n, "setup-ns/op")
+			b.ReportMetric(float64(guest.Nanoseconds())/n, "guest-ns/op")
+			b.ReportMetric(float64(fuel), "fuel/op")
+		})
+	}
+}
+
+func build(b *testing.B, name string) []byte {
+	b.Helper()
+	bin, err := functions.Build(b.Context(), filepath.Join("..", "..", "functions", name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return bin
+}
+
+// BenchmarkCompile makes a module ready: new to this machine, and known from the cache folder.
+func BenchmarkCompile(b *testing.B) {
+	bin := build(b, "isolate-pod")
+	for _, cached := range []bool{false, true} {
+		name := map[bool]string{false: "cold", true: "cached"}[cached]
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			once := func(dir string) {
+				e, err := sandbox.New(sandbox.Config{CacheDir: dir, Slots: 1}, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				compile(b, e, bin)
+				if err := e.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if cached {
+				once(dir)
+			}
+			start := cpu(b)
+			for b.Loop() {
+				if !cached {
+					dir = b.TempDir()
+				}
+				once(dir)
+			}
+			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			b.SetBytes(int64(len(bin)))
+		})
+	}
+}
+
+// BenchmarkValidate is what fn deploy pays before a module is compiled.
+func BenchmarkValidate(b *testing.B) {
+	bin := build(b, "isolate-pod")
+	b.SetBytes(int64(len(bin)))
+	for b.Loop() {
+		if _, err := sandbox.Validate(bin); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

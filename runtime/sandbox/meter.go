@@ -1,0 +1,52 @@
+package sandbox
+
+import (
+	"context"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+// fuelSlice is how many steps a guest may take until the host looks again: about a millisecond. Go's garbage collector waits for it.
+const fuelSlice = 2_000_000
+
+// A meter gives a guest its fuel by the slice.
+type meter struct {
+	fuel    api.MutableGlobal // the guest's; nil before its first step
+	granted int64
+}
+
+func instantiateMeter(ctx context.Context, rt wazero.Runtime) error {
+	tick := api.GoModuleFunc(func(ctx context.Context, m api.Module, _ []uint64) { current(ctx).tick(m) })
+	_, err := rt.NewHostModuleBuilder(wasm.MeterModule).NewFunctionBuilder().WithGoModuleFunction(tick, nil, nil).
+		Export(wasm.MeterTick).Instantiate(ctx)
+	return err
+}
+
+// tick is called when a slice is used up. It is where every limit on time holds.
+func (c *call) tick(m api.Module) {
+	if c.meter.fuel == nil {
+		c.meter.fuel = m.ExportedGlobal(wasm.FuelGlobal).(api.MutableGlobal) // put there by wasm.Meter
+	}
+	if c.ctx.Err() != nil {
+		panic(errEnd)
+	}
+	if c.clock.expired() {
+		c.die(FaultDeadline, "it ran longer than %v", c.inv.Limits.Timeout)
+	}
+	left, slice := int64(c.meter.fuel.Get()), int64(fuelSlice)
+	if limit := c.inv.Limits.Fuel; limit > 0 {
+		if slice = min(slice, limit-c.meter.granted); slice <= 0 {
+			c.die(FaultFuel, "it took more than %d steps", limit)
+		}
+	}
+	c.meter.granted += slice
+	c.meter.fuel.Set(uint64(left + slice))
+}
+
+// used returns the steps taken, when the guest stands.
+func (m *meter) used(instance api.Module) int64 {
+	return m.granted - int64(instance.ExportedGlobal(wasm.FuelGlobal).Get())
+}
