@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -48,9 +49,34 @@ func expand(path string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
+		if !e.IsDir() && isRulesFile(e.Name()) {
 			names = append(names, filepath.Join(path, e.Name()))
 		}
 	}
 	return names, nil
+}
+
+// ReadFS reads the rules files at the root of fsys, sorted by name.
+func ReadFS(fsys fs.FS) ([]File, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	var files []File
+	for _, e := range entries {
+		if e.IsDir() || !isRulesFile(e.Name()) {
+			continue
+		}
+		data, err := fs.ReadFile(fsys, e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		files = append(files, File{Name: e.Name(), Data: data})
+	}
+	return files, nil
+}
+
+func isRulesFile(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
 }

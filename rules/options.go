@@ -1,6 +1,10 @@
 package rules
 
 import (
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/load"
 )
@@ -58,10 +62,29 @@ type AppendOutput struct {
 		Tags   []string `json:"tags,omitempty" yaml:"tags,omitempty"`     // the rule has them all
 		Rule   string   `json:"rule,omitempty" yaml:"rule,omitempty"`     // empty: any
 	} `json:"match" yaml:"match"`
-	ExtraOutput     string            `json:"extra_output,omitempty" yaml:"extra_output,omitempty"`         // appended after a blank
-	ExtraFields     []string          `json:"extra_fields,omitempty" yaml:"extra_fields,omitempty"`         // field names
-	ExtraFormats    map[string]string `json:"extra_formats,omitempty" yaml:"extra_formats,omitempty"`       // output field: template
-	SuggestedOutput bool              `json:"suggested_output,omitempty" yaml:"suggested_output,omitempty"` // add the source's suggested fields
+	ExtraOutput     string       `json:"extra_output,omitempty" yaml:"extra_output,omitempty"`         // appended after a blank
+	ExtraFields     []ExtraField `json:"extra_fields,omitempty" yaml:"extra_fields,omitempty"`         // added to the output fields
+	SuggestedOutput bool         `json:"suggested_output,omitempty" yaml:"suggested_output,omitempty"` // append the fields that the source suggests
+}
+
+// An ExtraField is an output field that the rule's template does not name: a field, or a template under a name. In YAML it is the field's
+// name, or a mapping of the name to the template.
+type ExtraField struct {
+	Name   string
+	Format string // template; empty: Name is a field
+}
+
+// UnmarshalYAML reads either form.
+func (f *ExtraField) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		f.Name, f.Format = n.Value, ""
+		return nil
+	}
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || n.Content[1].Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: an extra field is a field's name or a mapping of one name to a template", n.Line)
+	}
+	f.Name, f.Format = n.Content[0].Value, n.Content[1].Value
+	return nil
 }
 
 // A Provider says what a source of events gives. Rules that need more are named in warnings; without a Provider nothing is checked.

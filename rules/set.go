@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/load"
+	"github.com/tiercel-project/tiercel/rules/match"
 )
 
 // A Rule is a rule of a Set. Nothing in it may be changed.
@@ -28,16 +30,64 @@ type Rule struct {
 	Line, Col int
 
 	index int
+	prog  *match.Program
+	out   *output
+	spec  *load.Rule
+	cond  *load.Condition
 }
+
+// Explain says why r matches ev, or why not. It does so for disabled rules too.
+func (r *Rule) Explain(ev field.Event) *match.Explanation { return r.prog.Explain(ev) }
+
+// Program returns the compiled condition of r.
+func (r *Rule) Program() *match.Program { return r.prog }
 
 // A Set is a compiled set of rules. It is immutable and safe for concurrent use: a reload makes a new one, and whoever matches takes it
 // up by making a new Matcher.
 type Set struct {
-	rules []*Rule
+	rules   []*Rule
+	sources []sourceIndex
+	opts    Options
+}
+
+// A sourceIndex has the enabled rules of one source.
+type sourceIndex struct {
+	source string
+	index  *match.Index
+	rules  []*Rule // by position in the index
+}
+
+func newSet(all []*Rule, opts Options) *Set {
+	s := &Set{rules: all, opts: opts}
+	for _, source := range opts.Sources {
+		x := sourceIndex{source: source}
+		var programs []*match.Program
+		for _, r := range all {
+			if r.Enabled && r.Source == source {
+				x.rules = append(x.rules, r)
+				programs = append(programs, r.prog)
+			}
+		}
+		if len(programs) > 0 {
+			x.index = match.NewIndex(programs, opts.Matching == First)
+			s.sources = append(s.sources, x)
+		}
+	}
+	return s
 }
 
 // Rules returns all rules in the order of definition, the disabled ones too.
 func (s *Set) Rules() []*Rule { return s.rules }
+
+// Rule returns the rule of that name; nil if there is none.
+func (s *Set) Rule(name string) *Rule {
+	for _, r := range s.rules {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
 
 // EventTypes returns the event types of source that an enabled rule can match.
 func (s *Set) EventTypes(source string) field.EventSet {
@@ -52,11 +102,49 @@ func (s *Set) EventTypes(source string) field.EventSet {
 
 // A Matcher matches events against a Set. It is not safe for concurrent use: make one for each goroutine.
 type Matcher struct {
-	set *Set
+	set     *Set
+	sources []sourceMatcher
+	hits    []int
+}
+
+type sourceMatcher struct {
+	source string
+	m      *match.Matcher
+	rules  []*Rule
 }
 
 // NewMatcher returns a Matcher of s.
-func (s *Set) NewMatcher() *Matcher { return &Matcher{set: s} }
+func (s *Set) NewMatcher() *Matcher {
+	m := &Matcher{set: s}
+	for _, x := range s.sources {
+		m.sources = append(m.sources, sourceMatcher{source: x.source, m: x.index.NewMatcher(), rules: x.rules})
+	}
+	return m
+}
 
 // Set returns the Set that m matches.
 func (m *Matcher) Set() *Set { return m.set }
+
+// Match appends to dst the rules that ev matches: one at most under Matching First. It allocates nothing when none does.
+func (m *Matcher) Match(ev field.Event, dst []*Rule) []*Rule {
+	source := ev.RuleSource()
+	for i := range m.sources {
+		s := &m.sources[i]
+		if s.source != source {
+			continue
+		}
+		m.hits = s.m.Match(ev, m.hits[:0])
+		for _, h := range m.hits {
+			dst = append(dst, s.rules[h])
+		}
+	}
+	return dst
+}
+
+// Alert renders what r says about ev. It must be called before ev is reused.
+func (m *Matcher) Alert(r *Rule, ev field.Event) *Alert {
+	return &Alert{
+		Hostname: m.set.opts.Hostname, Output: string(r.out.appendText(nil, ev)), Rule: r.Name, Source: r.Source, Priority: r.Priority,
+		Time: ev.Time(), Tags: r.Tags, OutputFields: r.out.values(ev, m.set.opts.TimeISO8601), TimeISO8601: m.set.opts.TimeISO8601,
+	}
+}

@@ -1,0 +1,242 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/format"
+	"github.com/tiercel-project/tiercel/rules/load"
+)
+
+// An output is the compiled output of a rule.
+type output struct {
+	parts  []part
+	fields []outputField
+}
+
+// A part of an output is a text or a template.
+type part struct {
+	text     string
+	template *format.Template
+}
+
+// An outputField is a field that alerts have beside their text.
+type outputField struct {
+	name     string
+	field    format.Field
+	static   *string          // the value, if it does not depend on the event
+	template *format.Template // renders the value, if it is not the field's own
+}
+
+const msgContainerInfo = "%container.info is deprecated and no more useful, and will be dropped by Falco 1.0.0. " +
+	"The container plugin will automatically add required fields to the output message."
+
+// output compiles the output of u into r, with what the options append to it. It reports whether that went well.
+func (c *compiler) output(u *load.Rule, r *Rule) bool {
+	text := u.Output
+	var extra []ExtraField
+	for _, a := range c.opts.AppendOutput {
+		if !a.applies(u) {
+			continue
+		}
+		if a.ExtraOutput != "" {
+			text += " " + a.ExtraOutput
+		}
+		if a.SuggestedOutput {
+			text += suggested(u.Source)
+		}
+		extra = append(extra, a.ExtraFields...)
+	}
+	if strings.Contains(text, "%container.info") {
+		c.col.RuleProblem(load.AsWarning, load.WarnDeprecatedItem, u, msgContainerInfo, "")
+		text = strings.ReplaceAll(text, "%container.info", "")
+	}
+	r.Output = text
+	o, err := c.template(text, u.Source)
+	if err == nil {
+		err = c.extraFields(o, extra, u.Source)
+	}
+	if err != nil {
+		severity, code := load.AsError, load.ErrCompileOutput
+		off, hint := 0, ""
+		if ferr, ok := errors.AsType[*format.Error](err); ok {
+			off, hint = ferr.Offset, near(ferr.Near)
+		}
+		if u.SkipIfUnknownFilter {
+			severity, code = load.AsWarning, load.WarnUnknownFilter
+		}
+		c.col.OutputProblem(severity, code, u, off, err.Error(), hint)
+		return false
+	}
+	r.out = o
+	for _, f := range o.fields {
+		r.OutputFields = append(r.OutputFields, f.name)
+		if msg := deprecated(f.name, "output"); msg != "" {
+			c.col.OutputProblem(load.AsWarning, load.WarnDeprecatedItem, u, max(strings.Index(u.Output, "%"+f.name), 0), msg, deprecatedHint(f.name))
+		}
+	}
+	slices.Sort(r.OutputFields)
+	return true
+}
+
+// applies reports whether a is meant for u.
+func (a *AppendOutput) applies(u *load.Rule) bool {
+	if a.Match.Source != "" && a.Match.Source != u.Source || a.Match.Rule != "" && a.Match.Rule != u.Name {
+		return false
+	}
+	for _, t := range a.Match.Tags {
+		if !slices.Contains(u.Tags, t) {
+			return false
+		}
+	}
+	return true
+}
+
+// suggested returns the fields that a source suggests, as they are appended to outputs: " container_id=%container.id".
+func suggested(source string) string {
+	var b strings.Builder
+	for _, id := range field.All() {
+		if info := id.Info(); info.Flags&field.FlagSuggested != 0 && info.InSource(source) {
+			fmt.Fprintf(&b, " %s=%%%s", strings.ReplaceAll(info.Name, ".", "_"), info.Name)
+		}
+	}
+	return b.String()
+}
+
+const staticPrefix = "%static."
+
+// template compiles text. %static.key stands for the static field of that key.
+func (c *compiler) template(text, source string) (*output, error) {
+	o := &output{}
+	for rest, off := text, 0; ; {
+		i := strings.Index(rest, staticPrefix)
+		if i < 0 {
+			return o, o.add(rest, off, source)
+		}
+		if err := o.add(rest[:i], off, source); err != nil {
+			return nil, err
+		}
+		key := c.staticKey(rest[i+len(staticPrefix):])
+		value, ok := c.opts.StaticFields[key]
+		if !ok {
+			return nil, &format.Error{Offset: off + i, Msg: "invalid formatting token " + strings.TrimPrefix(rest[i:], "%")}
+		}
+		o.parts = append(o.parts, part{text: value})
+		o.addField(outputField{name: "static." + key, static: &value})
+		off += i + len(staticPrefix) + len(key)
+		rest = text[off:]
+	}
+}
+
+// staticKey returns the longest key of a static field that s begins with.
+func (c *compiler) staticKey(s string) string {
+	best := ""
+	for k := range c.opts.StaticFields {
+		if strings.HasPrefix(s, k) && len(k) > len(best) {
+			best = k
+		}
+	}
+	return best
+}
+
+// compileFormat compiles a template that prints <NA> for what is missing, as Falco does with all outputs.
+func compileFormat(text, source string) (*format.Template, error) {
+	if strings.HasPrefix(text, "*") {
+		return format.Compile(text, source)
+	}
+	t, err := format.Compile("*"+text, source)
+	if ferr, ok := errors.AsType[*format.Error](err); ok {
+		ferr.Offset--
+	}
+	return t, err
+}
+
+// add compiles a part of the output, which begins at off.
+func (o *output) add(text string, off int, source string) error {
+	if text == "" {
+		return nil
+	}
+	if off > 0 {
+		text, off = "*"+text, off-1 // only a star at the very beginning is one
+	}
+	t, err := compileFormat(text, source)
+	if err != nil {
+		if ferr, ok := errors.AsType[*format.Error](err); ok {
+			ferr.Offset += off
+		}
+		return err
+	}
+	o.parts = append(o.parts, part{template: t})
+	for _, f := range t.Fields() {
+		o.addField(outputField{name: f.Name, field: f})
+	}
+	return nil
+}
+
+// extraFields adds the output fields that options ask for.
+func (c *compiler) extraFields(o *output, extra []ExtraField, source string) error {
+	for _, x := range extra {
+		text := x.Format
+		if text == "" {
+			text = "%" + x.Name
+		}
+		t, err := compileFormat(text, source)
+		if err != nil {
+			return fmt.Errorf("extra field %q: %w", x.Name, err)
+		}
+		f := outputField{name: x.Name, template: t}
+		if fields := t.Fields(); x.Format == "" && len(fields) == 1 && fields[0].Name == x.Name {
+			f.field, f.template = fields[0], nil
+		}
+		o.addField(f)
+	}
+	return nil
+}
+
+// addField adds f unless there is one of its name.
+func (o *output) addField(f outputField) {
+	if !slices.ContainsFunc(o.fields, func(g outputField) bool { return g.name == f.name }) {
+		o.fields = append(o.fields, f)
+	}
+}
+
+// appendText renders o.
+func (o *output) appendText(dst []byte, ev field.Event) []byte {
+	for _, p := range o.parts {
+		if p.template == nil {
+			dst = append(dst, p.text...)
+			continue
+		}
+		dst, _ = p.template.Append(dst, ev)
+	}
+	return dst
+}
+
+// values returns the output fields of ev, evt.time among them, sorted by name.
+func (o *output) values(ev field.Event, iso8601 bool) []OutputField {
+	out := make([]OutputField, 0, len(o.fields)+1)
+	name := "evt.time"
+	var at any = ev.Time().UnixNano()
+	if iso8601 {
+		name, at = "evt.time.iso8601", ev.Time().Local().Format("2006-01-02T15:04:05.000000000-0700")
+	}
+	out = append(out, OutputField{Name: name, Value: at})
+	for i := range o.fields {
+		f := &o.fields[i]
+		switch {
+		case f.name == name:
+		case f.static != nil:
+			out = append(out, OutputField{Name: f.name, Value: *f.static})
+		case f.template != nil:
+			text, _ := f.template.Append(nil, ev)
+			out = append(out, OutputField{Name: f.name, Value: string(text)})
+		default:
+			out = append(out, OutputField{Name: f.name, Value: f.field.Value(ev)})
+		}
+	}
+	slices.SortFunc(out, func(a, b OutputField) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}

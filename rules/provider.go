@@ -1,0 +1,70 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/load"
+)
+
+// warnRules warns of enabled rules that cannot match, or not in full: by their own doing, because an earlier rule hides them, or because
+// their source does not give what they need.
+func (c *compiler) warnRules(set []*Rule) {
+	for i, r := range set {
+		if !r.Enabled {
+			continue
+		}
+		if c.opts.Provider.Event != nil {
+			c.warnEvents(r)
+		}
+		if c.opts.Provider.Field != nil {
+			c.warnFields(r)
+		}
+		if c.opts.Matching == First {
+			c.warnShadowed(r, set[:i])
+		}
+	}
+}
+
+// warnEvents names the event types of r that its source does not give.
+func (c *compiler) warnEvents(r *Rule) {
+	var missing []string
+	for t := range r.Events.All() {
+		if !c.opts.Provider.Event(r.Source, t) {
+			missing = append(missing, t.String())
+		}
+	}
+	switch n := r.Events.Len(); {
+	case len(missing) == 0 || n > manyEvents: // a rule for all events takes what there is
+	case len(missing) == n:
+		c.col.RuleProblem(load.AsWarning, load.WarnNotGiven, r.spec, fmt.Sprintf("rule %q cannot match: no event of the type %s is given", r.Name, strings.Join(missing, ", ")), "")
+	default:
+		c.col.RuleProblem(load.AsWarning, load.WarnNotGiven, r.spec, fmt.Sprintf("rule %q matches in part only: no event of the type %s is given", r.Name, strings.Join(missing, ", ")), "")
+	}
+}
+
+// warnFields names the fields in r's condition that its source does not give.
+func (c *compiler) warnFields(r *Rule) {
+	var missing []string
+	for _, ref := range r.prog.Fields() {
+		if !c.opts.Provider.Field(r.Source, &ref) && ref.ID != field.EvtDir {
+			missing = append(missing, ref.String())
+		}
+	}
+	if len(missing) > 0 {
+		c.col.RuleProblem(load.AsWarning, load.WarnNotGiven, r.spec,
+			fmt.Sprintf("rule %q needs %s, which has no value yet: comparisons with it are false", r.Name, strings.Join(missing, ", ")), "")
+	}
+}
+
+// warnShadowed says so if an earlier rule has the same condition: under Matching First r then never gets an event.
+func (c *compiler) warnShadowed(r *Rule, earlier []*Rule) {
+	for _, e := range earlier {
+		if e.Enabled && e.Source == r.Source && e.Condition == r.Condition {
+			c.col.RuleProblem(load.AsWarning, load.WarnShadowed, r.spec, fmt.Sprintf("rule %q never matches: %q at %s:%d has the same condition and comes first", r.Name, e.Name, e.File, e.Line),
+				"use rule_matching: all, or tell the conditions apart")
+			return
+		}
+	}
+}
