@@ -41,7 +41,6 @@ type Engine struct {
 	rt      wazero.Runtime
 	cache   wazero.CompilationCache
 	slots   chan struct{}
-	memory  *regions
 	metrics *metrics
 }
 
@@ -63,10 +62,9 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		WithCompilationCache(cache).
 		WithMemoryLimitPages(abi.MaxMemory / wasm.PageSize)
 	e := &Engine{
-		rt:     wazero.NewRuntimeWithConfig(ctx, rc),
-		cache:  cache,
-		slots:  make(chan struct{}, cfg.Slots),
-		memory: newRegions(cfg.Slots),
+		rt:    wazero.NewRuntimeWithConfig(ctx, rc),
+		cache: cache,
+		slots: make(chan struct{}, cfg.Slots),
 	}
 	e.metrics = newMetrics(reg, e)
 	if err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt), instantiateMeter(ctx, e.rt)); err != nil {
@@ -81,51 +79,8 @@ func (e *Engine) Free() int { return cap(e.slots) - len(e.slots) }
 // Slots returns how many invocations can run at one time.
 func (e *Engine) Slots() int { return cap(e.slots) }
 
-// Close frees what the engine holds. No invocation may be running, and the engine's modules can no longer be used.
+// Close frees what the engine holds. No invocation may be running; modules are closed before, or leak their images.
 func (e *Engine) Close() error {
 	ctx := context.Background()
-	err := errors.Join(e.rt.Close(ctx), e.cache.Close(ctx))
-	e.memory.close()
-	return err
-}
-
-// A Module is a compiled module. It is safe for concurrent use.
-type Module struct {
-	engine   *Engine
-	compiled wazero.CompiledModule
-	manifest abi.Manifest
-	memory   int64 // bytes its memory begins with
-}
-
-// Compile checks a module and makes it ready to run. What the module has wrong is a *ModuleError, or several, joined; any other error
-// is the machine's.
-func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
-	m, info, bin, err := validate(bin)
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := e.rt.CompileModule(ctx, bin)
-	if err != nil {
-		return nil, &ModuleError{Text: fmt.Sprintf("it is not a valid module: %v", err), Hint: "the compiler that made it used a feature beyond WebAssembly 2.0, or is broken"}
-	}
-	mod := &Module{engine: e, compiled: compiled, manifest: m}
-	for _, l := range info.Memories {
-		mod.memory = int64(l.Min) * wasm.PageSize
-	}
-	return mod, nil
-}
-
-// Manifest returns the module's manifest.
-func (m *Module) Manifest() abi.Manifest { return m.manifest }
-
-// Memory returns the size in bytes that the module's memory begins with: the least Limits.Memory that it can run with.
-func (m *Module) Memory() int64 { return m.memory }
-
-// Close frees the compiled code. No invocation of m may be running or start afterwards. It may be called twice.
-func (m *Module) Close() error { return m.compiled.Close(context.Background()) }
-
-// Validate checks a module as Compile does, short of compiling it, and returns its manifest.
-func Validate(bin []byte) (abi.Manifest, error) {
-	m, _, _, err := validate(bin)
-	return m, err
+	return errors.Join(e.rt.Close(ctx), e.cache.Close(ctx))
 }

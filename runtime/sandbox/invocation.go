@@ -10,9 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
@@ -45,7 +43,7 @@ type Report struct {
 	Memory     int64         // bytes of linear memory at the end
 	Guest      time.Duration // the guest's own time
 	Host       time.Duration // time in operations
-	Setup      time.Duration // making the instance, with the module's initialisation; part of Guest's limit, not of Guest
+	Setup      time.Duration // making the instance; part of Limits.Timeout, not of Guest
 }
 
 // A LogLine is a line a guest wrote.
@@ -86,20 +84,20 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	guest := context.WithValue(ctx, callKey{}, c)
 	c.clock = newStopwatch(c.inv.Limits.Timeout)
 	defer c.clock.stop()
-	region, err := m.engine.memory.take(c.inv.Limits.Memory)
+	region, err := m.image.take(c.inv.Limits.Memory)
 	if err != nil {
 		return failed(&Stop{err})
 	}
-	defer m.engine.memory.give(region)
+	defer region.give()
 
 	instance, err := m.instantiate(guest, region)
 	c.report.Setup = c.clock.elapsed()
 	var status uint64
 	if err == nil {
 		defer instance.Close(context.WithoutCancel(ctx))
-		c.handling = true
+		c.handling, c.meter.fuel = true, fuelOf(instance)
 		status, err = handle(guest, instance, len(c.inv.Event))
-		c.report.Fuel = c.meter.used(instance)
+		c.report.Fuel = c.meter.used()
 	}
 	c.clock.stop()
 	c.report.Guest = c.clock.elapsed() - c.report.Setup
@@ -117,30 +115,13 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 
 // fits refuses what cannot run at all.
 func (c *call) fits(m *Module) error {
-	if limit := c.inv.Limits.Memory; m.memory > limit {
-		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d", m.memory, limit)}
+	if limit := c.inv.Limits.Memory; m.Memory() > limit {
+		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d", m.Memory(), limit)}
 	}
 	if len(c.inv.Event) > abi.MaxEvent {
 		return &Stop{fmt.Errorf("event of %d bytes, more than %d", len(c.inv.Event), abi.MaxEvent)}
 	}
 	return nil
-}
-
-var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
-
-// instantiate makes an instance with the memory given and initialises it.
-func (m *Module) instantiate(ctx context.Context, memory *region) (instance api.Module, err error) {
-	defer recoverTo(&err)
-	ctx = experimental.WithMemoryAllocator(ctx, memory)
-	if instance, err = m.engine.rt.InstantiateModule(ctx, m.compiled, instanceConfig); err != nil {
-		return nil, err
-	}
-	if init := instance.ExportedFunction(abi.ExportInitialize); init != nil {
-		if _, err = init.Call(ctx); err != nil {
-			return nil, errors.Join(err, instance.Close(ctx))
-		}
-	}
-	return instance, nil
 }
 
 func handle(ctx context.Context, instance api.Module, n int) (status uint64, err error) {

@@ -14,7 +14,7 @@ const fuelSlice = 2_000_000
 
 // A meter gives a guest its fuel by the slice.
 type meter struct {
-	fuel    api.MutableGlobal // the guest's; nil before its first step
+	fuel    api.MutableGlobal // the guest's; nil before it is known
 	granted int64
 }
 
@@ -28,7 +28,7 @@ func instantiateMeter(ctx context.Context, rt wazero.Runtime) error {
 // tick is called when a slice is used up. It is where every limit on time holds.
 func (c *call) tick(m api.Module) {
 	if c.meter.fuel == nil {
-		c.meter.fuel = m.ExportedGlobal(wasm.FuelGlobal).(api.MutableGlobal) // put there by wasm.Meter
+		c.meter.fuel = fuelOf(m)
 	}
 	if c.ctx.Err() != nil {
 		panic(errEnd)
@@ -46,7 +46,10 @@ func (c *call) tick(m api.Module) {
 	c.meter.fuel.Set(uint64(left + slice))
 }
 
-// used returns the steps taken, when the guest stands.
-func (m *meter) used(instance api.Module) int64 {
-	return m.granted - int64(instance.ExportedGlobal(wasm.FuelGlobal).Get())
+// fuelOf returns the global that wasm.Meter put into every module.
+func fuelOf(instance api.Module) api.MutableGlobal {
+	return instance.ExportedGlobal(wasm.FuelGlobal).(api.MutableGlobal)
 }
+
+// used returns the steps taken, when the guest stands.
+func (m *meter) used() int64 { return m.granted - int64(m.fuel.Get()) }

@@ -372,8 +372,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// Hand-made modules that begin badly.
-func TestInitialisation(t *testing.T) {
+// What no compiler makes.
+func TestAssembled(t *testing.T) {
 	e := newEngine(t, 1)
 	callImport := asmImport{"tiercel_v1", "call", wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32 + i32, Results: i64}}
 	for _, tt := range []struct {
@@ -382,18 +382,6 @@ func TestInitialisation(t *testing.T) {
 		kind sandbox.Kind
 		text string
 	}{
-		{"start never returns", func(a *assembly) {
-			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: spin})
-			a.start = 1
-		}, sandbox.FaultDeadline, "it ran longer than 200ms"},
-		{"_initialize never returns", func(a *assembly) {
-			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: spin})
-			a.exports["_initialize"] = [2]int{wasm.KindFunction, 1}
-		}, sandbox.FaultDeadline, "it ran longer than 200ms"},
-		{"start traps", func(a *assembly) {
-			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: []byte{opUnreachable}})
-			a.start = 1
-		}, sandbox.FaultTrap, "unreachable"},
 		{"recursion", func(a *assembly) {
 			a.funcs[0].code = code([]byte{opLocalGet, 0, opCall, 0}) // itself
 		}, sandbox.FaultTrap, "stack overflow"},
@@ -414,7 +402,7 @@ func TestInitialisation(t *testing.T) {
 			a.funcs[0].code = constant(0)
 			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: code(constant(0), constant(6), constant(0), constant(0), constant(64), constant(100),
 				[]byte{opCall, 0, 0x42, 32, 0x88, 0xa7, 0x04, void, 0x05, opUnreachable, opEnd})}) // i64.shr_u 32; i32.wrap; if else unreachable
-			a.data = []byte("kv.get")
+			a.data, a.memory.Min = []byte("kv.get"), 1
 			a.exports["tiercel_handle"], a.exports["_initialize"] = [2]int{0, 1}, [2]int{0, 2}
 		}, "", ""},
 	} {
@@ -441,6 +429,84 @@ func TestInitialisation(t *testing.T) {
 	res, _, err := compile(t, e, good().bytes(t)).Handle(t.Context(), invocation(event("x")), &answers{})
 	if err != nil || res.Outcome != abi.OutcomeSucceeded {
 		t.Errorf("afterwards: %+v, %v", res, err)
+	}
+}
+
+func TestInitialisation(t *testing.T) {
+	e := newEngine(t, 1)
+	atStart := func(code []byte) func(*assembly) {
+		return func(a *assembly) {
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: code})
+			a.start = 1
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		mod  func(*assembly)
+		want string
+	}{
+		{"start never returns", atStart(spin), "its initialisation: deadline: it ran longer than 2s"},
+		{"start traps", atStart([]byte{opUnreachable}), "its initialisation: trap: wasm error: unreachable"},
+		{"_initialize traps", func(a *assembly) {
+			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: []byte{opUnreachable}})
+			a.exports["_initialize"] = [2]int{wasm.KindFunction, 1}
+		}, "its initialisation: trap: wasm error: unreachable"},
+		{"data outside", func(a *assembly) { a.memory.Min, a.data = 0, []byte("x") }, "1 bytes of data at 0x0 are outside its memory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := good()
+			tt.mod(a)
+			_, err := e.Compile(t.Context(), a.bytes(t))
+			if _, ok := errors.AsType[*sandbox.ModuleError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// counter is a module whose _initialize adds 5 to a global, byte 0 of its memory and its memory's pages, and whose handler fails with
+// status 8 if they do not hold what that makes of them, and changes them all again.
+func counter() *assembly {
+	a := good()
+	a.globals = 1
+	a.data = []byte{7}
+	load, store := []byte{0x2d, 0, 0}, []byte{0x3a, 0, 0} // i32.load8_u, i32.store8
+	add5 := code(
+		[]byte{opGlobalGet, 0}, constant(5), []byte{opI32Add, opGlobalSet, 0},
+		constant(0), constant(0), load, constant(5), []byte{opI32Add}, store,
+		constant(5), []byte{opMemoryGrow, 0, opDrop},
+	)
+	differs := func(want int32) []byte { return code(constant(want), []byte{0x47}) } // i32.ne
+	check := code([]byte{opGlobalGet, 0}, differs(5),
+		constant(0), load, differs(12), []byte{0x72}, // i32.or
+		[]byte{0x3f, 0}, differs(6), []byte{0x72}) // memory.size
+	a.funcs = []asmFunc{
+		{typ: handleType, code: code(check, []byte{opIf, 0x7f}, constant(8), []byte{0x05}, add5, constant(0), []byte{opEnd})},
+		{typ: nothing, code: add5},
+	}
+	a.exports["_initialize"] = [2]int{wasm.KindFunction, 1}
+	return a
+}
+
+const opIf = 0x04
+
+// Every instance begins with the state after initialisation: memory, its size, globals. So does one whose tables keep it from being
+// copied, which is initialised each time.
+func TestFreshState(t *testing.T) {
+	e := newEngine(t, 2)
+	plain, mutating := counter(), counter()
+	mutating.tables = []wasm.Limits{{Min: 1}}
+	mutating.funcs = append(mutating.funcs, asmFunc{typ: nothing, code: code(constant(0), []byte{0xd0, 0x70, 0x26, 0})}) // ref.null func; table.set 0
+	for name, a := range map[string]*assembly{"copied": plain, "initialised": mutating} {
+		m := compile(t, e, a.bytes(t))
+		for i := range 100 {
+			if _, _, err := m.Handle(t.Context(), invocation(event("x")), &answers{}); err != nil {
+				t.Fatalf("%s, event %d: %v", name, i, err)
+			}
+		}
+		if err := errors.Join(m.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -33,48 +33,29 @@ var abiImports = map[string]wasm.FuncType{
 
 const buildHint = "build it with: tiercel fn build (Go: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared)"
 
-// validate checks what the sandbox asks of a module beyond its being valid, and returns the module as it is to be compiled. The error
-// is every problem found, joined, each a *ModuleError.
-func validate(bin []byte) (abi.Manifest, *wasm.Info, []byte, error) {
+// validate checks what the sandbox asks of a module beyond its being valid. The error is every problem found, joined, each a *ModuleError.
+func validate(bin []byte) (m abi.Manifest, info *wasm.Info, sections []wasm.Section, err error) {
 	if err := recognise(bin); err != nil {
-		return abi.Manifest{}, nil, nil, err
+		return m, nil, nil, err
 	}
-	sections, err := wasm.Parse(bin)
-	if err != nil {
-		return abi.Manifest{}, nil, nil, &ModuleError{Text: err.Error()}
+	if sections, err = wasm.Parse(bin); err != nil {
+		return m, nil, nil, &ModuleError{Text: err.Error()}
 	}
-	info, err := wasm.Inspect(sections)
-	if err != nil {
-		return abi.Manifest{}, nil, nil, &ModuleError{Text: err.Error()}
+	if info, err = wasm.Inspect(sections); err != nil {
+		return m, nil, nil, &ModuleError{Text: err.Error()}
 	}
 	var c checker
 	c.exports(info)
 	c.imports(info)
 	c.sizes(info)
-	m, err := manifest.Read(bin)
+	m, err = manifest.Read(bin)
 	switch {
 	case errors.Is(err, manifest.ErrNoManifest):
 		c.bad("it has no manifest section", "put a manifest.json beside the source and build with tiercel fn build")
 	case err != nil:
 		c.bad(fmt.Sprintf("its manifest: %v", err), "")
 	}
-	if len(c.errs) > 0 {
-		return abi.Manifest{}, nil, nil, errors.Join(c.errs...)
-	}
-	rewritten, err := rewrite(sections)
-	if err != nil {
-		return abi.Manifest{}, nil, nil, &ModuleError{Text: err.Error(), Hint: "functions are WebAssembly 2.0 without threads"}
-	}
-	return m, info, wasm.Encode(rewritten), nil
-}
-
-// rewrite bounds what a module may do: its tables by their maximum, its steps by a meter.
-func rewrite(sections []wasm.Section) ([]wasm.Section, error) {
-	capped, err := wasm.CapTables(sections, maxTableElements/maxTables)
-	if err != nil {
-		return nil, err
-	}
-	return wasm.Meter(capped)
+	return m, info, sections, errors.Join(c.errs...)
 }
 
 // recognise says what bin is if it is no module.
@@ -110,6 +91,11 @@ func (c *checker) exports(info *wasm.Info) {
 	}
 	if init := info.Export(abi.ExportInitialize); init != nil && (init.Kind != wasm.KindFunction || init.Type != wasm.FuncType{}) {
 		c.bad(fmt.Sprintf("its export %s is %s", abi.ExportInitialize, exportType(init)), "it must be () -> ()")
+	}
+	for _, e := range info.Exports {
+		if strings.HasPrefix(e.Name, wasm.ReservedPrefix) {
+			c.bad(fmt.Sprintf("it exports %q", e.Name), "names that begin with "+wasm.ReservedPrefix+" are the runtime's own")
+		}
 	}
 	if mem := info.Export(abi.ExportMemory); mem == nil || mem.Kind != wasm.KindMemory {
 		c.bad("it does not export its memory", `export it as "memory"`)

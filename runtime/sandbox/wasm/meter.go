@@ -25,7 +25,7 @@ const growCost = 1000
 // Meter returns the module as a metered one. The function's entry costs its instructions outside of loops, each turn of a loop those
 // of its body outside of inner loops. Custom sections are left out, but for the names of functions. The module may import functions
 // only, and each section may be there once.
-func Meter(sections []Section) ([]Section, error) {
+func Meter(sections []Section) ([]Section, Traits, error) {
 	m := meter{body: map[byte][]byte{}}
 	for _, s := range sections {
 		if s.ID == SectionCustom {
@@ -33,13 +33,13 @@ func Meter(sections []Section) ([]Section, error) {
 			continue
 		}
 		if _, twice := m.body[s.ID]; twice {
-			return nil, malformed("section %d is there twice", s.ID)
+			return nil, Traits{}, malformed("section %d is there twice", s.ID)
 		}
 		m.body[s.ID] = s.Body
 	}
 	for _, step := range []func() error{m.index, m.addType, m.addImport, m.addGlobal, m.shiftExports, m.shiftStart, m.shiftElements, m.code} {
 		if err := step(); err != nil {
-			return nil, err
+			return nil, Traits{}, err
 		}
 	}
 	var out []Section
@@ -52,10 +52,26 @@ func Meter(sections []Section) ([]Section, error) {
 	if names := m.shiftedNames(); names != nil {
 		out = append(out, Section{SectionCustom, names})
 	}
-	return out, nil
+	return out, m.traits, nil
+}
+
+// Traits are what a module's instructions may do to a state that is not in its memory and globals.
+type Traits struct {
+	MutatesTables bool // table.set, grow, fill, copy, init
+	DropsSegments bool // data.drop, elem.drop
+}
+
+func (t *Traits) note(in instruction) {
+	switch {
+	case in.op == 0x26, in.op == opPrefixMisc && (in.sub == 12 || in.sub == 14 || in.sub == 15 || in.sub == 17):
+		t.MutatesTables = true
+	case in.op == opPrefixMisc && (in.sub == 9 || in.sub == 13):
+		t.DropsSegments = true
+	}
 }
 
 type meter struct {
+	traits   Traits
 	body     map[byte][]byte
 	names    []byte   // content of the name section
 	params   []uint32 // number of parameters by type

@@ -37,6 +37,7 @@ func (m *meter) survey(body []byte, params uint32) (*survey, error) {
 		if err := m.inRange(in, s.locals); err != nil {
 			return nil, err
 		}
+		m.traits.note(in)
 		s.costs[loop]++
 		switch in.op {
 		case opBlock, opIf:

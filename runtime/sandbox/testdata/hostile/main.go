@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -16,6 +17,9 @@ func hostOutput(ptr unsafe.Pointer, n uint32)
 
 //go:wasmimport tiercel_v1 call
 func hostCall(op unsafe.Pointer, opLen uint32, request unsafe.Pointer, requestLen uint32, response unsafe.Pointer, room uint32) uint64
+
+//go:wasmimport wasi_snapshot_preview1 random_get
+func randomGet(ptr unsafe.Pointer, n uint32) uint32
 
 func main() {}
 
@@ -113,7 +117,10 @@ var attacks = map[string]func() error{
 		return nil
 	},
 	"entropy": func() error {
-		tiercel.Report("random", rand.Uint64())
+		var random [8]byte
+		randomGet(unsafe.Pointer(&random), 8)
+		tiercel.Report("random", binary.LittleEndian.Uint64(random[:]))
+		tiercel.Report("random of the module", rand.Uint64())
 		tiercel.Report("clock", time.Now().UnixNano())
 		m := map[int]bool{}
 		for i := range 50 {

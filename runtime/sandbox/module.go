@@ -1,0 +1,206 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+// Limits of a module's initialisation.
+const (
+	initTimeout = 2 * time.Second
+	initMemory  = 256 << 20
+)
+
+// A Module is a compiled module. It is safe for concurrent use.
+//
+// Its initialisation is run once, when it is compiled; the state it comes to is what every instance begins from, copied on write. A
+// module whose state is not all in memory and globals is initialised for each event instead.
+type Module struct {
+	engine   *Engine
+	compiled wazero.CompiledModule
+	manifest abi.Manifest
+	image    *image
+
+	pages   uint32 // of memory that an instance begins with
+	start   bool   // has a start function
+	init    bool   // has _initialize
+	names   []string
+	globals []uint64 // values by names, when initialised
+	each    bool     // every instance is initialised by itself
+}
+
+// Validate checks a module as Compile does, short of compiling and initialising it, and returns its manifest.
+func Validate(bin []byte) (abi.Manifest, error) {
+	m, info, sections, err := validate(bin)
+	if err != nil {
+		return m, err
+	}
+	_, _, err = rewrite(sections, info)
+	return m, err
+}
+
+// rewrite makes a module one that is bounded and begins empty: its tables have a maximum, its steps are metered, its data and start function
+// are beside it.
+func rewrite(sections []wasm.Section, info *wasm.Info) (*wasm.Stripped, wasm.Traits, error) {
+	sections, err := wasm.CapTables(sections, maxTableElements/maxTables)
+	var traits wasm.Traits
+	if err == nil {
+		sections, traits, err = wasm.Meter(sections)
+	}
+	var stripped *wasm.Stripped
+	if err == nil {
+		stripped, err = wasm.Strip(sections, info)
+	}
+	if err != nil {
+		return nil, traits, &ModuleError{Text: err.Error(), Hint: "functions are WebAssembly 2.0 without threads"}
+	}
+	return stripped, traits, nil
+}
+
+// Compile checks a module, compiles it and initialises it. What the module has wrong is a *ModuleError, or several, joined; any other
+// error is the machine's.
+func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
+	manifest, info, sections, err := validate(bin)
+	if err != nil {
+		return nil, err
+	}
+	stripped, traits, err := rewrite(sections, info)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := e.rt.CompileModule(ctx, wasm.Encode(stripped.Sections))
+	if err != nil {
+		return nil, &ModuleError{Text: fmt.Sprintf("it is not a valid module: %v", err), Hint: "the compiler that made it used a feature beyond WebAssembly 2.0, or is broken"}
+	}
+	m := &Module{
+		engine: e, compiled: compiled, manifest: manifest,
+		pages: uint32(len(stripped.Image) / wasm.PageSize),
+		start: stripped.Start, init: info.Export(abi.ExportInitialize) != nil,
+		names: stripped.Globals,
+		each:  traits.MutatesTables || traits.DropsSegments,
+	}
+	if m.image, err = newImage(stripped.Image, e.Slots()); err != nil {
+		return nil, err
+	}
+	if !m.each && (m.start || m.init) {
+		err = m.initialise(ctx, sha256.Sum256(bin))
+	}
+	if err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Manifest returns the module's manifest.
+func (m *Module) Manifest() abi.Manifest { return m.manifest }
+
+// Memory returns the size in bytes that the module's memory begins with: the least Limits.Memory that it can run with.
+func (m *Module) Memory() int64 { return int64(m.pages) * wasm.PageSize }
+
+// Close frees the compiled code and the image. No invocation of m may be running or start afterwards. It may be called twice.
+func (m *Module) Close() error {
+	m.image.close()
+	return m.compiled.Close(context.Background())
+}
+
+// initialise runs the initialisation and makes the state it comes to the one that instances begin from. It has the same clock and random
+// numbers on every machine, so that it comes to the same state.
+func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
+	if m.Memory() > initMemory {
+		return &ModuleError{Text: fmt.Sprintf("its memory begins with %d bytes, more than %d", m.Memory(), int64(initMemory))}
+	}
+	inv := &Invocation{Seed: seed, Time: time.Unix(1, 0), Limits: Limits{Timeout: initTimeout, Memory: initMemory}.withDefaults()}
+	c := &call{ctx: ctx, inv: inv, report: &Report{}, clock: newStopwatch(initTimeout)}
+	r, err := m.image.take(initMemory)
+	if err != nil {
+		return err
+	}
+	defer r.give()
+	instance, err := m.instance(context.WithValue(ctx, callKey{}, c), r)
+	if err == nil {
+		defer instance.Close(ctx)
+		err = m.runInit(context.WithValue(ctx, callKey{}, c), instance)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.flush()
+		return &ModuleError{Text: fmt.Sprintf("its initialisation: %v", c.reason(ctx, r, err)), Hint: "what needs an event belongs into the handler"}
+	}
+	image, err := newImage(r.base[:r.size], m.engine.Slots())
+	if err != nil {
+		return err
+	}
+	m.image.close() // r is freed when it is given back
+	m.image, m.pages = image, uint32(r.size/wasm.PageSize)
+	for _, name := range m.names {
+		m.globals = append(m.globals, instance.ExportedGlobal(name).Get())
+	}
+	return nil
+}
+
+// runInit runs what an instance has to run before it is used.
+func (m *Module) runInit(ctx context.Context, instance api.Module) (err error) {
+	defer recoverTo(&err)
+	if m.start {
+		if _, err := instance.ExportedFunction(wasm.StartExport).Call(ctx); err != nil {
+			return err
+		}
+	}
+	if m.init {
+		_, err = instance.ExportedFunction(abi.ExportInitialize).Call(ctx)
+	}
+	return err
+}
+
+var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+
+// instance makes an instance in the memory given, without running anything.
+func (m *Module) instance(ctx context.Context, memory *region) (instance api.Module, err error) {
+	defer recoverTo(&err)
+	return m.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, memory), m.compiled, instanceConfig)
+}
+
+// instantiate makes an instance that is ready for an event.
+func (m *Module) instantiate(ctx context.Context, memory *region) (api.Module, error) {
+	instance, err := m.instance(ctx, memory)
+	if err != nil {
+		return nil, err
+	}
+	if m.globals == nil {
+		err = m.runInit(ctx, instance)
+	} else {
+		err = m.restore(instance)
+	}
+	if err != nil {
+		_ = instance.Close(ctx)
+		return nil, err
+	}
+	return instance, nil
+}
+
+// restore brings a new instance into the state after initialisation; its memory is there already.
+func (m *Module) restore(instance api.Module) error {
+	mem := instance.Memory()
+	if more := m.pages - mem.Size()/wasm.PageSize; more > 0 {
+		if _, ok := mem.Grow(more); !ok {
+			return fmt.Errorf("its memory cannot grow by %d pages", more)
+		}
+	}
+	for i, name := range m.names {
+		instance.ExportedGlobal(name).(api.MutableGlobal).Set(m.globals[i])
+	}
+	fuelOf(instance).Set(0)
+	return nil
+}
