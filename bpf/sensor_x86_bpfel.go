@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type SensorAddress struct {
+	_      structs.HostLayout
+	Ip     [4]uint32
+	Family uint16
+	Port   uint16
+}
+
 type SensorCall struct {
 	_      structs.HostLayout
 	Args   [6]uint64
@@ -70,6 +77,18 @@ type SensorCgroupKey struct {
 	Id        uint64
 	Hierarchy uint32
 	Pad       uint32
+}
+
+type SensorDestinations struct {
+	_   structs.HostLayout
+	N   uint32
+	Pad uint32
+	D   [8]struct {
+		_       structs.HostLayout
+		Cookie  uint64
+		To      SensorAddress
+		Changed uint32
+	}
 }
 
 type SensorExecInfo struct {
@@ -272,51 +291,62 @@ type SensorWalkBuffer struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SensorMapCallLayouts      = "call_layouts"
-	SensorMapCallPrograms     = "call_programs"
-	SensorMapCgroupsSeen      = "cgroups_seen"
-	SensorMapCurrentCalls     = "current_calls"
-	SensorMapEventRing        = "event_ring"
-	SensorMapExempted         = "exempted"
-	SensorMapLost             = "lost"
-	SensorMapProcessRing      = "process_ring"
-	SensorMapProcesses        = "processes"
-	SensorMapReaders          = "readers"
-	SensorMapScratches        = "scratches"
-	SensorMapWalks            = "walks"
-	SensorProgCallExec        = "call_exec"
-	SensorProgCallExit        = "call_exit"
-	SensorProgCallOpen        = "call_open"
-	SensorProgCgroupEntered   = "cgroup_entered"
-	SensorProgCgroupGone      = "cgroup_gone"
-	SensorProgCgroupMade      = "cgroup_made"
-	SensorProgExemptSelf      = "exempt_self"
-	SensorProgProcessExec     = "process_exec"
-	SensorProgProcessExit     = "process_exit"
-	SensorProgProcessFork     = "process_fork"
-	SensorProgSnapshotTask    = "snapshot_task"
-	SensorVarInterest         = "interest"
-	SensorVarInterestAny      = "interest_any"
-	SensorVarProcessWake      = "process_wake"
-	SensorVarSelves           = "selves"
-	SensorVarShareCallFlag    = "share_call_flag"
-	SensorVarShareCallLayout  = "share_call_layout"
-	SensorVarShareCallProgram = "share_call_program"
-	SensorVarShareExecInfo    = "share_exec_info"
-	SensorVarShareForkInfo    = "share_fork_info"
-	SensorVarShareHead        = "share_head"
-	SensorVarShareHeadFlag    = "share_head_flag"
-	SensorVarShareKind        = "share_kind"
-	SensorVarShareLoss        = "share_loss"
-	SensorVarShareOpenInfo    = "share_open_info"
-	SensorVarShareRing        = "share_ring"
-	SensorVarShareSection     = "share_section"
-	SensorVarShareSocketInfo  = "share_socket_info"
-	SensorVarShareTag         = "share_tag"
-	SensorVarTypeExec         = "type_exec"
-	SensorVarTypeExit         = "type_exit"
-	SensorVarV1Controller     = "v1_controller"
-	SensorVarV1Hierarchy      = "v1_hierarchy"
+	SensorMapCallLayouts       = "call_layouts"
+	SensorMapCallPrograms      = "call_programs"
+	SensorMapCgroupsSeen       = "cgroups_seen"
+	SensorMapCurrentCalls      = "current_calls"
+	SensorMapDestinationsOf    = "destinations_of"
+	SensorMapEventRing         = "event_ring"
+	SensorMapExempted          = "exempted"
+	SensorMapLastPeers         = "last_peers"
+	SensorMapLost              = "lost"
+	SensorMapProcessRing       = "process_ring"
+	SensorMapProcesses         = "processes"
+	SensorMapReaders           = "readers"
+	SensorMapScratches         = "scratches"
+	SensorMapWalks             = "walks"
+	SensorProgCallExec         = "call_exec"
+	SensorProgCallExit         = "call_exit"
+	SensorProgCallGeneric      = "call_generic"
+	SensorProgCallMessages     = "call_messages"
+	SensorProgCallOpen         = "call_open"
+	SensorProgCallSocket       = "call_socket"
+	SensorProgCgroupEntered    = "cgroup_entered"
+	SensorProgCgroupGone       = "cgroup_gone"
+	SensorProgCgroupMade       = "cgroup_made"
+	SensorProgExemptSelf       = "exempt_self"
+	SensorProgHookConnect4     = "hook_connect4"
+	SensorProgHookConnect6     = "hook_connect6"
+	SensorProgHookSendmsg4     = "hook_sendmsg4"
+	SensorProgHookSendmsg6     = "hook_sendmsg6"
+	SensorProgProcessExec      = "process_exec"
+	SensorProgProcessExit      = "process_exit"
+	SensorProgProcessFork      = "process_fork"
+	SensorProgSnapshotTask     = "snapshot_task"
+	SensorVarInterest          = "interest"
+	SensorVarInterestAny       = "interest_any"
+	SensorVarProcessWake       = "process_wake"
+	SensorVarSelves            = "selves"
+	SensorVarShareCallFlag     = "share_call_flag"
+	SensorVarShareCallLayout   = "share_call_layout"
+	SensorVarShareCallProgram  = "share_call_program"
+	SensorVarShareExecInfo     = "share_exec_info"
+	SensorVarShareForkInfo     = "share_fork_info"
+	SensorVarShareHead         = "share_head"
+	SensorVarShareHeadFlag     = "share_head_flag"
+	SensorVarShareKind         = "share_kind"
+	SensorVarShareLoss         = "share_loss"
+	SensorVarShareOpenInfo     = "share_open_info"
+	SensorVarShareRing         = "share_ring"
+	SensorVarShareSection      = "share_section"
+	SensorVarShareSocketInfo   = "share_socket_info"
+	SensorVarShareTag          = "share_tag"
+	SensorVarTypeConnect       = "type_connect"
+	SensorVarTypeExec          = "type_exec"
+	SensorVarTypeExit          = "type_exit"
+	SensorVarV1Controller      = "v1_controller"
+	SensorVarV1Hierarchy       = "v1_hierarchy"
+	SensorVarWatchDestinations = "watch_destinations"
 )
 
 // LoadSensor returns the embedded CollectionSpec for Sensor.
@@ -363,11 +393,18 @@ type SensorSpecs struct {
 type SensorProgramSpecs struct {
 	CallExec      *ebpf.ProgramSpec `ebpf:"call_exec"`
 	CallExit      *ebpf.ProgramSpec `ebpf:"call_exit"`
+	CallGeneric   *ebpf.ProgramSpec `ebpf:"call_generic"`
+	CallMessages  *ebpf.ProgramSpec `ebpf:"call_messages"`
 	CallOpen      *ebpf.ProgramSpec `ebpf:"call_open"`
+	CallSocket    *ebpf.ProgramSpec `ebpf:"call_socket"`
 	CgroupEntered *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
 	CgroupGone    *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
 	CgroupMade    *ebpf.ProgramSpec `ebpf:"cgroup_made"`
 	ExemptSelf    *ebpf.ProgramSpec `ebpf:"exempt_self"`
+	HookConnect4  *ebpf.ProgramSpec `ebpf:"hook_connect4"`
+	HookConnect6  *ebpf.ProgramSpec `ebpf:"hook_connect6"`
+	HookSendmsg4  *ebpf.ProgramSpec `ebpf:"hook_sendmsg4"`
+	HookSendmsg6  *ebpf.ProgramSpec `ebpf:"hook_sendmsg6"`
 	ProcessExec   *ebpf.ProgramSpec `ebpf:"process_exec"`
 	ProcessExit   *ebpf.ProgramSpec `ebpf:"process_exit"`
 	ProcessFork   *ebpf.ProgramSpec `ebpf:"process_fork"`
@@ -378,46 +415,50 @@ type SensorProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorMapSpecs struct {
-	CallLayouts  *ebpf.MapSpec `ebpf:"call_layouts"`
-	CallPrograms *ebpf.MapSpec `ebpf:"call_programs"`
-	CgroupsSeen  *ebpf.MapSpec `ebpf:"cgroups_seen"`
-	CurrentCalls *ebpf.MapSpec `ebpf:"current_calls"`
-	EventRing    *ebpf.MapSpec `ebpf:"event_ring"`
-	Exempted     *ebpf.MapSpec `ebpf:"exempted"`
-	Lost         *ebpf.MapSpec `ebpf:"lost"`
-	ProcessRing  *ebpf.MapSpec `ebpf:"process_ring"`
-	Processes    *ebpf.MapSpec `ebpf:"processes"`
-	Readers      *ebpf.MapSpec `ebpf:"readers"`
-	Scratches    *ebpf.MapSpec `ebpf:"scratches"`
-	Walks        *ebpf.MapSpec `ebpf:"walks"`
+	CallLayouts    *ebpf.MapSpec `ebpf:"call_layouts"`
+	CallPrograms   *ebpf.MapSpec `ebpf:"call_programs"`
+	CgroupsSeen    *ebpf.MapSpec `ebpf:"cgroups_seen"`
+	CurrentCalls   *ebpf.MapSpec `ebpf:"current_calls"`
+	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
+	EventRing      *ebpf.MapSpec `ebpf:"event_ring"`
+	Exempted       *ebpf.MapSpec `ebpf:"exempted"`
+	LastPeers      *ebpf.MapSpec `ebpf:"last_peers"`
+	Lost           *ebpf.MapSpec `ebpf:"lost"`
+	ProcessRing    *ebpf.MapSpec `ebpf:"process_ring"`
+	Processes      *ebpf.MapSpec `ebpf:"processes"`
+	Readers        *ebpf.MapSpec `ebpf:"readers"`
+	Scratches      *ebpf.MapSpec `ebpf:"scratches"`
+	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // SensorVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorVariableSpecs struct {
-	Interest         *ebpf.VariableSpec `ebpf:"interest"`
-	InterestAny      *ebpf.VariableSpec `ebpf:"interest_any"`
-	ProcessWake      *ebpf.VariableSpec `ebpf:"process_wake"`
-	Selves           *ebpf.VariableSpec `ebpf:"selves"`
-	ShareCallFlag    *ebpf.VariableSpec `ebpf:"share_call_flag"`
-	ShareCallLayout  *ebpf.VariableSpec `ebpf:"share_call_layout"`
-	ShareCallProgram *ebpf.VariableSpec `ebpf:"share_call_program"`
-	ShareExecInfo    *ebpf.VariableSpec `ebpf:"share_exec_info"`
-	ShareForkInfo    *ebpf.VariableSpec `ebpf:"share_fork_info"`
-	ShareHead        *ebpf.VariableSpec `ebpf:"share_head"`
-	ShareHeadFlag    *ebpf.VariableSpec `ebpf:"share_head_flag"`
-	ShareKind        *ebpf.VariableSpec `ebpf:"share_kind"`
-	ShareLoss        *ebpf.VariableSpec `ebpf:"share_loss"`
-	ShareOpenInfo    *ebpf.VariableSpec `ebpf:"share_open_info"`
-	ShareRing        *ebpf.VariableSpec `ebpf:"share_ring"`
-	ShareSection     *ebpf.VariableSpec `ebpf:"share_section"`
-	ShareSocketInfo  *ebpf.VariableSpec `ebpf:"share_socket_info"`
-	ShareTag         *ebpf.VariableSpec `ebpf:"share_tag"`
-	TypeExec         *ebpf.VariableSpec `ebpf:"type_exec"`
-	TypeExit         *ebpf.VariableSpec `ebpf:"type_exit"`
-	V1Controller     *ebpf.VariableSpec `ebpf:"v1_controller"`
-	V1Hierarchy      *ebpf.VariableSpec `ebpf:"v1_hierarchy"`
+	Interest          *ebpf.VariableSpec `ebpf:"interest"`
+	InterestAny       *ebpf.VariableSpec `ebpf:"interest_any"`
+	ProcessWake       *ebpf.VariableSpec `ebpf:"process_wake"`
+	Selves            *ebpf.VariableSpec `ebpf:"selves"`
+	ShareCallFlag     *ebpf.VariableSpec `ebpf:"share_call_flag"`
+	ShareCallLayout   *ebpf.VariableSpec `ebpf:"share_call_layout"`
+	ShareCallProgram  *ebpf.VariableSpec `ebpf:"share_call_program"`
+	ShareExecInfo     *ebpf.VariableSpec `ebpf:"share_exec_info"`
+	ShareForkInfo     *ebpf.VariableSpec `ebpf:"share_fork_info"`
+	ShareHead         *ebpf.VariableSpec `ebpf:"share_head"`
+	ShareHeadFlag     *ebpf.VariableSpec `ebpf:"share_head_flag"`
+	ShareKind         *ebpf.VariableSpec `ebpf:"share_kind"`
+	ShareLoss         *ebpf.VariableSpec `ebpf:"share_loss"`
+	ShareOpenInfo     *ebpf.VariableSpec `ebpf:"share_open_info"`
+	ShareRing         *ebpf.VariableSpec `ebpf:"share_ring"`
+	ShareSection      *ebpf.VariableSpec `ebpf:"share_section"`
+	ShareSocketInfo   *ebpf.VariableSpec `ebpf:"share_socket_info"`
+	ShareTag          *ebpf.VariableSpec `ebpf:"share_tag"`
+	TypeConnect       *ebpf.VariableSpec `ebpf:"type_connect"`
+	TypeExec          *ebpf.VariableSpec `ebpf:"type_exec"`
+	TypeExit          *ebpf.VariableSpec `ebpf:"type_exit"`
+	V1Controller      *ebpf.VariableSpec `ebpf:"v1_controller"`
+	V1Hierarchy       *ebpf.VariableSpec `ebpf:"v1_hierarchy"`
+	WatchDestinations *ebpf.VariableSpec `ebpf:"watch_destinations"`
 }
 
 // SensorObjects contains all objects after they have been loaded into the kernel.
@@ -440,18 +481,20 @@ func (o *SensorObjects) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorMaps struct {
-	CallLayouts  *ebpf.Map `ebpf:"call_layouts"`
-	CallPrograms *ebpf.Map `ebpf:"call_programs"`
-	CgroupsSeen  *ebpf.Map `ebpf:"cgroups_seen"`
-	CurrentCalls *ebpf.Map `ebpf:"current_calls"`
-	EventRing    *ebpf.Map `ebpf:"event_ring"`
-	Exempted     *ebpf.Map `ebpf:"exempted"`
-	Lost         *ebpf.Map `ebpf:"lost"`
-	ProcessRing  *ebpf.Map `ebpf:"process_ring"`
-	Processes    *ebpf.Map `ebpf:"processes"`
-	Readers      *ebpf.Map `ebpf:"readers"`
-	Scratches    *ebpf.Map `ebpf:"scratches"`
-	Walks        *ebpf.Map `ebpf:"walks"`
+	CallLayouts    *ebpf.Map `ebpf:"call_layouts"`
+	CallPrograms   *ebpf.Map `ebpf:"call_programs"`
+	CgroupsSeen    *ebpf.Map `ebpf:"cgroups_seen"`
+	CurrentCalls   *ebpf.Map `ebpf:"current_calls"`
+	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
+	EventRing      *ebpf.Map `ebpf:"event_ring"`
+	Exempted       *ebpf.Map `ebpf:"exempted"`
+	LastPeers      *ebpf.Map `ebpf:"last_peers"`
+	Lost           *ebpf.Map `ebpf:"lost"`
+	ProcessRing    *ebpf.Map `ebpf:"process_ring"`
+	Processes      *ebpf.Map `ebpf:"processes"`
+	Readers        *ebpf.Map `ebpf:"readers"`
+	Scratches      *ebpf.Map `ebpf:"scratches"`
+	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *SensorMaps) Close() error {
@@ -460,8 +503,10 @@ func (m *SensorMaps) Close() error {
 		m.CallPrograms,
 		m.CgroupsSeen,
 		m.CurrentCalls,
+		m.DestinationsOf,
 		m.EventRing,
 		m.Exempted,
+		m.LastPeers,
 		m.Lost,
 		m.ProcessRing,
 		m.Processes,
@@ -475,28 +520,30 @@ func (m *SensorMaps) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorVariables struct {
-	Interest         *ebpf.Variable `ebpf:"interest"`
-	InterestAny      *ebpf.Variable `ebpf:"interest_any"`
-	ProcessWake      *ebpf.Variable `ebpf:"process_wake"`
-	Selves           *ebpf.Variable `ebpf:"selves"`
-	ShareCallFlag    *ebpf.Variable `ebpf:"share_call_flag"`
-	ShareCallLayout  *ebpf.Variable `ebpf:"share_call_layout"`
-	ShareCallProgram *ebpf.Variable `ebpf:"share_call_program"`
-	ShareExecInfo    *ebpf.Variable `ebpf:"share_exec_info"`
-	ShareForkInfo    *ebpf.Variable `ebpf:"share_fork_info"`
-	ShareHead        *ebpf.Variable `ebpf:"share_head"`
-	ShareHeadFlag    *ebpf.Variable `ebpf:"share_head_flag"`
-	ShareKind        *ebpf.Variable `ebpf:"share_kind"`
-	ShareLoss        *ebpf.Variable `ebpf:"share_loss"`
-	ShareOpenInfo    *ebpf.Variable `ebpf:"share_open_info"`
-	ShareRing        *ebpf.Variable `ebpf:"share_ring"`
-	ShareSection     *ebpf.Variable `ebpf:"share_section"`
-	ShareSocketInfo  *ebpf.Variable `ebpf:"share_socket_info"`
-	ShareTag         *ebpf.Variable `ebpf:"share_tag"`
-	TypeExec         *ebpf.Variable `ebpf:"type_exec"`
-	TypeExit         *ebpf.Variable `ebpf:"type_exit"`
-	V1Controller     *ebpf.Variable `ebpf:"v1_controller"`
-	V1Hierarchy      *ebpf.Variable `ebpf:"v1_hierarchy"`
+	Interest          *ebpf.Variable `ebpf:"interest"`
+	InterestAny       *ebpf.Variable `ebpf:"interest_any"`
+	ProcessWake       *ebpf.Variable `ebpf:"process_wake"`
+	Selves            *ebpf.Variable `ebpf:"selves"`
+	ShareCallFlag     *ebpf.Variable `ebpf:"share_call_flag"`
+	ShareCallLayout   *ebpf.Variable `ebpf:"share_call_layout"`
+	ShareCallProgram  *ebpf.Variable `ebpf:"share_call_program"`
+	ShareExecInfo     *ebpf.Variable `ebpf:"share_exec_info"`
+	ShareForkInfo     *ebpf.Variable `ebpf:"share_fork_info"`
+	ShareHead         *ebpf.Variable `ebpf:"share_head"`
+	ShareHeadFlag     *ebpf.Variable `ebpf:"share_head_flag"`
+	ShareKind         *ebpf.Variable `ebpf:"share_kind"`
+	ShareLoss         *ebpf.Variable `ebpf:"share_loss"`
+	ShareOpenInfo     *ebpf.Variable `ebpf:"share_open_info"`
+	ShareRing         *ebpf.Variable `ebpf:"share_ring"`
+	ShareSection      *ebpf.Variable `ebpf:"share_section"`
+	ShareSocketInfo   *ebpf.Variable `ebpf:"share_socket_info"`
+	ShareTag          *ebpf.Variable `ebpf:"share_tag"`
+	TypeConnect       *ebpf.Variable `ebpf:"type_connect"`
+	TypeExec          *ebpf.Variable `ebpf:"type_exec"`
+	TypeExit          *ebpf.Variable `ebpf:"type_exit"`
+	V1Controller      *ebpf.Variable `ebpf:"v1_controller"`
+	V1Hierarchy       *ebpf.Variable `ebpf:"v1_hierarchy"`
+	WatchDestinations *ebpf.Variable `ebpf:"watch_destinations"`
 }
 
 // SensorPrograms contains all programs after they have been loaded into the kernel.
@@ -505,11 +552,18 @@ type SensorVariables struct {
 type SensorPrograms struct {
 	CallExec      *ebpf.Program `ebpf:"call_exec"`
 	CallExit      *ebpf.Program `ebpf:"call_exit"`
+	CallGeneric   *ebpf.Program `ebpf:"call_generic"`
+	CallMessages  *ebpf.Program `ebpf:"call_messages"`
 	CallOpen      *ebpf.Program `ebpf:"call_open"`
+	CallSocket    *ebpf.Program `ebpf:"call_socket"`
 	CgroupEntered *ebpf.Program `ebpf:"cgroup_entered"`
 	CgroupGone    *ebpf.Program `ebpf:"cgroup_gone"`
 	CgroupMade    *ebpf.Program `ebpf:"cgroup_made"`
 	ExemptSelf    *ebpf.Program `ebpf:"exempt_self"`
+	HookConnect4  *ebpf.Program `ebpf:"hook_connect4"`
+	HookConnect6  *ebpf.Program `ebpf:"hook_connect6"`
+	HookSendmsg4  *ebpf.Program `ebpf:"hook_sendmsg4"`
+	HookSendmsg6  *ebpf.Program `ebpf:"hook_sendmsg6"`
 	ProcessExec   *ebpf.Program `ebpf:"process_exec"`
 	ProcessExit   *ebpf.Program `ebpf:"process_exit"`
 	ProcessFork   *ebpf.Program `ebpf:"process_fork"`
@@ -520,11 +574,18 @@ func (p *SensorPrograms) Close() error {
 	return _SensorClose(
 		p.CallExec,
 		p.CallExit,
+		p.CallGeneric,
+		p.CallMessages,
 		p.CallOpen,
+		p.CallSocket,
 		p.CgroupEntered,
 		p.CgroupGone,
 		p.CgroupMade,
 		p.ExemptSelf,
+		p.HookConnect4,
+		p.HookConnect6,
+		p.HookSendmsg4,
+		p.HookSendmsg6,
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,

@@ -88,6 +88,7 @@ __noinline int put_walk(__u32 slot, __u32 o, __u32 tag)
 #define put_struct(s, o, t, v)                                                \
 	({                                                                    \
 		__u32 __o = (o);                                              \
+		barrier_var(__o);                                             \
 		if (__o <= RECORD_MAX) {                                      \
 			put_section((s), __o, (t), sizeof(v));                \
 			__builtin_memcpy(&(s)->b[__o + 4], &(v), sizeof(v));  \

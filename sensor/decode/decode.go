@@ -171,7 +171,11 @@ func section(tag bpf.SensorTag, v []byte, ev *event.Event, path *event.Path) err
 	case bpf.SensorTagTAG_CGROUP:
 		ev.Cgroup.Path = text(v)
 	case bpf.SensorTagTAG_SOCKADDR:
-		passedAddr(v, &ev.Socket)
+		end := &ev.Socket.Remote
+		if ev.Type == field.EventBind {
+			end = &ev.Socket.Local
+		}
+		passedAddr(v, &ev.Socket, end)
 	case bpf.SensorTagTAG_UNIX_PATH:
 		ev.Socket.UnixPath = unixPath(v)
 	default:

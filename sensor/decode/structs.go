@@ -102,8 +102,8 @@ func addrPort(family uint16, b []byte, port uint16) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// passedAddr decodes a struct sockaddr as the program passed it. What the kernel saw is better, where it is known.
-func passedAddr(v []byte, s *event.Socket) {
+// passedAddr stores in end a struct sockaddr as the program passed it. What the kernel saw is better, where it is known.
+func passedAddr(v []byte, s *event.Socket, end *netip.AddrPort) {
 	if len(v) < 2 {
 		return
 	}
@@ -114,11 +114,11 @@ func passedAddr(v []byte, s *event.Socket) {
 	switch {
 	case family == unix.AF_UNIX && s.UnixPath == "":
 		s.UnixPath = unixPath(v)
-	case s.Remote.IsValid():
+	case end.IsValid() && end.Port() != 0:
 	case family == unix.AF_INET && len(v) >= 8:
-		s.Remote = addrPort(family, v[4:], binary.BigEndian.Uint16(v[2:]))
+		*end = addrPort(family, v[4:], binary.BigEndian.Uint16(v[2:]))
 	case family == unix.AF_INET6 && len(v) >= 24:
-		s.Remote = addrPort(family, v[8:], binary.BigEndian.Uint16(v[2:]))
+		*end = addrPort(family, v[8:], binary.BigEndian.Uint16(v[2:]))
 	}
 }
 

@@ -100,7 +100,7 @@ type Socket struct {
 	FD                  int32
 	Family              uint16 // AF_
 	Type                uint8  // SOCK_
-	Proto               uint8  // IPPROTO_
+	Proto               uint8  // IPPROTO_; that of MPTCP counts as TCP's
 	Local               netip.AddrPort
 	Remote              netip.AddrPort
 	UnixPath            string // an abstract address begins with NUL

@@ -11,21 +11,31 @@ import (
 
 // An interest is what the kernel is told of a set of event types.
 type interest struct {
-	any     [callsNative / 64]uint64       // by call number, whatever the ABI
-	exact   [(callsTotal + 63) / 64]uint64 // by index in the call table
-	layouts []bpf.SensorCallLayout         // the call table
-	wake    uint32                         // process events that wake the reader, by kind
+	any          [callsNative / 64]uint64       // by call number, whatever the ABI
+	exact        [(callsTotal + 63) / 64]uint64 // by index in the call table
+	layouts      []bpf.SensorCallLayout         // the call table
+	wake         uint32                         // process events that wake the reader, by kind
+	connect      uint32                         // the type of connect, if it is wanted
+	destinations uint32                         // 1: somebody wants to know where sockets go
 }
 
 // interestOf works out which calls make the events of types.
 func interestOf(types field.EventSet) interest {
 	in := interest{layouts: make([]bpf.SensorCallLayout, callsTotal)}
+	if types.Has(field.EventConnect) {
+		in.connect = uint32(field.EventConnect)
+	}
 	add := func(index, nr int, t field.EventType) {
 		if t == 0 || index >= callsTotal {
 			return
 		}
-		in.layouts[index] = layout(t)
-		if types.Has(t) {
+		l, want := layout(t), types.Has(t)
+		if !want && in.connect != 0 && (t == field.EventSendto || t == field.EventSendmsg) {
+			l.Flags |= onlyFastopen // they connect with MSG_FASTOPEN
+			want = true
+		}
+		in.layouts[index] = l
+		if want {
 			in.exact[index/64] |= 1 << (index % 64)
 			in.any[nr/64] |= 1 << (nr % 64)
 		}
@@ -42,18 +52,28 @@ func interestOf(types field.EventSet) interest {
 		}
 		in.socketcall()
 	}
-	for kind, of := range map[bpf.SensorKind][]field.EventType{
-		bpf.SensorKindKIND_EXEC: {field.EventExecve, field.EventExecveat},
-		bpf.SensorKindKIND_FORK: {field.EventClone, field.EventClone3, field.EventFork, field.EventVfork},
-		bpf.SensorKindKIND_EXIT: {field.EventProcexit},
-	} {
-		for _, t := range of {
-			if types.Has(t) {
-				in.wake |= 1 << kind
-			}
+	in.wake = wakeKinds(types)
+	for _, t := range []field.EventType{field.EventConnect, field.EventSendto, field.EventSendmsg, field.EventSendmmsg} {
+		if types.Has(t) {
+			in.destinations = 1
 		}
 	}
 	return in
+}
+
+// wakeKinds are the kinds of process records that wake the reader, as bits.
+func wakeKinds(types field.EventSet) uint32 {
+	var bits uint32
+	for kind, of := range map[bpf.SensorKind]field.EventSet{
+		bpf.SensorKindKIND_EXEC: field.NewEventSet(field.EventExecve, field.EventExecveat),
+		bpf.SensorKindKIND_FORK: field.NewEventSet(field.EventClone, field.EventClone3, field.EventFork, field.EventVfork),
+		bpf.SensorKindKIND_EXIT: field.NewEventSet(field.EventProcexit),
+	} {
+		if !types.Intersect(of).Empty() {
+			bits |= 1 << kind
+		}
+	}
+	return bits
 }
 
 // ia32Socketcall is the number of the call that stands for all socket calls.
@@ -73,26 +93,27 @@ func (in *interest) socketcall() {
 
 func (in *interest) empty() bool { return in.any == [len(in.any)]uint64{} }
 
-// applyInterest writes in to the programs' variables.
+// applyInterest writes in to the call table and the programs' variables.
 func (s *Sensor) applyInterest(in interest) error {
+	m := s.coll.Maps[bpf.SensorMapCallLayouts]
+	for i, l := range in.layouts {
+		if l == s.layouts[i] {
+			continue
+		}
+		if err := m.Put(uint32(i), l); err != nil {
+			return fmt.Errorf("write call table: %w", err)
+		}
+		s.layouts[i] = l
+	}
 	for name, v := range map[string]any{
-		bpf.SensorVarInterest:    in.exact,
-		bpf.SensorVarInterestAny: in.any,
-		bpf.SensorVarProcessWake: in.wake,
+		bpf.SensorVarInterest:          in.exact,
+		bpf.SensorVarInterestAny:       in.any,
+		bpf.SensorVarProcessWake:       in.wake,
+		bpf.SensorVarTypeConnect:       in.connect,
+		bpf.SensorVarWatchDestinations: in.destinations,
 	} {
 		if err := s.coll.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// writeLayouts fills the call table.
-func (s *Sensor) writeLayouts() error {
-	m := s.coll.Maps[bpf.SensorMapCallLayouts]
-	for i, l := range interestOf(field.EventSet{}).layouts {
-		if err := m.Put(uint32(i), l); err != nil {
-			return fmt.Errorf("write call table: %w", err)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func (s *Sensor) load() error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	return errors.Join(s.writeLayouts(), s.fillPrograms(), s.exemptSelf())
+	return errors.Join(s.applyInterest(interestOf(field.EventSet{})), s.fillPrograms(), s.exemptSelf())
 }
 
 // prepare sizes the rings, sets constants and leaves out what this kernel has no place for.
@@ -121,8 +121,11 @@ func (s *Sensor) fillPrograms() error {
 }
 
 var callPrograms = map[uint8]string{
-	progOpen: bpf.SensorProgCallOpen,
-	progExec: bpf.SensorProgCallExec,
+	progOpen:     bpf.SensorProgCallOpen,
+	progExec:     bpf.SensorProgCallExec,
+	progSocket:   bpf.SensorProgCallSocket,
+	progMessages: bpf.SensorProgCallMessages,
+	progGeneric:  bpf.SensorProgCallGeneric,
 }
 
 // exemptSelf runs a program in this process that enters it among those whose calls are no events.
@@ -139,6 +142,7 @@ func (s *Sensor) exemptSelf() error {
 
 // attach attaches everything but the dispatcher of system calls.
 func (s *Sensor) attach() error {
+	s.attachHooks()
 	for _, a := range attachments {
 		p, ok := s.coll.Programs[a.program]
 		if !ok {
@@ -155,6 +159,31 @@ func (s *Sensor) attach() error {
 		}
 	}
 	return nil
+}
+
+// attachHooks attaches the programs that see where sockets go. Without them destinations are what the program passed, read after the call.
+func (s *Sensor) attachHooks() {
+	root := s.cfg.CgroupRoot
+	if root == "" {
+		var err error
+		if root, err = findCgroup2(); err != nil {
+			s.lack("%v: destinations of sockets are read from the program's memory", err)
+			return
+		}
+	}
+	for name, typ := range map[string]ebpf.AttachType{
+		bpf.SensorProgHookConnect4: ebpf.AttachCGroupInet4Connect,
+		bpf.SensorProgHookConnect6: ebpf.AttachCGroupInet6Connect,
+		bpf.SensorProgHookSendmsg4: ebpf.AttachCGroupUDP4Sendmsg,
+		bpf.SensorProgHookSendmsg6: ebpf.AttachCGroupUDP6Sendmsg,
+	} {
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: root, Attach: typ, Program: s.coll.Programs[name]})
+		if err != nil {
+			s.lack("attach %s to %s: %v: destinations of sockets are read from the program's memory", name, root, err)
+			continue
+		}
+		s.links = append(s.links, l)
+	}
 }
 
 // lack notes something that the sensor does without.

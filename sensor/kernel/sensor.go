@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
@@ -31,7 +32,8 @@ type Sensor struct {
 	coll      *ebpf.Collection
 	state     *readerState
 	rings     []*ring
-	missing   []string // what could not be attached
+	missing   []string                         // what could not be attached
+	layouts   [callsTotal]bpf.SensorCallLayout // guarded by mu; what the call table holds
 
 	mu         sync.Mutex
 	links      []link.Link // guarded by mu
