@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -34,13 +35,39 @@ func Read(files []File, opts Options) (*Collection, *Report) {
 	}
 	c := newCollection()
 	rep := &Report{}
+	docs, errs := parseAll(files)
 	for i, f := range files {
 		r := &reader{src: newSource(f, i), col: c, res: &FileResult{Name: f.Name}, opts: opts}
 		rep.Files = append(rep.Files, r.res)
-		r.readFile(f)
+		r.readFile(docs[i], errs[i])
 	}
 	c.report = rep
 	return c, rep
+}
+
+// parseAll parses the YAML of files, side by side: that is most of the time that loading takes.
+func parseAll(files []File) (docs [][]*yaml.Node, errs []error) {
+	docs, errs = make([][]*yaml.Node, len(files)), make([]error, len(files))
+	var wg sync.WaitGroup
+	for i := range files {
+		wg.Go(func() { docs[i], errs[i] = parseDocuments(files[i].Data) })
+	}
+	wg.Wait()
+	return docs, errs
+}
+
+// parseDocuments parses the YAML documents in data.
+func parseDocuments(data []byte) (docs []*yaml.Node, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+			return docs, nil
+		} else if err != nil {
+			return nil, err
+		}
+		docs = append(docs, &doc)
+	}
 }
 
 // A reader reads one rules file into a Collection.
@@ -55,21 +82,12 @@ type reader struct {
 func (r *reader) warn(p *Problem) { r.res.Warnings = append(r.res.Warnings, p) }
 func (r *reader) fail(p *Problem) { r.res.Errors = append(r.res.Errors, p) }
 
-func (r *reader) readFile(f File) {
+// readFile reads the documents of the file, or reports err, why it is no YAML: as in Falco nothing of such a file counts.
+func (r *reader) readFile(docs []*yaml.Node, err error) {
 	r.root = &scope{itemType: "rules content", at: place{r.src, 0}, whole: true}
-	dec := yaml.NewDecoder(bytes.NewReader(f.Data))
-	var docs []*yaml.Node
-	for {
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			r.fail(r.syntaxError(err))
-			return // as in Falco nothing of a file counts that is no YAML
-		}
-		docs = append(docs, &doc)
+	if err != nil {
+		r.fail(r.syntaxError(err))
+		return
 	}
 	r.checkSchema(docs)
 	for _, doc := range docs {

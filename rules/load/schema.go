@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -136,23 +137,35 @@ func (s *schema) plugin(n *yaml.Node, path string) {
 	}, "name", "version")
 }
 
-// item checks a rule, a macro, a list or a requirement: the schema does not tell them apart.
+// itemProps are the properties of items: the schema does not tell rules, macros and lists apart.
+var itemProps = map[string]func(*schema, *yaml.Node, string){
+	"required_engine_version": (*schema).str, "macro": (*schema).str, "condition": (*schema).str, "list": (*schema).str,
+	"items": (*schema).strings, "rule": (*schema).str, "desc": (*schema).str, "enabled": (*schema).boolean, "output": (*schema).str,
+	"append": (*schema).boolean, "priority": (*schema).priority, "capture": (*schema).boolean, "capture_duration": (*schema).integer,
+	"capture_events": (*schema).integer, "capture_filesize": (*schema).integer, "source": (*schema).str, "override": (*schema).override,
+	"tags": (*schema).strings, "warn_evttypes": (*schema).boolean, "skip-if-unknown-filter": (*schema).boolean,
+	"exceptions": (*schema).exceptions, "required_plugin_versions": (*schema).plugins,
+}
+
+func (s *schema) exceptions(n *yaml.Node, path string) { s.list(n, path, s.exception) }
+
+func (s *schema) plugins(n *yaml.Node, path string) { s.list(n, path, s.plugin) }
+
+// item checks a rule, a macro, a list or a requirement.
 func (s *schema) item(n *yaml.Node, path string) {
-	if isNull(n) {
+	switch {
+	case isNull(n):
+		return
+	case n.Kind != yaml.MappingNode:
+		s.warn(n, path, "must be an object")
 		return
 	}
-	props := map[string]checker{
-		"required_engine_version": s.str, "macro": s.str, "condition": s.str, "list": s.str, "items": s.strings, "rule": s.str, "desc": s.str,
-		"enabled": s.boolean, "output": s.str, "append": s.boolean, "priority": s.priority, "capture": s.boolean,
-		"capture_duration": s.integer, "capture_events": s.integer, "capture_filesize": s.integer, "source": s.str, "override": s.override,
-		"tags": s.strings, "warn_evttypes": s.boolean, "skip-if-unknown-filter": s.boolean,
-		"exceptions":               func(n *yaml.Node, path string) { s.list(n, path, s.exception) },
-		"required_plugin_versions": func(n *yaml.Node, path string) { s.list(n, path, s.plugin) },
-	}
-	for i := 0; i < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
-		if key := n.Content[i].Value; len(key) > len(ownPrefix) && key[:len(ownPrefix)] == ownPrefix {
-			props[key] = s.any
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i].Value
+		if check := itemProps[key]; check != nil {
+			check(s, deref(n.Content[i+1]), path+"."+key)
+		} else if !strings.HasPrefix(key, ownPrefix) {
+			s.warn(n.Content[i], path, fmt.Sprintf("unknown property %q", key))
 		}
 	}
-	s.object(n, path, props)
 }
