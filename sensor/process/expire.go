@@ -33,7 +33,7 @@ func (t *Table) Sweep(n int, nowNS uint64) {
 		if p == nil || p.ExitNS != 0 || p.seenNS+settle > nowNS || t.outside.Alive(pid) {
 			continue
 		}
-		t.exit(p, nowNS)
+		t.gone(p, nowNS)
 		t.stats.Reaped++
 	}
 }

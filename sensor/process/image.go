@@ -25,6 +25,7 @@ type Image struct {
 	PidNSInitStartNS uint64
 	Truncated        bool // Args or Env were longer than what was copied
 
+	partial bool   // made of a name: the record of the exec has not been seen
 	cmdline string // built at first use
 }
 

@@ -128,6 +128,24 @@ func (t *Table) initOf(p *Process, ns uint64) *Process {
 	return t.ByPID(1, ns)
 }
 
+// born makes q the process that forked p, for good. Who was taken for it looked after p later.
+func (t *Table) born(p, q *Process) {
+	if p.forked {
+		return
+	}
+	p.forked = true
+	old := p.origin
+	if old == q {
+		return
+	}
+	p.origin = nil
+	t.setOrigin(p, q)
+	if old != nil {
+		t.adopt(p, old, false)
+		t.release(old)
+	}
+}
+
 // setOrigin makes q the process that forked p. A line of dead ancestors longer than maxLineage is cut.
 func (t *Table) setOrigin(p, q *Process) {
 	if p.removed {

@@ -26,6 +26,8 @@ type Process struct {
 	seenNS   uint64    // boot time of the newest event that updated the fields
 	versions []version // ascending by gen, at most maxVersions
 	origin   *Process  // who forked it; nil: unknown
+	late     bool      // ExitNS is when it was found to have ended
+	forked   bool      // origin is what the record of the fork said, not the parent it was first met with
 	adopters []adopter // who looked after it since, oldest first
 	older    *Process  // earlier process with the same pid
 	refs     int       // children that point here, and pins
@@ -40,7 +42,38 @@ type Process struct {
 // A version is an image from an exec generation on.
 type version struct {
 	gen   uint32
-	image *Image
+	image *Image // nil: still to be taken from the process that forked this one
+	from  *Process
+	of    uint32 // generation of from
+}
+
+// get returns the image of v. One that is to be taken over is, as soon as the record of that exec has arrived.
+func (v *version) get() *Image {
+	if v.image != nil {
+		return v.image
+	}
+	if im := v.from.exact(v.of); im != nil {
+		v.image, v.from = im, nil
+		return im
+	}
+	return v.from.Image(v.of)
+}
+
+// exact returns the image of generation gen if its own record has been seen.
+func (p *Process) exact(gen uint32) *Image {
+	for i := range p.versions {
+		v := &p.versions[i]
+		if v.gen != gen {
+			continue
+		}
+		if v.image == nil {
+			return v.from.exact(v.of)
+		}
+		if !v.image.partial {
+			return v.image
+		}
+	}
+	return nil
 }
 
 // An adopter is a process that became the parent after the death of the one before.
@@ -59,7 +92,7 @@ func (p *Process) Image(gen uint32) *Image {
 	var best *Image
 	for i := range p.versions {
 		if v := &p.versions[i]; best == nil || v.gen <= gen {
-			best = v.image
+			best = v.get()
 		}
 	}
 	return best
@@ -69,8 +102,9 @@ func (p *Process) Image(gen uint32) *Image {
 func (p *Process) ImageAt(ns uint64) *Image {
 	var best *Image
 	for i := range p.versions {
-		if v := &p.versions[i]; best == nil || v.image.TimeNS <= ns {
-			best = v.image
+		im := p.versions[i].get()
+		if best == nil || (im != nil && im.TimeNS <= ns) {
+			best = im
 		}
 	}
 	return best
@@ -82,24 +116,33 @@ func (p *Process) Origin() *Process { return p.origin }
 // deadAt reports whether p had ended by boot time ns.
 func (p *Process) deadAt(ns uint64) bool { return p.ExitNS != 0 && p.ExitNS <= ns }
 
-// setImage records im as the image of generation gen. What a fork left for the same generation is replaced, an exec's own is not.
-func (p *Process) setImage(gen uint32, im *Image, inherited bool) {
+// setVersion records v. What is known for its generation already is replaced unless it is as good.
+func (p *Process) setVersion(v version) {
 	i := 0
-	for i < len(p.versions) && p.versions[i].gen < gen {
+	for i < len(p.versions) && p.versions[i].gen < v.gen {
 		i++
 	}
-	if i < len(p.versions) && p.versions[i].gen == gen {
-		if !inherited {
-			p.versions[i].image = im
+	if i < len(p.versions) && p.versions[i].gen == v.gen {
+		if old := &p.versions[i]; (old.image != nil && old.image.partial) || (v.image != nil && !v.image.partial) {
+			*old = v
 		}
 		return
 	}
 	p.versions = append(p.versions, version{})
 	copy(p.versions[i+1:], p.versions[i:])
-	p.versions[i] = version{gen, im}
+	p.versions[i] = v
 	if len(p.versions) > maxVersions {
 		p.versions = append(p.versions[:0], p.versions[1:]...)
 	}
+}
+
+// inherit records what p got from parent at its fork.
+func (p *Process) inherit(parent *Process, gen uint32) {
+	if im := parent.exact(gen); im != nil {
+		p.setVersion(version{image: im})
+		return
+	}
+	p.setVersion(version{from: parent, of: gen})
 }
 
 // observe takes over what t says of p at boot time ns, unless something newer did.
@@ -112,15 +155,18 @@ func (p *Process) observe(t *event.Task, ns uint64) {
 	p.PGID, p.SID, p.UID, p.GID = t.PGID, t.SID, t.UID, t.GID
 	p.LoginUID, p.TTY, p.PidNS, p.CgroupID = t.LoginUID, t.TTY, t.PidNS, t.CgroupID
 	if p.ExitNS != 0 && ns > p.ExitNS {
-		p.ExitNS = ns // a thread outlived the record that ended its process
+		p.ExitNS, p.late = ns, false // a thread outlived the record that ended its process
 	}
 }
 
 // shrink drops what lineage does not need.
 func (p *Process) shrink() {
 	if n := len(p.versions); n > 0 {
-		last := p.versions[n-1]
-		p.versions = []version{{last.gen, last.image.stub()}}
+		last := &p.versions[n-1]
+		p.versions = nil
+		if im := last.get(); im != nil {
+			p.versions = []version{{gen: last.gen, image: im.stub()}}
+		}
 	}
 	p.Cwd = ""
 }

@@ -92,7 +92,7 @@ func (t *Table) Apply(ev *event.Event) *Process {
 	t.observeParent(p, &ev.Task)
 	switch {
 	case execed:
-		p.setImage(ev.Task.ExecGen, newImage(ev), false)
+		p.setVersion(version{gen: ev.Task.ExecGen, image: newImage(ev)})
 		p.Incomplete = false
 		if ev.BootNS >= p.seenNS { // not an older record
 			setCwd(p, ev.Exec.Cwd)
@@ -135,12 +135,12 @@ func (t *Table) meet(task *event.Task, ns uint64, execed bool) *Process {
 			if task.Comm != "" {
 				im.Name = strings.Clone(task.Comm)
 			}
-			p.setImage(task.ExecGen, im, true)
+			p.setVersion(version{gen: task.ExecGen, image: im})
 			setCwd(p, cwd)
 			return p
 		}
 	}
-	p.setImage(task.ExecGen, &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS}, true)
+	p.setVersion(version{gen: task.ExecGen, image: &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS, partial: true}})
 	return p
 }
 
@@ -160,37 +160,41 @@ func (t *Table) fork(p *Process, ev *event.Event) {
 		c.PGID, c.SID, c.UID, c.GID = ev.Task.PGID, ev.Task.SID, ev.Task.UID, ev.Task.GID
 		c.LoginUID, c.TTY, c.PidNS, c.CgroupID = ev.Task.LoginUID, ev.Task.TTY, ev.Task.PidNS, f.ChildCgroupID
 	}
-	if c.origin == nil {
-		t.setOrigin(c, p)
-	}
+	t.born(c, p)
 	if f.CloneFlags&cloneParent != 0 && len(c.adopters) == 0 {
 		if gp := t.Find(Key{ev.Task.PPID, ev.Task.ParentStartNS}); gp != nil && gp != c {
 			t.adopt(c, gp, false)
 		}
 	}
-	if c.Incomplete {
-		// It was met by an event of its own before this record: what was guessed for generation 0 gives way.
-		c.Incomplete = false
-		if im := p.Image(ev.Task.ExecGen); im != nil {
-			c.setImage(0, im, false)
-		}
-	} else if im := p.Image(ev.Task.ExecGen); im != nil {
-		c.setImage(0, im, true)
-	}
+	c.Incomplete = false
+	c.inherit(p, ev.Task.ExecGen)
 	if c.Cwd == "" {
 		c.Cwd = p.Cwd
 	}
 }
 
-// exit marks the end of p.
+// exit marks the end of p at boot time ns.
 func (t *Table) exit(p *Process, ns uint64) {
-	if p.removed {
-		return
-	}
-	if p.ExitNS == 0 {
-		t.recent.push(p)
+	t.end(p)
+	if p.late {
+		p.ExitNS, p.late = 0, false
 	}
 	p.ExitNS = max(p.ExitNS, ns)
+}
+
+// gone marks that p ended at boot time ns at the latest.
+func (t *Table) gone(p *Process, ns uint64) {
+	if p.ExitNS == 0 {
+		t.end(p)
+		p.ExitNS, p.late = ns, true
+	}
+}
+
+// end puts p among the ended ones.
+func (t *Table) end(p *Process) {
+	if p.ExitNS == 0 && !p.removed {
+		t.recent.push(p)
+	}
 }
 
 // insert adds p, which is not in the table, making room if there is none.
@@ -211,10 +215,10 @@ func (t *Table) insert(p *Process) {
 			at = at.older
 		}
 		p.older, at.older = at.older, p
-		t.exit(p, at.StartNS)
+		t.gone(p, at.StartNS)
 	}
 	if p.older != nil && p.older.ExitNS == 0 { // the pid was free again before p started
-		t.exit(p.older, p.StartNS)
+		t.gone(p.older, p.StartNS)
 		t.stats.Reaped++
 	}
 }

@@ -1,0 +1,447 @@
+package process
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+// A world is a machine whose processes are known: what a table should find out from its records.
+type world struct {
+	rnd   *rand.Rand
+	now   uint64
+	alive []*task
+	log   []*record
+}
+
+// A task is a process of a world.
+type task struct {
+	pid    uint32
+	start  uint64
+	gen    uint32
+	name   string
+	parent *task // at present
+	origin *task
+	ended  bool
+}
+
+// A record is an event with what is true of it.
+type record struct {
+	ev        event.Event
+	name      string
+	ancestors []string // at that time, nearest first
+	lineage   []string
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), now: 1000}
+	w.alive = []*task{{pid: 1, start: 1, name: "init"}}
+	w.emit(w.alive[0], field.EventProcinfo, nil)
+	return w
+}
+
+func (t *task) id() string { return fmt.Sprintf("%d@%d:%s", t.pid, t.start, t.name) }
+
+// emit adds a record of what p did.
+func (w *world) emit(p *task, typ field.EventType, more func(*event.Event)) {
+	w.now += 10
+	r := &record{name: p.name}
+	r.ev = event.Event{Type: typ, BootNS: w.now, Task: event.Task{
+		PID: p.pid, TID: p.pid, VPID: p.pid, StartNS: p.start, ExecGen: p.gen, Comm: p.name, PidNS: 1,
+	}}
+	if p.parent != nil {
+		r.ev.Task.PPID, r.ev.Task.ParentStartNS = p.parent.pid, p.parent.start
+	}
+	if typ == field.EventProcinfo || typ == field.EventExecve {
+		r.ev.Exec.Exe = p.name
+	}
+	for q := p.parent; q != nil; q = q.parent {
+		r.ancestors = append(r.ancestors, q.id())
+	}
+	for q := p.origin; q != nil; q = q.origin {
+		r.lineage = append(r.lineage, fmt.Sprintf("%d@%d", q.pid, q.start))
+	}
+	if more != nil {
+		more(&r.ev)
+	}
+	w.log = append(w.log, r)
+}
+
+func (w *world) pid() uint32 {
+	for { // few pids, so that they are used again soon
+		pid := 2 + w.rnd.Uint32N(40)
+		if !slices.ContainsFunc(w.alive, func(t *task) bool { return t.pid == pid }) {
+			return pid
+		}
+	}
+}
+
+// step lets something happen.
+func (w *world) step() {
+	p := w.alive[w.rnd.IntN(len(w.alive))]
+	switch w.rnd.IntN(5) {
+	case 0:
+		if len(w.alive) > 30 {
+			return
+		}
+		c := &task{pid: w.pid(), start: w.now + 5, name: p.name, parent: p, origin: p}
+		w.emit(p, field.EventClone, func(ev *event.Event) {
+			ev.Fork = event.Fork{ChildPID: c.pid, ChildTID: c.pid, ChildVPID: c.pid, ChildStartNS: c.start}
+		})
+		w.alive = append(w.alive, c)
+	case 1:
+		if p.gen == maxVersions-1 {
+			return // the table answers for the last images only
+		}
+		p.gen++
+		p.name = fmt.Sprintf("prog%d", w.now)
+		w.emit(p, field.EventExecve, nil)
+	case 2:
+		if p.pid == 1 {
+			return
+		}
+		w.emit(p, field.EventProcexit, nil)
+		p.ended = true
+		w.alive = slices.DeleteFunc(w.alive, func(t *task) bool { return t == p })
+		for _, c := range w.alive {
+			if c.parent == p {
+				c.parent = w.alive[0]
+			}
+		}
+	default:
+		w.emit(p, field.EventOpenat, nil)
+	}
+}
+
+// answer is what table says of r.
+func answer(table *Table, r *record) (name string, ancestors, lineage []string) {
+	p := table.Find(Key{r.ev.Task.PID, r.ev.Task.StartNS})
+	if p == nil {
+		return "not found", nil, nil
+	}
+	name = p.Image(r.ev.Task.ExecGen).Name
+	first := table.ParentOf(p, &r.ev.Task, r.ev.BootNS)
+	for _, q := range table.Ancestors(nil, p, first, r.ev.BootNS) {
+		ancestors = append(ancestors, fmt.Sprintf("%d@%d:%s", q.PID, q.StartNS, q.ImageAt(r.ev.BootNS).Name))
+	}
+	for _, q := range table.Lineage(nil, p) {
+		lineage = append(lineage, fmt.Sprintf("%d@%d", q.PID, q.StartNS))
+	}
+	return name, ancestors, lineage
+}
+
+// shuffle returns the log with records moved by at most reach places.
+func shuffle(rnd *rand.Rand, log []*record, reach int) []*record {
+	type placed struct {
+		r  *record
+		at int
+	}
+	ps := make([]placed, len(log))
+	for i, r := range log {
+		ps[i] = placed{r, i + rnd.IntN(reach+1)}
+	}
+	slices.SortStableFunc(ps, func(a, b placed) int { return a.at - b.at })
+	out := make([]*record, len(log))
+	for i, p := range ps {
+		out[i] = p.r
+	}
+	return out
+}
+
+// TestInterleavings: whatever the order in which the records of a history arrive, the table ends up with the same answers, the true ones,
+// for every moment of it.
+func TestInterleavings(t *testing.T) {
+	for seed := range uint64(200) {
+		w := newWorld(seed)
+		for range 150 {
+			w.step()
+		}
+		for _, reach := range []int{0, 3, 30, 10_000} {
+			table := New(DefaultConfig(), nil)
+			for _, r := range shuffle(w.rnd, w.log, reach) {
+				table.Apply(&r.ev)
+			}
+			for i, r := range w.log {
+				if r.ev.Type == field.EventProcinfo {
+					continue
+				}
+				name, ancestors, lineage := answer(table, r)
+				if name != r.name {
+					t.Fatalf("seed %d reach %d record %d: name %q, want %q", seed, reach, i, name, r.name)
+				}
+				if diff := cmp.Diff(r.ancestors, ancestors); diff != "" {
+					t.Fatalf("seed %d reach %d record %d %s: ancestors (-want +got):\n%s", seed, reach, i, r.ev.Type, diff)
+				}
+				if diff := cmp.Diff(r.lineage, lineage); diff != "" {
+					t.Fatalf("seed %d reach %d record %d: lineage (-want +got):\n%s", seed, reach, i, diff)
+				}
+			}
+		}
+	}
+}
+
+// TestInOrder: fed in order, the table has the true answer at once, when the event is handled.
+func TestInOrder(t *testing.T) {
+	for seed := range uint64(100) {
+		w := newWorld(seed)
+		for range 200 {
+			w.step()
+		}
+		table := New(DefaultConfig(), nil)
+		for i, r := range w.log {
+			p := table.Apply(&r.ev)
+			name, ancestors, lineage := answer(table, r)
+			if p == nil || p.Incomplete || name != r.name || !slices.Equal(ancestors, r.ancestors) || !slices.Equal(lineage, r.lineage) {
+				t.Fatalf("seed %d record %d: got %q %v %v, want %q %v %v", seed, i, name, ancestors, lineage, r.name, r.ancestors, r.lineage)
+			}
+		}
+		if n := table.Stats().Incomplete; n != 0 {
+			t.Fatalf("seed %d: %d processes incomplete", seed, n)
+		}
+	}
+}
+
+// fork returns the record of a fork.
+func fork(parent, child Key, ns uint64) *event.Event {
+	return &event.Event{
+		Type: field.EventClone, BootNS: ns, Task: event.Task{PID: parent.PID, StartNS: parent.StartNS, Comm: "p"},
+		Fork: event.Fork{ChildPID: child.PID, ChildStartNS: child.StartNS},
+	}
+}
+
+func exit(k Key, ns uint64) *event.Event {
+	return &event.Event{Type: field.EventProcexit, BootNS: ns, Task: event.Task{PID: k.PID, StartNS: k.StartNS}}
+}
+
+func TestRetention(t *testing.T) {
+	table := New(Config{Max: 100, Retention: 30 * time.Second}, nil)
+	a, b := Key{10, 1}, Key{11, 2}
+	table.Apply(fork(a, b, 2))
+	table.Apply(exit(a, 1e9))
+	table.Expire(30e9)
+	if table.Find(a) == nil {
+		t.Error("ended process forgotten within the retention")
+	}
+	table.Expire(31e9 + 1)
+	if table.Find(a) == nil {
+		t.Error("ended process forgotten while its child lives")
+	}
+	table.Apply(exit(b, 40e9))
+	table.Expire(69e9)
+	if table.Find(b) == nil || table.Find(a) == nil {
+		t.Error("line forgotten within the retention of the child")
+	}
+	table.Expire(70e9 + 1)
+	if table.Find(b) != nil || table.Find(a) != nil || table.Stats().Processes != 0 {
+		t.Errorf("line not forgotten after it: %+v", table.Stats())
+	}
+}
+
+func TestPin(t *testing.T) {
+	table := New(DefaultConfig(), nil)
+	k := Key{10, 1}
+	p := table.Apply(exit(k, 1e9))
+	table.Pin(p)
+	table.Expire(60e9)
+	if table.Find(k) == nil {
+		t.Error("pinned process forgotten")
+	}
+	table.Unpin(p)
+	if table.Find(k) != nil {
+		t.Error("process kept after the last pin")
+	}
+}
+
+// TestForkBomb: a chain in which each process forks the next and ends, and a crowd, both stay within the bound.
+func TestForkBomb(t *testing.T) {
+	const limit = 500
+	table := New(Config{Max: limit, Retention: time.Hour}, nil)
+	prev := Key{1, 1}
+	for i := uint32(2); i < 20_000; i++ {
+		next := Key{i, uint64(i) * 100}
+		table.Apply(fork(prev, next, next.StartNS))
+		table.Apply(exit(prev, next.StartNS+1))
+		prev = next
+	}
+	st := table.Stats()
+	if st.Processes > limit || st.Evicted == 0 || st.Refused != 0 {
+		t.Errorf("chain: %+v, want at most %d processes", st, limit)
+	}
+	if n := len(table.Lineage(nil, table.Find(prev))); n == 0 || n > maxLineage {
+		t.Errorf("lineage of the last has %d levels", n)
+	}
+	for i := uint32(0); i < 2*limit; i++ { // none of them ends
+		if p := table.Apply(fork(prev, Key{100_000 + i, 1e9 + uint64(i)}, 1e9+uint64(i))); p == nil {
+			t.Fatal("no process for an event")
+		}
+	}
+	if st := table.Stats(); st.Processes > limit || st.Refused == 0 {
+		t.Errorf("crowd: %+v, want at most %d processes and some refused", st, limit)
+	}
+}
+
+// A machine is an Outside with answers made up.
+type machine struct {
+	parent map[Key]uint32
+	image  map[Key]*Image
+	dead   map[uint32]bool
+}
+
+func (m machine) Image(k Key) (*Image, string, bool) { im, ok := m.image[k]; return im, "/work", ok }
+func (m machine) Parent(k Key) (uint32, bool)        { p, ok := m.parent[k]; return p, ok }
+func (m machine) Alive(pid uint32) bool              { return !m.dead[pid] }
+
+// TestReaper: after the death of the parent the reaper is the parent, be it told by the process's own next event, by the machine, or
+// guessed to be the first process of the pid namespace.
+func TestReaper(t *testing.T) {
+	initK, shim, runc, pod, sh := Key{1, 1}, Key{20, 2}, Key{30, 3}, Key{40, 4}, Key{50, 5}
+	build := func(m Outside) *Table {
+		table := New(DefaultConfig(), m)
+		table.Apply(&event.Event{Type: field.EventProcinfo, BootNS: 1, Task: event.Task{PID: 1, StartNS: 1, VPID: 1, Comm: "systemd", PidNS: 7}})
+		table.Apply(fork(initK, shim, 2))
+		table.Apply(fork(shim, runc, 3))
+		table.Apply(fork(runc, pod, 4))
+		table.Apply(fork(pod, sh, 5))
+		table.Apply(exit(runc, 10))
+		return table
+	}
+	t.Run("machine", func(t *testing.T) {
+		table := build(machine{parent: map[Key]uint32{pod: shim.PID}})
+		if p := table.Parent(table.Find(pod), 20); p == nil || p.Key != shim {
+			t.Errorf("parent %v, want the shim", p)
+		}
+		if p := table.Parent(table.Find(pod), 9); p == nil || p.Key != runc {
+			t.Errorf("parent before its death %v, want runc", p)
+		}
+	})
+	t.Run("own event", func(t *testing.T) {
+		table := build(nil)
+		table.Apply(&event.Event{Type: field.EventOpenat, BootNS: 15, Task: event.Task{
+			PID: pod.PID, StartNS: pod.StartNS, PPID: shim.PID, ParentStartNS: shim.StartNS,
+		}})
+		if p := table.Parent(table.Find(pod), 20); p == nil || p.Key != shim {
+			t.Errorf("parent %v, want the shim", p)
+		}
+	})
+	t.Run("guess", func(t *testing.T) {
+		table := build(nil)
+		if p := table.Parent(table.Find(pod), 20); p == nil || p.Key != initK {
+			t.Errorf("parent %v, want init", p)
+		}
+		var pids []uint32
+		for _, p := range table.Lineage(nil, table.Find(sh)) {
+			pids = append(pids, p.PID)
+		}
+		if want := []uint32{40, 30, 20, 1}; !slices.Equal(pids, want) {
+			t.Errorf("lineage %v, want %v", pids, want)
+		}
+	})
+}
+
+// TestMet: a process without records is described by the machine, or by its name at least, and its lost exit is found out.
+func TestMet(t *testing.T) {
+	k := Key{70, 5}
+	m := machine{image: map[Key]*Image{k: {Exe: "/bin/x", Args: "-a\x00"}}, dead: map[uint32]bool{70: true}}
+	table := New(DefaultConfig(), m)
+	p := table.Apply(&event.Event{Type: field.EventOpenat, BootNS: 10, Task: event.Task{PID: 70, StartNS: 5, Comm: "x"}})
+	if got := p.Image(0).Cmdline(); got != "x -a" || !p.Incomplete || p.Cwd != "/work" {
+		t.Errorf("cmdline %q, incomplete %v, cwd %q", got, p.Incomplete, p.Cwd)
+	}
+	table.Sweep(10, 5e9)
+	if p.ExitNS == 0 {
+		t.Error("dead process not found")
+	}
+	q := table.Apply(&event.Event{Type: field.EventOpenat, BootNS: 10, Task: event.Task{PID: 71, StartNS: 5, Comm: "y"}})
+	if got := q.Image(0).Cmdline(); got != "y" {
+		t.Errorf("cmdline %q", got)
+	}
+}
+
+func TestCwd(t *testing.T) {
+	table := New(DefaultConfig(), nil)
+	task := event.Task{PID: 9, StartNS: 1}
+	p := table.Apply(&event.Event{Type: field.EventExecve, BootNS: 1, Task: task, Exec: event.Exec{Cwd: "/a"}})
+	table.Apply(&event.Event{Type: field.EventOpenat, BootNS: 2, Task: task, Open: event.Open{DirFD: 5, Path: event.Path{Raw: "x", Dir: "/elsewhere"}}})
+	if p.Cwd != "/a" {
+		t.Errorf("cwd %q after an open by descriptor", p.Cwd)
+	}
+	table.Apply(&event.Event{Type: field.EventOpenat, BootNS: 3, Task: task, Open: event.Open{DirFD: -100, Path: event.Path{Raw: "x", Dir: "/b"}}})
+	if p.Cwd != "/b" {
+		t.Errorf("cwd %q after a relative open", p.Cwd)
+	}
+	table.Apply(fork(Key{9, 1}, Key{10, 2}, 4))
+	if c := table.Find(Key{10, 2}); c.Cwd != "/b" {
+		t.Errorf("cwd %q of the child", c.Cwd)
+	}
+}
+
+func TestImage(t *testing.T) {
+	im := &Image{Name: "sh", Exe: "/bin/sh", Args: "-c\x00echo a b\x00", Env: "A=1\x00PATH=/bin\x00"}
+	if got, want := im.Cmdline(), "sh -c echo a b"; got != want {
+		t.Errorf("cmdline %q, want %q", got, want)
+	}
+	if got, want := im.ArgString(), "-c echo a b"; got != want {
+		t.Errorf("args %q, want %q", got, want)
+	}
+	if a, ok := im.Arg(1); a != "echo a b" || !ok {
+		t.Errorf("second argument %q %v", a, ok)
+	}
+	if _, ok := im.Arg(2); ok {
+		t.Error("third argument")
+	}
+	if im.NumArgs() != 2 || im.ArgsLen() != 10 {
+		t.Errorf("%d arguments of %d bytes", im.NumArgs(), im.ArgsLen())
+	}
+	if v, ok := im.EnvVar("PATH"); v != "/bin" || !ok {
+		t.Errorf("PATH %q %v", v, ok)
+	}
+	if _, ok := im.EnvVar("PAT"); ok {
+		t.Error("PAT is set")
+	}
+	if got := im.EnvString(); got != "A=1 PATH=/bin" {
+		t.Errorf("environment %q", got)
+	}
+}
+
+func TestProc(t *testing.T) {
+	var f Proc
+	ticks, ppid, ok := f.stat(uint32(1))
+	if !ok || ppid != 0 {
+		t.Fatalf("stat of process 1: start %d, parent %d, %v", ticks, ppid, ok)
+	}
+	im, _, ok := f.Image(Key{1, ticks * (1e9 / clockTick)})
+	if !ok || im.Name == "" {
+		t.Errorf("image of process 1: %+v %v", im, ok)
+	}
+	if _, _, ok := f.Image(Key{1, (ticks + 500) * (1e9 / clockTick)}); ok {
+		t.Error("another process of the same pid was taken for it")
+	}
+	if !f.Alive(1) || f.Alive(1<<22+1) {
+		t.Error("Alive is wrong")
+	}
+}
+
+func BenchmarkApplyOpen(b *testing.B) {
+	table := New(DefaultConfig(), nil)
+	w := newWorld(1)
+	for range 500 {
+		w.step()
+	}
+	for _, r := range w.log {
+		table.Apply(&r.ev)
+	}
+	ev := w.log[len(w.log)-1].ev
+	ev.Type = field.EventOpenat
+	b.ReportAllocs()
+	for b.Loop() {
+		table.Apply(&ev)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
