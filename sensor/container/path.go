@@ -112,8 +112,8 @@ func podUID(parts []string) string {
 		if uid, ok := strings.CutPrefix(part, "pod"); ok && isUID(uid) {
 			return uid
 		}
-		// kubepods-burstable-pod<uid>.slice, in which systemd wants no dashes
-		if unit, ok := strings.CutSuffix(part, ".slice"); ok && strings.HasPrefix(unit, "kubepods-") {
+		// kubepods-burstable-pod<uid>.slice, in which systemd wants no dashes; kind puts "kubelet-" before it
+		if unit, ok := strings.CutSuffix(part, ".slice"); ok && strings.HasPrefix(strings.TrimPrefix(unit, "kubelet-"), "kubepods-") {
 			if _, uid, ok := strings.Cut(unit, "-pod"); ok {
 				if uid = strings.ReplaceAll(uid, "_", "-"); isUID(uid) {
 					return uid
