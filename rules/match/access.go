@@ -6,33 +6,70 @@ import (
 	"github.com/tiercel-project/tiercel/rules/filter"
 )
 
-// An access is a table from the strings that rules want a field to be, or to begin with, to those rules.
+// An access is a table from the strings that rules want a field to be, or to have in it, to those rules.
 type access struct {
 	slot     *slot
 	all      bitset // all rules in it
 	lengths  uint64
 	equal    map[string]bitset
 	prefixes *prefixTrie
+	suffixes *prefixTrie // backwards
+	inside   *automaton
+
+	building acBuilder
 }
 
 // add puts rule i in, which wants a to hold.
 func (x *access) add(a *Atom, i, words int) {
 	x.all.set(i)
 	for _, v := range a.Values {
+		s := v.Bytes
 		switch a.Op {
 		case filter.StartsWith:
-			x.prefix(v.Bytes, words).set(i)
-		case filter.PMatch: // the table goes by bytes, which finds all that pmatch does, and more
-			x.prefix(cleanPrefix(v.Bytes), words).set(i)
+			x.prefixes = x.prefixes.add(s, false, words, i)
+		case filter.PMatch: // by bytes, which finds all that pmatch does, and more
+			x.prefixes = x.prefixes.add(cleanPrefix(s), false, words, i)
+		case filter.EndsWith:
+			x.suffixes = x.suffixes.add(s, true, words, i)
+		case filter.Contains, filter.Glob, filter.Regex:
+			x.building.add(requiredPart(a.Op, s), words).set(i)
 		default:
-			b, ok := x.equal[v.Bytes]
+			b, ok := x.equal[s]
 			if !ok {
 				b = make(bitset, words)
-				x.equal[v.Bytes] = b
+				x.equal[s] = b
 			}
 			b.set(i)
 		}
 	}
+}
+
+// requiredPart is a string that every value contains for which op holds with s.
+func requiredPart(op filter.Op, s string) string {
+	switch op {
+	case filter.Glob:
+		return globPart(s)
+	case filter.Regex:
+		if r, err := newRegex(s); err == nil {
+			return r.literal
+		}
+		return ""
+	}
+	return s
+}
+
+// globPart is the longest run of ordinary characters of a pattern without brackets.
+func globPart(pattern string) string {
+	best := ""
+	if strings.ContainsAny(pattern, `[\`) {
+		return best
+	}
+	for _, run := range strings.FieldsFunc(pattern, func(r rune) bool { return r == '*' || r == '?' }) {
+		if len(run) > len(best) {
+			best = run
+		}
+	}
+	return best
 }
 
 // cleanPrefix is what every path below path begins with: slashes may be doubled in either, so it ends at the first slash that matters.
@@ -44,24 +81,14 @@ func cleanPrefix(path string) string {
 	return strings.TrimRight(path, "/")
 }
 
-func (x *access) prefix(s string, words int) bitset {
-	if x.prefixes == nil {
-		x.prefixes = &prefixTrie{}
-	}
-	t := x.prefixes
-	for i := 0; i < len(s); i++ {
-		t = t.child(s[i])
-	}
-	if t.rules == nil {
-		t.rules = make(bitset, words)
-	}
-	return t.rules
-}
-
-func (x *access) finish() {
+func (x *access) finish(words int) {
 	for s := range x.equal {
 		x.lengths |= lengthBit(len(s))
 	}
+	if len(x.building.nodes) > 0 {
+		x.inside = x.building.build(words)
+	}
+	x.building = acBuilder{}
 }
 
 // lookup adds the rules that want what s is.
@@ -76,17 +103,49 @@ func (x *access) lookup(s string, to bitset) {
 			to.or(t.rules)
 		}
 		if i == len(s) {
-			return
+			break
 		}
 		t = t.find(s[i])
 	}
+	for i, t := len(s), x.suffixes; t != nil; {
+		if t.rules != nil {
+			to.or(t.rules)
+		}
+		if i--; i < 0 {
+			break
+		}
+		t = t.find(s[i])
+	}
+	if x.inside != nil {
+		x.inside.lookup(s, to)
+	}
 }
 
-// A prefixTrie holds strings byte by byte.
+// A prefixTrie holds strings byte by byte, forwards or backwards.
 type prefixTrie struct {
 	rules bitset
 	keys  []byte
 	next  []*prefixTrie
+}
+
+// add puts in that rule i wants s, and returns t or a new trie if t is nil.
+func (t *prefixTrie) add(s string, backwards bool, words, i int) *prefixTrie {
+	if t == nil {
+		t = &prefixTrie{}
+	}
+	at := t
+	for k := range len(s) {
+		c := s[k]
+		if backwards {
+			c = s[len(s)-1-k]
+		}
+		at = at.child(c)
+	}
+	if at.rules == nil {
+		at.rules = make(bitset, words)
+	}
+	at.rules.set(i)
+	return t
 }
 
 func (t *prefixTrie) find(c byte) *prefixTrie {

@@ -2,7 +2,9 @@ package match
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 
@@ -13,9 +15,12 @@ import (
 type graph struct {
 	nodes map[string]*gnode
 	slots map[string]*slot
+	said  hash.Hash // of all nodes, in the order of their ids
 }
 
-func newGraph() graph { return graph{nodes: make(map[string]*gnode), slots: make(map[string]*slot)} }
+func newGraph() graph {
+	return graph{nodes: make(map[string]*gnode), slots: make(map[string]*slot), said: sha256.New()}
+}
 
 // A gnode is a node that may be part of many programs.
 type gnode struct {
@@ -63,6 +68,7 @@ func (g *graph) intern(n *Node) *gnode {
 	}
 	node.id = len(g.nodes)
 	g.nodes[key.String()] = node
+	fmt.Fprintln(g.said, key.String())
 	g.finish(node)
 	return node
 }

@@ -13,6 +13,9 @@ type Index struct {
 	first    bool
 
 	plans [planCount]planSlot
+
+	mu       sync.Mutex
+	distinct map[string]*plan // guarded by mu; by what they say
 }
 
 const planCount = 1024 // above every event type
@@ -25,7 +28,7 @@ type planSlot struct {
 
 // NewIndex makes an index of programs. If first is set, only the first program that matches counts, in their order; else all.
 func NewIndex(programs []*Program, first bool) *Index {
-	ix := &Index{programs: programs, first: first}
+	ix := &Index{programs: programs, first: first, distinct: make(map[string]*plan)}
 	var named field.EventSet
 	for _, p := range programs {
 		if p.events.may.Len() <= 100 {

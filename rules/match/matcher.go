@@ -13,7 +13,7 @@ type Matcher struct {
 	gen  uint32       // of the event; what carries another number is from before
 	memo [2][]result  // of nodes, by form
 	vals [2][]slotVal // of slots, by form
-	cand []uint64
+	sets []uint64     // room for sets of rules
 }
 
 // A result is what a node was in the event of generation gen.
@@ -70,27 +70,36 @@ func (m *Matcher) begin(ev field.Event, p *plan) {
 			m.vals[f] = append(m.vals[f], make([]slotVal, p.slots-len(m.vals[f]))...)
 		}
 	}
-	if len(m.cand) < p.words {
-		m.cand = make([]uint64, p.words)
+	if len(m.sets) < 2*p.words {
+		m.sets = make([]uint64, 2*p.words)
 	}
 }
 
 // candidates returns the rules of p that can match.
 func (m *Matcher) candidates(p *plan, two bool) bitset {
-	cand := bitset(m.cand[:p.words])
+	cand, alive := bitset(m.sets[:p.words]), bitset(m.sets[p.words:2*p.words])
 	copy(cand, p.always)
-	for i := range p.groups {
-		g := &p.groups[i]
-		if m.node(g.guard, field.AsPassed) || two && g.guard.path && m.node(g.guard, field.Resolved) {
-			cand.or(g.rules)
+	for i := range alive {
+		alive[i] = ^uint64(0)
+	}
+	for i := range p.gates {
+		g := &p.gates[i]
+		if alive.meets(g.rules) && !m.node(g.node, field.AsPassed) {
+			alive.without(g.rules)
 		}
 	}
 	for i := range p.access {
 		x := &p.access[i]
+		if !alive.meets(x.all) {
+			continue
+		}
 		m.access(x, field.AsPassed, cand)
 		if two && x.slot.op.Path {
 			m.access(x, field.Resolved, cand)
 		}
+	}
+	for i := range cand {
+		cand[i] &= alive[i]
 	}
 	return cand
 }

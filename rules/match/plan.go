@@ -1,6 +1,9 @@
 package match
 
 import (
+	"cmp"
+	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -9,17 +12,17 @@ import (
 )
 
 // A plan says how events of one type are matched: which programs can match them at all, and how to tell quickly which of those cannot match
-// this one. A program that has an access set — strings of which one must be right for the program to match — is looked at only if one is;
-// the others are grouped by a condition that they share, and looked at only if it holds.
+// this one. Gates, cheap conditions that several programs need, rule out all of those at once. A program with an access set, strings of
+// which one must be right for it to match, is looked at only if one is.
 type plan struct {
 	rules  []planRule // in the order of the programs
 	words  int        // of a set of rules
 	nodes  int        // in all
 	slots  int        // in all
-	always bitset
-	groups []group
+	gates  []gate
 	access []access
-	path   bool // the result may differ between the forms of a path
+	always bitset // rules without an access set
+	path   bool   // the result may differ between the forms of a path
 }
 
 type planRule struct {
@@ -27,9 +30,9 @@ type planRule struct {
 	root  *gnode
 }
 
-// A group is rules with a necessary condition in common.
-type group struct {
-	guard *gnode
+// A gate is a condition that several rules need.
+type gate struct {
+	node  *gnode
 	rules bitset
 }
 
@@ -38,13 +41,38 @@ type bitset []uint64
 
 func (b bitset) set(i int) { b[i/64] |= 1 << (i % 64) }
 
+// without takes what is in o out of b.
+func (b bitset) without(o bitset) {
+	for i := range o {
+		b[i] &^= o[i]
+	}
+}
+
+// meets reports whether b and o have a rule in common.
+func (b bitset) meets(o bitset) bool {
+	for i := range o {
+		if b[i]&o[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (b bitset) len() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
 func (b bitset) or(o bitset) {
 	for i := range o {
 		b[i] |= o[i]
 	}
 }
 
-// makePlan makes the plan for events of type t. It is nil if no program can match them.
+// makePlan makes the plan for events of type t, or returns that of another type if they are the same. It is nil if no program can match them.
 func (ix *Index) makePlan(t field.EventType) *plan {
 	p, g := &plan{}, newGraph()
 	decide := forType(t)
@@ -64,42 +92,51 @@ func (ix *Index) makePlan(t field.EventType) *plan {
 	if len(p.rules) == 0 {
 		return nil
 	}
+	for _, r := range p.rules {
+		fmt.Fprintln(g.said, r.index, r.root.id)
+	}
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	sum := string(g.said.Sum(nil))
+	if same, ok := ix.distinct[sum]; ok {
+		return same
+	}
+	ix.distinct[sum] = p
 	p.words, p.nodes, p.slots = (len(p.rules)+63)/64, len(g.nodes), len(g.slots)
 	p.always = make(bitset, p.words)
 	p.index()
 	return p
 }
 
-// index sorts the rules into access sets, groups and those that are always looked at.
+// index sorts the rules into access sets and gates.
 func (p *plan) index() {
 	bySlot := make(map[*slot]*access)
-	guards := make(map[*gnode]*group)
-	count := p.countGuards()
+	gates := make(map[*gnode]bitset)
 	for i, r := range p.rules {
-		if atoms, _ := accessSet(r.root); atoms != nil {
-			for _, a := range atoms {
-				p.accessOf(bySlot, a.left).add(a.atom, i, p.words)
+		for _, c := range conjuncts(r.root) {
+			if isGate(c) {
+				if gates[c] == nil {
+					gates[c] = make(bitset, p.words)
+				}
+				gates[c].set(i)
 			}
-			continue
 		}
-		guard := bestGuard(r.root, count)
-		if guard == nil {
+		atoms, _ := accessSet(r.root)
+		if atoms == nil {
 			p.always.set(i)
-			continue
 		}
-		g, ok := guards[guard]
-		if !ok {
-			g = &group{guard: guard, rules: make(bitset, p.words)}
-			guards[guard] = g
+		for _, a := range atoms {
+			p.accessOf(bySlot, a.left).add(a.atom, i, p.words)
 		}
-		g.rules.set(i)
 	}
-	for _, g := range guards {
-		p.groups = append(p.groups, *g)
+	for n, rules := range gates {
+		if rules.len() > 1 {
+			p.gates = append(p.gates, gate{node: n, rules: rules})
+		}
 	}
-	slices.SortFunc(p.groups, func(a, b group) int { return a.guard.id - b.guard.id })
+	slices.SortFunc(p.gates, func(a, b gate) int { return cmp.Or(b.rules.len()-a.rules.len(), a.node.id-b.node.id) })
 	for _, a := range bySlot {
-		a.finish()
+		a.finish(p.words)
 		p.access = append(p.access, *a)
 	}
 	slices.SortFunc(p.access, func(a, b access) int { return a.slot.id - b.slot.id })
@@ -122,26 +159,17 @@ func conjuncts(n *gnode) []*gnode {
 	return []*gnode{n}
 }
 
-// countGuards counts, for each condition, the rules that need it.
-func (p *plan) countGuards() map[*gnode]int {
-	count := make(map[*gnode]int)
-	for _, r := range p.rules {
-		for _, c := range conjuncts(r.root) {
-			count[c]++
-		}
+// isGate reports whether n is a comparison that is cheap and often settles much: of a boolean, of a number with one value, or of whether the
+// event is of the host.
+func isGate(n *gnode) bool {
+	if n.kind != Check || n.path || n.rhs != nil || n.atom.Left.Kind != FieldOperand || manyValued(n.atom.Left) {
+		return false
 	}
-	return count
-}
-
-// bestGuard returns the condition of n that most rules share, the cheapest if several do.
-func bestGuard(n *gnode, count map[*gnode]int) *gnode {
-	var best *gnode
-	for _, c := range conjuncts(n) {
-		if best == nil || count[c] > count[best] || count[c] == count[best] && c.cost < best.cost {
-			best = c
-		}
+	if n.atom.Left.Ref.ID == field.ContainerID {
+		return n.atom.Op == filter.Equal || n.atom.Op == filter.NotEqual
 	}
-	return best
+	c := classOf(n.atom.Left.Type)
+	return n.atom.Op == filter.Equal && (c == classBool || c == classInt || c == classUint) && n.left.cost <= 20
 }
 
 // accessSet returns atoms of which at least one must hold for n to hold, each a comparison of a string field with strings that a table can
@@ -175,19 +203,26 @@ func accessScore(a *Atom) (score int, ok bool) {
 	if a.Right != nil || a.Left.Kind != FieldOperand || a.Left.List || a.Left.Type != field.TypeString || len(a.Values) == 0 {
 		return 0, false
 	}
-	switch {
-	case a.Op == filter.Equal && (a.Mod == 0 || a.Mod == filter.AnyOf), a.Op == filter.In, a.Op == filter.Intersects:
+	if fewValued(a.Left.Ref.ID) || a.Mod != 0 && a.Mod != filter.AnyOf {
+		return 0, false
+	}
+	switch a.Op {
+	case filter.Equal, filter.In, filter.Intersects:
 		score = 1
-	case a.Op == filter.StartsWith && (a.Mod == 0 || a.Mod == filter.AnyOf), a.Op == filter.PMatch && !hasGlob(a.Values):
+	case filter.StartsWith, filter.EndsWith:
 		score = 3
+	case filter.PMatch:
+		if hasGlob(a.Values) {
+			return 0, false
+		}
+		score = 3
+	case filter.Contains, filter.Glob, filter.Regex:
+		score = 6
 	default:
 		return 0, false
 	}
-	if fewValued(a.Left.Ref.ID) {
-		return 0, false
-	}
 	for _, v := range a.Values {
-		if v.Bytes == "" {
+		if v.Bytes == "" || requiredPart(a.Op, v.Bytes) == "" {
 			return 0, false
 		}
 	}
