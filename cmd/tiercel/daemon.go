@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -16,7 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
-	"github.com/tiercel-project/tiercel/sensor"
+	"github.com/tiercel-project/tiercel/sensor/kernel"
 )
 
 // A daemon is the parts of one process, as they are put together.
@@ -30,12 +32,14 @@ type daemon struct {
 	server *bus.Server // nil with --nats
 	bus    *bus.Bus
 
-	ready []readiness
-	parts []func(context.Context) error // run until the context ends
+	ready   []readiness
+	parts   []func(context.Context) error // run until the context ends
+	closers []func() error                // after the parts have ended, before the bus
 }
 
 // runDaemon runs the parts until ctx ends, then drains them. What was read from the kernel before is published before it returns.
 func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part) error {
+	s.Out = &lineWriter{w: s.Out}
 	d := &daemon{cfg: cfg, streams: s, log: newLogger(s.Err, cfg), reg: prometheus.NewRegistry()}
 	d.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if cfg.Node == "" {
@@ -49,7 +53,7 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 		return err
 	}
 	if parts&partSensor != 0 {
-		if err := sensor.Check(); err != nil { // before anything is made on disk
+		if err := kernel.Check(); err != nil { // before anything is made on disk
 			return requirement(err)
 		}
 	}
@@ -123,6 +127,12 @@ func (d *daemon) startBus(ctx context.Context, parts part) error {
 
 // close closes the bus and its server, in that order.
 func (d *daemon) close() {
+	for _, c := range slices.Backward(d.closers) {
+		if err := c(); err != nil {
+			d.log.Warn("closing", "err", err)
+		}
+	}
+	d.closers = nil
 	if d.bus != nil {
 		d.bus.Close()
 		d.bus = nil
@@ -146,6 +156,18 @@ func withHint(err error) error {
 		return &cli.Error{Err: err, Hint: h.Hint()}
 	}
 	return err
+}
+
+// A lineWriter lets several parts write whole lines to one stream.
+type lineWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 func newLogger(w io.Writer, cfg *daemonConfig) *slog.Logger {

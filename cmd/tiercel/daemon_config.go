@@ -16,6 +16,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/runtime/capability"
 )
 
 // daemonConfig is the configuration of run, sensor and runtime. Each field but the last three is a flag; docs/configuration.md explains
@@ -26,6 +27,9 @@ type daemonConfig struct {
 	Data        string   // directory of the embedded server and caches. Default connect.DefaultDataDir().
 	Functions   string   // file or directory of function documents. Default none.
 	Kubeconfig  string   // default: the service account of the pod, if in one; otherwise no cluster
+	Secrets     string   // directory of the files that functions' secrets are. Default none.
+	Identity    string   // how functions are told apart by the API server: serviceAccount or impersonate
+	Namespace   string   // of the functions' service accounts. Default "tiercel".
 	Node        string   // name of this node. Default the host name.
 	Cluster     string   // default "default"
 	HTTP        string   // address of /metrics, /healthz and /readyz; empty: none. Default 127.0.0.1:8765.
@@ -50,7 +54,7 @@ type daemonConfig struct {
 func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
-		MinPriority: "debug", NATSSync: time.Second,
+		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel", NATSSync: time.Second,
 	}
 }
 
@@ -81,6 +85,9 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	}
 	if parts&partRuntime != 0 {
 		f.StringVar(&c.Functions, "functions", c.Functions, "file or directory of function documents, watched")
+		f.StringVar(&c.Secrets, "secrets", c.Secrets, "directory of the secrets that functions may use: a file, or a directory of files, for each")
+		f.StringVar(&c.Identity, "kube-identity", c.Identity, "serviceAccount or impersonate: how functions act on the cluster as themselves")
+		f.StringVar(&c.Namespace, "kube-namespace", c.Namespace, "namespace of the functions' service accounts and secrets")
 	}
 }
 
@@ -105,6 +112,7 @@ func (c *daemonConfig) Validate() error {
 	oneOf("output", c.Output, "text", "json")
 	oneOf("logLevel", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("logFormat", c.LogFormat, "text", "json")
+	oneOf("kubeIdentity", c.Identity, string(capability.ServiceAccount), string(capability.Impersonate))
 	oneOf("ruleMatching", c.Matching, "first", "all")
 	if _, err := rules.ParsePriority(c.MinPriority); err != nil {
 		errs = append(errs, fmt.Errorf("priority: %w", err))

@@ -31,7 +31,7 @@ func (d *daemon) readRules() (*rules.Set, *rules.Report, error) {
 	var files []rules.File
 	var err error
 	if len(d.cfg.Rules) == 0 {
-		files, err = rules.ReadFS(samplerules.FS, ".")
+		files, err = rules.ReadFS(samplerules.FS)
 	} else {
 		files, err = rules.ReadFiles(d.cfg.Rules)
 	}

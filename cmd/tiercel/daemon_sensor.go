@@ -2,19 +2,31 @@ package main
 
 import (
 	"errors"
+	"fmt"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/sensor"
+	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/sensor/output"
+	"github.com/tiercel-project/tiercel/sensor/podinformer"
 )
 
 // addSensor makes the sensor of this node.
 func (d *daemon) addSensor() error {
 	cfg := sensor.DefaultConfig()
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
-	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = d.cfg.Output, d.cfg.FileOutput, d.cfg.HTTPOutput
+	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
+	resolvers, err := d.podResolvers()
+	if err != nil {
+		return err
+	}
 	s, err := sensor.New(cfg, sensor.Deps{
 		Rules: d.set, Load: d.readRules, Watch: d.cfg.Rules, Bus: d.bus, Stdout: d.streams.Out, Log: d.log, Registerer: d.reg,
+		Resolvers: resolvers,
 	})
 	if err != nil {
 		return err
@@ -22,6 +34,26 @@ func (d *daemon) addSensor() error {
 	d.ready = append(d.ready, readiness{"sensor", s.Ready})
 	d.parts = append(d.parts, s.Run)
 	return nil
+}
+
+// podResolvers returns who knows the names of this node's pods: the API server, if there is a cluster.
+func (d *daemon) podResolvers() ([]container.Resolver, error) {
+	if d.cfg.Kubeconfig == "" && !inCluster() {
+		return nil, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", d.cfg.Kubeconfig) // in a pod if it is empty
+	if err != nil {
+		return nil, &cli.Error{Err: fmt.Errorf("read the kubeconfig: %w", err), Hint: "--kubeconfig names the file"}
+	}
+	config.UserAgent = "tiercel-sensor/" + version
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Kubernetes: %w", err)
+	}
+	pods := podinformer.New(client, d.cfg.Node, d.log)
+	d.parts = append(d.parts, pods.Run)
+	d.ready = append(d.ready, readiness{"pods", pods.Ready})
+	return []container.Resolver{pods}, nil
 }
 
 // requirement adds the hint of what the machine lacks to err.

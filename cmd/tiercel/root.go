@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/eventcmd"
 )
 
 // newRoot returns the command tree.
@@ -27,7 +28,8 @@ func newRoot(s cli.Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &cli.Error{Err: err, Hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath()), Code: cli.ExitUsage}
 	})
-	root.AddCommand(newVersion(s))
+	root.AddCommand(newRun(s)...)
+	root.AddCommand(eventcmd.New(s), newVersion(s))
 	return root
 }
 
