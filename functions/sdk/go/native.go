@@ -25,7 +25,9 @@ func Run(host Host, event []byte) (abi.Result, error) {
 		Code:    Code(v.Get("code").String()),
 		Text:    v.Get("text").String(),
 		Retry:   v.Get("retry").Bool(),
-		Data:    abi.Raw(v.Get("data").Raw()),
+	}
+	if data := v.Get("data"); data.Exists() {
+		res.Data = abi.Raw(data.Raw())
 	}
 	if (status == abi.StatusFailed) != (res.Outcome == abi.OutcomeFailed) {
 		return res, errors.New("status and outcome disagree")
