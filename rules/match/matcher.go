@@ -64,10 +64,12 @@ func (m *Matcher) begin(ev field.Event, p *plan) {
 		}
 		m.gen = 1
 	}
-	if p.nodes > len(m.memo[0]) || p.slots > len(m.vals[0]) {
-		for f := range m.memo {
-			m.memo[f] = append(m.memo[f], make([]result, p.nodes-len(m.memo[f]))...)
-			m.vals[f] = append(m.vals[f], make([]slotVal, p.slots-len(m.vals[f]))...)
+	for f := range m.memo {
+		if n := p.nodes - len(m.memo[f]); n > 0 {
+			m.memo[f] = append(m.memo[f], make([]result, n)...)
+		}
+		if n := p.slots - len(m.vals[f]); n > 0 {
+			m.vals[f] = append(m.vals[f], make([]slotVal, n)...)
 		}
 	}
 	if len(m.sets) < 2*p.words {
