@@ -30,7 +30,7 @@ func (s *EventSet) Add(t EventType) {
 }
 
 // Has reports whether t is in s.
-func (s *EventSet) Has(t EventType) bool { return int(t) < numEvents && s[t/64]&(1<<(t%64)) != 0 }
+func (s EventSet) Has(t EventType) bool { return int(t) < numEvents && s[t/64]&(1<<(t%64)) != 0 }
 
 // Union returns the event types in s or o.
 func (s EventSet) Union(o EventSet) EventSet {

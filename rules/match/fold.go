@@ -82,7 +82,7 @@ func always(a *Atom) Kind {
 	return Check
 }
 
-// forType is what an atom is in events of type t. Event types decide evt.type and its kin, and whether there is an argument.
+// forType is what an atom is in events of type t, as far as evt.type and its kin decide it.
 func forType(t field.EventType) func(*Atom) Kind {
 	return func(a *Atom) Kind {
 		if a.Left.Kind != FieldOperand || a.Right != nil {
@@ -91,10 +91,10 @@ func forType(t field.EventType) func(*Atom) Kind {
 		var v field.Value
 		switch ref := a.Left.Ref; ref.ID {
 		case field.EvtType, field.SyscallType:
-			if t == 0 || ref.ID == field.SyscallType && t.Info().Kind != field.Syscall && t.Info().Kind != field.Generic {
+			switch kind := t.Info().Kind; {
+			case t == 0, ref.ID == field.SyscallType && kind != field.Syscall && kind != field.Generic:
 				return False
-			}
-			if t == field.EventAsyncevent || t == field.EventPluginevent || t == field.EventSyscall {
+			case t == field.EventAsyncevent, t == field.EventPluginevent, t == field.EventSyscall:
 				return Check // the event itself knows its name
 			}
 			v.SetString(t.String())
@@ -104,8 +104,6 @@ func forType(t field.EventType) func(*Atom) Kind {
 				n = 1
 			}
 			v.SetUint(n)
-		case field.EvtArg, field.EvtRawarg:
-			return argForType(ref, t)
 		default:
 			return Check
 		}
@@ -116,13 +114,18 @@ func forType(t field.EventType) func(*Atom) Kind {
 	}
 }
 
-// argForType is what a comparison with the argument ref is in events of type t.
-func argForType(ref field.Ref, t field.EventType) Kind {
-	events := field.ParamEvents(ref.Arg)
-	if ref.Index >= 0 || t.Info().Kind == field.Generic || events.Has(t) {
-		return Check
+// forArgs is forType, and false for comparisons with arguments that events of type t do not have.
+func forArgs(t field.EventType) func(*Atom) Kind {
+	byType := forType(t)
+	return func(a *Atom) Kind {
+		if ref := a.Left.Ref; a.Left.Kind == FieldOperand && ref.Index < 0 && (ref.ID == field.EvtArg || ref.ID == field.EvtRawarg) {
+			if t.Info().Kind != field.Generic && !field.ParamEvents(ref.Arg).Has(t) {
+				return False
+			}
+			return Check
+		}
+		return byType(a)
 	}
-	return False
 }
 
 // contradiction folds what can never or must always be true by itself: "a and not a", "f = x and f = y", "a or not a".

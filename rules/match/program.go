@@ -58,7 +58,7 @@ func (p *Program) Never() (why string, never bool) {
 		return "no event type fulfils the condition", true
 	}
 	for t := range p.events.may.All() {
-		if fold(p.root, forType(t)).Kind != False {
+		if fold(p.root, forArgs(t)).Kind != False {
 			return "", false
 		}
 	}
