@@ -7,12 +7,13 @@
 //
 // A guest is a core WebAssembly 1.0 module with the extensions of release 2.0 (no threads, no memory64, no second memory). It is a
 // WASI preview 1 reactor: it exports its linear memory as "memory", may export "_initialize" () -> () and must export
-// "tiercel_handle" (i32) -> i32. It may import from [ImportModule] and from "wasi_snapshot_preview1" and from nothing else. A start
-// section is run under the same deadline as _initialize.
+// "tiercel_handle" (i32) -> i32. It may import functions from [ImportModule] and from "wasi_snapshot_preview1" and nothing else.
 //
-// For each event the host makes a fresh instance, calls _initialize (if exported) once and then tiercel_handle once, with the event's length
-// in bytes. No state passes from one event to the next but through the kv operations. Operations may not be called before
-// tiercel_handle: during _initialize every call answers the error [CodeInvalid].
+// Initialisation, that is the start section and then _initialize, if there are any, is run once when the module is made ready. The state
+// it comes to is what every event finds: for each event the host makes a fresh instance with that state and calls tiercel_handle once,
+// with the event's length in bytes. No state passes from one event to the next but through the kv operations. Initialisation may not call
+// operations (every call answers the error [CodeInvalid]); its clock and random numbers are the same each time. A module whose
+// instructions change tables or drop segments is initialised for each event instead.
 //
 // # Imports of tiercel_v1
 //
@@ -49,10 +50,24 @@
 //
 // # WASI
 //
-// The functions of preview 1 exist but there is nothing behind them: clock_time_get starts at the event's time and moves only by the guest's
-// own sleeping (poll_oneoff returns at once), random_get is seeded by the invocation, fd_write to 1 and 2 goes into the invocation's
-// log (levels info and error), arguments and environment are empty, there are no files and no sockets, proc_exit ends the invocation.
-// So the same event, config and answers give the same calls and the same result, which is what replay rests on.
+// The functions of preview 1 exist but there is nothing behind them: clock_time_get starts at the event's time, for every clock, and
+// moves one nanosecond a reading and by the guest's own sleeping (poll_oneoff returns at once); random_get is seeded by the invocation;
+// fd_write to 1 and 2 goes into the invocation's log (levels info and error); arguments and environment are empty; there are no files and
+// no sockets; proc_exit ends the invocation. So the same event, config and answers give the same calls and the same result, which is
+// what replay rests on. What a language's library seeded during initialisation (Go's math/rand, the order of its maps) is the same for
+// every event of a module; random_get (Go's crypto/rand) is not.
+//
+// # Steps
+//
+// The host rewrites a module to count its steps: a function's entry takes as many as it has instructions outside of loops, each turn of
+// a loop as many as its body has outside of inner loops, memory.copy, fill and init one for 16 bytes, memory.grow a thousand more. The
+// count is the same for the same work on every machine, and is what a limit on fuel means. Names that begin with "__tiercel" are the
+// host's own.
+//
+// # Faults
+//
+// A guest that breaks a rule is stopped, and its invocation ends as failed with one of: trap (it trapped, exited, or gave a range
+// outside its memory), deadline, fuel, memory, output, calls (a limit was met) and garbage (the result is not what this page says).
 //
 // # Manifest
 //
