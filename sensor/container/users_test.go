@@ -89,7 +89,9 @@ func TestUsersHostile(t *testing.T) {
 	secret := t.TempDir()
 	write(t, secret, "passwd", "leak:x:1:1::/:/x\n")
 	tests := map[string]func(t *testing.T, dir string){
-		"absolute link": func(t *testing.T, dir string) { link(t, filepath.Join(secret, "passwd"), filepath.Join(dir, "etc/passwd")) },
+		"absolute link": func(t *testing.T, dir string) {
+			link(t, filepath.Join(secret, "passwd"), filepath.Join(dir, "etc/passwd"))
+		},
 		"dotted link": func(t *testing.T, dir string) {
 			link(t, strings.Repeat("../", 20)+filepath.Join(secret, "passwd"), filepath.Join(dir, "etc/passwd"))
 		},

@@ -227,7 +227,7 @@ func (e *Event) renderPath(a *arg, form field.Form) (raw, meaning string) {
 func (e *Event) sockAddr() string {
 	s := &e.ev.Socket
 	if s.Family == unix.AF_UNIX {
-		return s.UnixPath
+		return e.unixName()
 	}
 	a := s.Remote
 	if e.ev.Type == field.EventBind {

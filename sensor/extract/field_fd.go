@@ -144,7 +144,7 @@ var fdFields = class{
 	field.FDDevMajor:     device(func(dev uint32) uint32 { return dev >> 20 }),
 	field.FDDevMinor:     device(func(dev uint32) uint32 { return dev & (1<<20 - 1) }),
 	field.FDIno: func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
-		return e.isFile(e.fd()) && e.ev.Open.Ino != 0 && v.SetInt(int64(e.ev.Open.Ino))
+		return e.fd().kind != fdNone && e.isFile(e.fd()) && e.ev.Open.Ino != 0 && v.SetInt(int64(e.ev.Open.Ino))
 	},
 }
 
@@ -189,7 +189,7 @@ func (e *Event) fd() *fdInfo {
 	case e.ev.Socket.Family != 0:
 		e.socketKind(f)
 	case e.ev.Open.Path.Resolved != "" || e.ev.Open.Type != 0:
-		f.kind = openKind(0, e.ev.Open.Type)
+		f.kind = fileKind(e.ev.Open.Type)
 	default:
 		f.kind = createdKind(e.ev.Type, e.ev.Result)
 	}
@@ -222,6 +222,19 @@ func isOpenFamily(t field.EventType) bool {
 func openKind(flags uint32, typ byte) fdKind {
 	if flags&unix.O_DIRECTORY != 0 || typ == unix.S_IFDIR>>12 {
 		return fdDirectory
+	}
+	return fdFile
+}
+
+// fileKind is the kind of a descriptor that is no socket.
+func fileKind(typ byte) fdKind {
+	switch typ {
+	case unix.S_IFDIR >> 12:
+		return fdDirectory
+	case unix.S_IFIFO >> 12:
+		return fdPipe
+	case unix.S_IFSOCK >> 12:
+		return fdOther
 	}
 	return fdFile
 }
@@ -295,7 +308,8 @@ func (e *Event) fdName(form field.Form) (string, bool) {
 		s := e.form(openPath, form)
 		return s, s != ""
 	case f.kind == fdUnix:
-		return e.ev.Socket.UnixPath, e.ev.Socket.UnixPath != ""
+		s := e.unixName()
+		return s, s != ""
 	case !f.inet():
 		return "", false
 	}
@@ -312,6 +326,16 @@ func (e *Event) fdName(form field.Form) (string, bool) {
 		f.name = e.string(start)
 	}
 	return f.name, f.name != ""
+}
+
+// unixName is the path of a unix socket; an abstract one begins with @. Falco puts two kernel addresses before it, which mean nothing to
+// anybody else.
+func (e *Event) unixName() string {
+	s := e.ev.Socket.UnixPath
+	if s != "" && s[0] == 0 {
+		return e.concat("@", s[1:])
+	}
+	return s
 }
 
 // A part of an address, stored in v.
@@ -333,9 +357,8 @@ func both(part addrPart) getter {
 		v.SetList()
 		for _, a := range [...]netip.AddrPort{f.client, f.server} {
 			if a.IsValid() {
-				var x field.Value
-				part(e, a, &x)
-				v.List = append(v.List, x)
+				v.List = append(v.List, field.Value{})
+				part(e, a, &v.List[len(v.List)-1])
 			}
 		}
 		return true
@@ -419,6 +442,6 @@ func layer(is func(*Event) bool) getter {
 
 func device(part func(uint32) uint32) getter {
 	return func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
-		return e.isFile(e.fd()) && e.ev.Open.Dev != 0 && v.SetInt(int64(part(e.ev.Open.Dev)))
+		return e.fd().kind != fdNone && e.isFile(e.fd()) && e.ev.Open.Dev != 0 && v.SetInt(int64(part(e.ev.Open.Dev)))
 	}
 }

@@ -48,8 +48,8 @@ func fsPath(role fsRole, raw bool) getter {
 		}
 		var s string
 		switch {
-		case !raw:
-			s = e.form(i, form)
+		case !raw && !(i == firstPath && (e.ev.Type == field.EventSymlink || e.ev.Type == field.EventSymlinkat)):
+			s = e.form(i, form) // a symbolic link's target is relative to nothing yet
 		case i == openPath:
 			s = e.ev.Open.Path.Raw
 		default:

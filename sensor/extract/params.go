@@ -43,8 +43,17 @@ func str(f func(e *Event) string) source {
 	return func(e *Event, a *arg) bool { a.s = f(e); return true }
 }
 
-// num is argument i of the call as a number.
-func num(i int) source { return number(func(e *Event) int64 { return int64(e.ev.Num[i]) }) }
+// num is argument i of the call as an unsigned number of 32 bits: flags, modes, ids. What stands above them in the register is no one's.
+func num(i int) source { return number(func(e *Event) int64 { return int64(uint32(e.ev.Num[i])) }) }
+
+// wide is argument i of the call with all its bits.
+func wide(i int) source { return number(func(e *Event) int64 { return int64(e.ev.Num[i]) }) }
+
+// perm is argument i of the call as the permission bits of a file.
+func perm(i int) source { return number(func(e *Event) int64 { return int64(e.ev.Num[i] & 0o7777) }) }
+
+// data is the text that the kernel side copied from the argument that points to one.
+var data = str(func(e *Event) string { return bytesString(e.ev.Data) })
 
 // num32 is argument i of the call as a signed number of 32 bits: a descriptor.
 func num32(i int) source { return number(func(e *Event) int64 { return int64(int32(e.ev.Num[i])) }) }
@@ -54,8 +63,13 @@ func pathArg(i int) source { return func(_ *Event, a *arg) bool { a.path = i; re
 
 func result(e *Event, a *arg) bool { a.n = e.ev.Result; return e.hasResult() }
 
-// ownFD is the descriptor that the event is about.
-func ownFD(e *Event, a *arg) bool { a.n = e.fd().num; return e.fd().uses }
+// ownFD is the descriptor that the event is about; of a call that failed to make one, -errno.
+func ownFD(e *Event, a *arg) bool {
+	if a.n = e.fd().num; a.n < 0 {
+		a.n = e.ev.Result
+	}
+	return e.fd().uses
+}
 
 // resultFD is the descriptor that a call made, or -errno.
 func resultFD(e *Event, a *arg) bool { a.n = e.ev.Result; return true }
@@ -151,11 +165,11 @@ var callSources = map[field.EventType]sources{
 	field.EventSetresuid:       {"ruid": num(0), "euid": num(1), "suid": num(2)},
 	field.EventSetresgid:       {"rgid": num(0), "egid": num(1), "sgid": num(2)},
 	field.EventUserfaultfd:     {"res": resultFD, "flags": openFlagsAt(0)},
-	field.EventInitModule:      {"length": num(1)},
-	field.EventFinitModule:     {"fd": num32(0), "flags": num(2)},
-	field.EventDeleteModule:    {"name": rawPath(firstPath), "flags": num(1)},
-	field.EventMemfdCreate:     {"fd": resultFD, "name": rawPath(firstPath), "flags": num(1)},
-	field.EventPrctl:           {"option": num(0), "arg2_int": num(1)},
+	field.EventInitModule:      {"length": wide(1), "uargs": data},
+	field.EventFinitModule:     {"fd": num32(0), "uargs": data, "flags": num(2)},
+	field.EventDeleteModule:    {"name": data, "flags": num(1)},
+	field.EventMemfdCreate:     {"fd": resultFD, "name": data, "flags": num(1)},
+	field.EventPrctl:           {"option": num(0), "arg2_int": wide(1)},
 	field.EventKill:            {"pid": num32(0), "sig": num(1)},
 	field.EventTkill:           {"tid": num32(0), "sig": num(1)},
 	field.EventTgkill:          {"pid": num32(0), "tid": num32(1), "sig": num(2)},
@@ -178,14 +192,14 @@ var callSources = map[field.EventType]sources{
 	field.EventLinkat:          {"olddir": num32(0), "oldpath": pathArg(firstPath), "newdir": num32(2), "newpath": pathArg(secondPath), "flags": num(4)},
 	field.EventSymlink:         {"target": rawPath(firstPath), "linkpath": pathArg(secondPath)},
 	field.EventSymlinkat:       {"target": rawPath(firstPath), "linkdirfd": num32(1), "linkpath": pathArg(secondPath)},
-	field.EventChmod:           {"filename": pathArg(firstPath), "mode": num(1)},
-	field.EventFchmod:          {"fd": num32(0), "mode": num(1)},
-	field.EventFchmodat:        {"dirfd": num32(0), "filename": pathArg(firstPath), "mode": num(2)},
+	field.EventChmod:           {"filename": pathArg(firstPath), "mode": perm(1)},
+	field.EventFchmod:          {"fd": num32(0), "mode": perm(1)},
+	field.EventFchmodat:        {"dirfd": num32(0), "filename": pathArg(firstPath), "mode": perm(2)},
 	field.EventChown:           {"path": pathArg(firstPath), "uid": num(1), "gid": num(2)},
 	field.EventLchown:          {"path": pathArg(firstPath), "uid": num(1), "gid": num(2)},
 	field.EventFchown:          {"fd": num32(0), "uid": num(1), "gid": num(2)},
 	field.EventFchownat:        {"dirfd": num32(0), "pathname": pathArg(firstPath), "uid": num(2), "gid": num(3), "flags": num(4)},
-	field.EventMount:           {"dev": rawPath(firstPath), "dir": pathArg(secondPath), "flags": num(3)},
+	field.EventMount:           {"dev": rawPath(firstPath), "dir": pathArg(secondPath), "type": data, "flags": num(3)},
 	field.EventUmount:          {"name": pathArg(firstPath)},
 	field.EventUmount2:         {"name": pathArg(firstPath), "flags": num(1)},
 	field.EventMknod:           {"path": pathArg(firstPath), "mode": num(1), "dev": num(2)},

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"path"
 	"strings"
 	"time"
 
@@ -254,9 +255,13 @@ func observeCwd(p *Process, ev *event.Event) {
 		if ev.Open.DirFD == atFDCWD {
 			setCwd(p, ev.Open.Path.Dir)
 		}
-	case field.EventChdir, field.EventFchdir:
+	case field.EventChdir:
+		if to := &ev.Path[0]; ev.Result >= 0 && (to.Dir != "" || strings.HasPrefix(to.Raw, "/")) {
+			setCwd(p, path.Clean(to.Dir+"/"+to.Raw))
+		}
+	case field.EventFchdir:
 		if ev.Result >= 0 {
-			setCwd(p, ev.Path[0].Resolved)
+			setCwd(p, ev.Open.Path.Resolved)
 		}
 	}
 }
