@@ -1,0 +1,116 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	// flood N: opens a file that is not there N times.
+	children["flood"] = func(args []string) error {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		for range n {
+			_, _ = unix.Openat(unix.AT_FDCWD, "/nonexistent/flood", unix.O_RDONLY, 0)
+		}
+		return nil
+	}
+}
+
+// What does not fit into a ring is counted: received and lost make what was done.
+func TestLossIsCounted(t *testing.T) {
+	const n = 5000
+	s, err := Open(Config{RingBytes: minRingBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.SetInterest(field.NewEventSet(field.EventOpenat)); err != nil {
+		t.Fatal(err)
+	}
+	run(t, child(t, "flood", strconv.Itoa(n))) // nobody reads
+	st, err := s.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := st.Rings[1]
+	if got.Name != eventRing || got.Bytes != minRingBytes || got.Lost[0].Reason != "full" || got.Lost[0].Count == 0 {
+		t.Fatalf("stats: got %+v", got)
+	}
+	received := 0
+	s.drain(func(ev *event.Event) {
+		if ev.Type == field.EventOpenat {
+			received++
+		}
+	})
+	if received == 0 || uint64(received)+got.Lost[0].Count < n {
+		t.Errorf("received %d, lost %d of %d", received, got.Lost[0].Count, n)
+	}
+	if st.Rings[0].Lost[0].Count != 0 {
+		t.Errorf("the flood of opens lost %d process records", st.Rings[0].Lost[0].Count)
+	}
+}
+
+// The sensor's own calls are no events.
+func TestSelfIsExempt(t *testing.T) {
+	name := t.TempDir() + "/self"
+	w := start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat }, field.EventOpenat)
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pid := run(t, child(t, "flood", "1"))
+	w.find(t, "the child's open", func(ev *event.Event) bool { return ev.Task.PID == pid && ev.Result < 0 })
+	for _, ev := range w.seen {
+		if ev.Task.PID == uint32(os.Getpid()) {
+			t.Errorf("own open of %s is an event", ev.Open.Path.Raw)
+		}
+	}
+	st, err := w.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Exempt == 0 {
+		t.Error("no exempt call was counted")
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	s, err := Open(Config{Registerer: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	if len(families) != 6 {
+		t.Errorf("got %d metrics, want 6", len(families))
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if families, _ := reg.Gather(); len(families) != 0 {
+		t.Errorf("%d metrics are left after Close", len(families))
+	}
+}
