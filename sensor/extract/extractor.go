@@ -86,6 +86,7 @@ type Event struct {
 	fdInfo      fdInfo
 	paths       [3]pathForms // the open's, and the two of Event.Path
 
+	arg arg    // the argument looked at
 	buf []byte // backs strings made for this event
 }
 

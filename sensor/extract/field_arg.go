@@ -37,14 +37,23 @@ func (e *Event) param(ref *field.Ref) (*field.Param, source) {
 	return nil, nil
 }
 
+// argument returns the argument that ref names; nil if the event does not have it. It is valid until the next call.
+func (e *Event) argument(ref *field.Ref) (*field.Param, *arg) {
+	p, src := e.param(ref)
+	e.arg = arg{}
+	if src == nil || !src(e, &e.arg) {
+		return nil, nil
+	}
+	return p, &e.arg
+}
+
 // evtArg is evt.arg[N] and evt.arg.NAME: the meaning of a value where it has one, else the value in digits.
 func evtArg(e *Event, ref *field.Ref, form field.Form, v *field.Value) bool {
-	p, src := e.param(ref)
-	var a arg
-	if src == nil || !src(e, &a) {
+	p, a := e.argument(ref)
+	if a == nil {
 		return false
 	}
-	raw, meaning := e.render(p, &a, form)
+	raw, meaning := e.render(p, a, form)
 	if meaning != "" {
 		return v.SetString(meaning)
 	}
@@ -53,15 +62,14 @@ func evtArg(e *Event, ref *field.Ref, form field.Form, v *field.Value) bool {
 
 // evtRawarg is evt.rawarg.NAME: the value itself.
 func evtRawarg(e *Event, ref *field.Ref, form field.Form, v *field.Value) bool {
-	p, src := e.param(ref)
-	var a arg
-	if src == nil || !src(e, &a) {
+	p, a := e.argument(ref)
+	if a == nil {
 		return false
 	}
 	switch p.Type.FieldType() {
 	case field.TypeString:
 		if p.Type == field.ParamPath || p.Type == field.ParamRelPath {
-			raw, _ := e.render(p, &a, form)
+			raw, _ := e.render(p, a, form)
 			return v.SetString(raw)
 		}
 		return v.SetString(a.s)
@@ -81,14 +89,14 @@ func (e *Event) allArgs() (string, bool) {
 	infos := e.ev.Type.Info().Params
 	var out []byte // values are built in buf meanwhile
 	for i, src := range params[e.ev.Type] {
-		var a arg
-		if src == nil || !src(e, &a) {
+		e.arg = arg{}
+		if src == nil || !src(e, &e.arg) {
 			continue
 		}
 		if len(out) > 0 {
 			out = append(out, ' ')
 		}
-		raw, meaning := e.render(&infos[i], &a, field.AsPassed)
+		raw, meaning := e.render(&infos[i], &e.arg, field.AsPassed)
 		out = append(append(append(out, infos[i].Name...), '='), raw...)
 		if meaning != "" {
 			out = append(append(append(out, '('), meaning...), ')')
