@@ -15,12 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// ServiceAccount is the name of the function's ServiceAccount.
+// ServiceAccount is the name of the function's ServiceAccount. Names may have dots, so other tenants' carry the hash that tells
+// "a.b" of tenant c from "b" of tenant c.a.
 func (f Function) ServiceAccount() string {
 	if f.Tenant == "" || f.Tenant == "default" {
 		return f.Name
 	}
-	return f.Tenant + "." + f.Name
+	return f.Tenant + "." + f.Name + "." + f.Hash()
 }
 
 const provisioner = "tiercel-provision" // field manager of what Provision applies
