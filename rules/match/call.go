@@ -27,7 +27,7 @@ var callKinds = map[string]callKind{
 }
 
 // call compiles a transformer with its arguments.
-func (c *compiler) call(t *filter.Transform) (*Operand, error) {
+func (c *Compiler) call(t *filter.Transform) (*Operand, error) {
 	o := &Operand{Kind: CallOperand, Text: t.Name, pos: t.At, key: filter.PrintOperand(t), fn: callKinds[t.Name], Key: t.Arg}
 	if o.fn == 0 {
 		return nil, errorf(t.At, "unknown transformer '%s'", t.Name)

@@ -4,26 +4,70 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
 )
 
-type compiler struct {
-	env      Env
-	output   bool // for an output, not a condition
+// A Compiler compiles conditions for one Env. It remembers checks by identity: those that conditions share, because they come from the same
+// macro, are compiled once. It is for one goroutine.
+type Compiler struct {
+	env    Env
+	output bool // for an output, not a condition
+	done   map[*filter.Check]*checked
+	cur    *checked // the check in hand
+}
+
+// A checked is a compiled check.
+type checked struct {
+	node     *Node
 	refs     []field.Ref
 	warnings []Warning
 }
 
+// NewCompiler returns a compiler for conditions used in env.
+func NewCompiler(env Env) *Compiler {
+	return &Compiler{env: env, done: make(map[*filter.Check]*checked), cur: new(checked)}
+}
+
+// Compile gives e its meaning. The error is an *Error.
+func Compile(e filter.Expr, env Env) (*Program, []Warning, error) { return NewCompiler(env).Compile(e) }
+
+// Compile gives e its meaning. The error is an *Error.
+func (c *Compiler) Compile(e filter.Expr) (*Program, []Warning, error) {
+	p := &Program{expr: e}
+	var warnings []Warning
+	var err error
+	if p.tree, err = c.expr(e); err != nil {
+		return nil, nil, err
+	}
+	filter.Walk(e, func(e filter.Expr) bool {
+		if check, ok := e.(*filter.Check); ok {
+			done := c.done[check]
+			warnings = append(warnings, done.warnings...)
+			for _, r := range done.refs {
+				if !slices.Contains(p.refs, r) {
+					p.refs = append(p.refs, r)
+				}
+			}
+		}
+		return true
+	})
+	p.root = contradiction(fold(p.tree, always))
+	p.events, p.evErr = eventsOf(e)
+	return p, warnings, nil
+}
+
 // CompileOperand gives a field or a transformer of an output its meaning. The error is an *Error.
 func CompileOperand(o filter.Operand, env Env) (*Operand, error) {
-	c := compiler{env: env, output: true}
+	c := NewCompiler(env)
+	c.output = true
 	return c.operand(o, leftSide)
 }
 
-func (c *compiler) expr(e filter.Expr) (*Node, error) {
+func (c *Compiler) expr(e filter.Expr) (*Node, error) {
 	switch e := e.(type) {
 	case *filter.And:
 		return c.join(And, e, e.Exprs)
@@ -36,18 +80,24 @@ func (c *compiler) expr(e filter.Expr) (*Node, error) {
 		}
 		return &Node{Kind: Not, Kids: []*Node{kid}, Expr: e}, nil
 	case *filter.Check:
+		if done, ok := c.done[e]; ok {
+			return done.node, nil
+		}
+		c.cur = new(checked)
 		atom, err := c.check(e)
 		if err != nil {
 			return nil, err
 		}
-		return &Node{Kind: Check, Atom: atom, Expr: e}, nil
+		c.cur.node = &Node{Kind: Check, Atom: atom, Expr: e}
+		c.done[e] = c.cur
+		return c.cur.node, nil
 	case *filter.Ident:
 		return nil, &Error{Pos: e.At, Msg: fmt.Sprintf("unexpected identifier '%s'", e.Name)}
 	}
 	return nil, errorf(filter.Pos{}, "no condition")
 }
 
-func (c *compiler) join(kind Kind, e filter.Expr, exprs []filter.Expr) (*Node, error) {
+func (c *Compiler) join(kind Kind, e filter.Expr, exprs []filter.Expr) (*Node, error) {
 	n := &Node{Kind: kind, Kids: make([]*Node, len(exprs)), Expr: e}
 	for i, x := range exprs {
 		var err error
@@ -59,7 +109,7 @@ func (c *compiler) join(kind Kind, e filter.Expr, exprs []filter.Expr) (*Node, e
 }
 
 // check compiles one comparison.
-func (c *compiler) check(e *filter.Check) (*Atom, error) {
+func (c *Compiler) check(e *filter.Check) (*Atom, error) {
 	left, err := c.operand(e.Left, leftSide)
 	if err != nil {
 		return nil, err
@@ -91,11 +141,12 @@ func (c *compiler) check(e *filter.Check) (*Atom, error) {
 
 // atomKey is the same for atoms that always have the same result.
 func atomKey(a *Atom) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s ", a.Left.key, a.Op, a.Mod)
+	b := make([]byte, 0, 64)
+	b = append(append(b, a.Left.key...), ' ')
+	b = append(append(b, a.Op.String()...), ' ')
+	b = append(append(b, a.Mod.String()...), ' ')
 	if a.Right != nil {
-		b.WriteString(a.Right.key)
-		return b.String()
+		return string(append(b, a.Right.key...))
 	}
 	texts := make([]string, len(a.Values))
 	for i, v := range a.Values {
@@ -106,13 +157,14 @@ func atomKey(a *Atom) string {
 		texts = slices.Compact(texts)
 	}
 	for _, t := range texts {
-		fmt.Fprintf(&b, "%q,", t)
+		b = strconv.AppendInt(b, int64(len(t)), 10)
+		b = append(append(b, ':'), t...)
 	}
-	return b.String()
+	return string(b)
 }
 
 // rightOperand compiles a right-hand side that is a field or a transformer.
-func (c *compiler) rightOperand(a *Atom, t *filter.Transform) error {
+func (c *Compiler) rightOperand(a *Atom, t *filter.Transform) error {
 	right, err := c.operand(t, rightSide)
 	if err != nil {
 		return err
@@ -136,7 +188,7 @@ func sameType(l, r *Operand) bool {
 }
 
 // literals compiles a right-hand side of values.
-func (c *compiler) literals(a *Atom, values []*filter.Value) error {
+func (c *Compiler) literals(a *Atom, values []*filter.Value) error {
 	for _, v := range values {
 		lit, err := parseLiteral(a, v)
 		if err != nil {
@@ -162,7 +214,7 @@ const (
 	insideCall
 )
 
-func (c *compiler) operand(o filter.Operand, at side) (*Operand, error) {
+func (c *Compiler) operand(o filter.Operand, at side) (*Operand, error) {
 	switch o := o.(type) {
 	case *filter.Field:
 		return c.field(o, at)
@@ -189,7 +241,7 @@ func (c *compiler) operand(o filter.Operand, at side) (*Operand, error) {
 }
 
 // field compiles one use of a field.
-func (c *compiler) field(f *filter.Field, at side) (*Operand, error) {
+func (c *Compiler) field(f *filter.Field, at side) (*Operand, error) {
 	ref, err := field.Resolve(f.Name, f.Arg, f.HasArg)
 	if err == nil && !ref.ID.Info().InSource(c.env.Source) {
 		err = &field.UnknownError{Name: filter.PrintOperand(f)}
@@ -212,9 +264,7 @@ func (c *compiler) field(f *filter.Field, at side) (*Operand, error) {
 		t, _ := field.RawArgType(ref.Arg)
 		o.Type = t.FieldType()
 	}
-	if !slices.Contains(c.refs, ref) {
-		c.refs = append(c.refs, ref)
-	}
+	c.cur.refs = append(c.cur.refs, ref)
 	return o, nil
 }
 

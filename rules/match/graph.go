@@ -3,10 +3,9 @@ package match
 import (
 	"cmp"
 	"crypto/sha256"
-	"fmt"
+	"encoding/binary"
 	"hash"
 	"slices"
-	"strings"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 )
@@ -14,12 +13,14 @@ import (
 // A graph holds each distinct node and operand of the programs of a plan once, by what it says.
 type graph struct {
 	nodes map[string]*gnode
+	known map[*Node]*gnode
+	key   []byte // of the node in hand
 	slots map[string]*slot
 	said  hash.Hash // of all nodes, in the order of their ids
 }
 
 func newGraph() graph {
-	return graph{nodes: make(map[string]*gnode), slots: make(map[string]*slot), said: sha256.New()}
+	return graph{nodes: make(map[string]*gnode), known: make(map[*Node]*gnode), slots: make(map[string]*slot), said: sha256.New()}
 }
 
 // A gnode is a node that may be part of many programs.
@@ -45,13 +46,11 @@ type slot struct {
 
 // intern returns the node of the graph that says what n says.
 func (g *graph) intern(n *Node) *gnode {
+	if known, ok := g.known[n]; ok {
+		return known
+	}
 	node := &gnode{kind: n.Kind, atom: n.Atom}
-	var key strings.Builder
-	fmt.Fprintf(&key, "%d ", n.Kind)
-	switch n.Kind {
-	case Check:
-		key.WriteString(n.Atom.key)
-	default:
+	if n.Kind != Check {
 		for _, k := range g.flatten(n.Kind, n.Kids) {
 			kid := g.intern(k)
 			if !slices.Contains(node.kids, kid) {
@@ -59,16 +58,22 @@ func (g *graph) intern(n *Node) *gnode {
 			}
 		}
 		slices.SortFunc(node.kids, func(a, b *gnode) int { return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.id, b.id)) })
-		for _, k := range node.kids {
-			fmt.Fprintf(&key, "%d,", k.id)
-		}
 	}
-	if known, ok := g.nodes[key.String()]; ok {
+	g.key = append(g.key[:0], byte(n.Kind))
+	if n.Kind == Check {
+		g.key = append(g.key, n.Atom.key...)
+	}
+	for _, k := range node.kids {
+		g.key = binary.AppendUvarint(g.key, uint64(k.id))
+	}
+	if known, ok := g.nodes[string(g.key)]; ok {
+		g.known[n] = known
 		return known
 	}
 	node.id = len(g.nodes)
-	g.nodes[key.String()] = node
-	fmt.Fprintln(g.said, key.String())
+	g.nodes[string(g.key)], g.known[n] = node, node
+	g.said.Write(binary.AppendUvarint(nil, uint64(len(g.key))))
+	g.said.Write(g.key)
 	g.finish(node)
 	return node
 }

@@ -20,7 +20,7 @@ type Index struct {
 
 const planCount = 1024 // above every event type
 
-// A planSlot holds the plan for one event type, made when the first event of the type comes, or in NewIndex if a program names the type.
+// A planSlot holds the plan for one event type, made when the first event of the type comes.
 type planSlot struct {
 	once sync.Once
 	plan *plan
@@ -28,17 +28,7 @@ type planSlot struct {
 
 // NewIndex makes an index of programs. If first is set, only the first program that matches counts, in their order; else all.
 func NewIndex(programs []*Program, first bool) *Index {
-	ix := &Index{programs: programs, first: first, distinct: make(map[string]*plan)}
-	var named field.EventSet
-	for _, p := range programs {
-		if p.events.may.Len() <= 100 {
-			named = named.Union(p.events.may)
-		}
-	}
-	for t := range named.All() {
-		ix.plan(t)
-	}
-	return ix
+	return &Index{programs: programs, first: first, distinct: make(map[string]*plan)}
 }
 
 // plan returns the plan for events of type t.

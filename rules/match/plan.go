@@ -2,7 +2,7 @@ package match
 
 import (
 	"cmp"
-	"fmt"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 	"strings"
@@ -93,7 +93,7 @@ func (ix *Index) makePlan(t field.EventType) *plan {
 		return nil
 	}
 	for _, r := range p.rules {
-		fmt.Fprintln(g.said, r.index, r.root.id)
+		g.said.Write(binary.AppendUvarint(binary.AppendUvarint(nil, uint64(r.index)), uint64(r.root.id)))
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()

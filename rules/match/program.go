@@ -21,18 +21,6 @@ type Program struct {
 	evErr  error
 }
 
-// Compile gives e its meaning. The error is an *Error.
-func Compile(e filter.Expr, env Env) (*Program, []Warning, error) {
-	c := compiler{env: env}
-	tree, err := c.expr(e)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &Program{expr: e, tree: tree, root: contradiction(fold(tree, always)), refs: c.refs}
-	p.events, p.evErr = eventsOf(e)
-	return p, c.warnings, nil
-}
-
 // Expr is the condition p was compiled from.
 func (p *Program) Expr() filter.Expr { return p.expr }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // warnValue warns of a string that was probably meant to be something else.
-func (c *compiler) warnValue(a *Atom, v *filter.Value) {
+func (c *Compiler) warnValue(a *Atom, v *filter.Value) {
 	if classOf(a.Left.Type) != classString {
 		return
 	}
@@ -33,8 +33,8 @@ func (c *compiler) warnValue(a *Atom, v *filter.Value) {
 	}
 }
 
-func (c *compiler) warn(pos filter.Pos, format string, args ...any) {
-	c.warnings = append(c.warnings, Warning{Pos: pos, Msg: fmt.Sprintf(format, args...)})
+func (c *Compiler) warn(pos filter.Pos, format string, args ...any) {
+	c.cur.warnings = append(c.cur.warnings, Warning{Pos: pos, Msg: fmt.Sprintf(format, args...)})
 }
 
 // wholeOperand reads text as a field or a transformer, or returns nil if it is not one from end to end.
