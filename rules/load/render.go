@@ -158,24 +158,27 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		}
 		for i, p := range f.Errors {
 			if i == 0 {
-				res.Errors = append(res.Errors, p.falco())
+				res.Errors = append(res.Errors, p.document())
 			} else {
-				res.MoreErrors = append(res.MoreErrors, p.falco())
+				res.MoreErrors = append(res.MoreErrors, p.document())
 			}
 		}
 		for _, p := range f.Warnings {
-			res.Warnings = append(res.Warnings, p.falco())
+			res.Warnings = append(res.Warnings, p.document())
 		}
 		doc.Results = append(doc.Results, res)
 	}
 	return json.Marshal(doc)
 }
 
-// falco returns p as Falco writes it.
-func (p *Problem) falco() falcoProblem {
+// document returns p as Falco writes it.
+func (p *Problem) document() falcoProblem {
 	out := falcoProblem{
 		Code: p.Code, CodeDesc: p.Code.Desc(), Message: p.Message(), Hint: p.Hint,
 		Position: falcoPosition{Name: p.File, Line: p.Line, Column: p.Col},
+	}
+	if p.falco != "" {
+		out.Message = p.falco
 	}
 	for _, c := range p.Context {
 		pos := falcoPosition{Name: c.File, Line: c.Line, Column: c.Col, Offset: c.Offset}

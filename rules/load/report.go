@@ -35,6 +35,7 @@ type Problem struct {
 	Use  *Context
 	Rule string
 
+	falco         string // what Falco would say, where that differs
 	src           *source
 	line, useLine string // the source lines
 }

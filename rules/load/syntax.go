@@ -19,6 +19,7 @@ var cppMessages = []struct{ ours, falcos string }{
 	{"did not find expected ',' or ']'", "end of sequence flow not found"},
 	{"did not find expected ',' or '}'", "end of map flow not found"},
 	{"found unexpected end of stream", "illegal EOF in scalar"},
+	{"tab character", "illegal tab when looking for indentation"},
 	{"could not find expected ':'", "illegal map value"},
 	{"unknown anchor", "the referenced anchor is not defined"},
 }
@@ -32,6 +33,14 @@ func (r *reader) syntaxError(err error) *Problem {
 		msg = strings.TrimPrefix(err.Error(), m[0])
 	}
 	line = min(max(line, 1), len(r.src.lines))
+	if strings.Contains(msg, "tab character") { // the library names the line before
+		for i := line; i <= min(line+1, len(r.src.lines)); i++ {
+			if text := r.src.line(i); strings.Contains(text[:len(text)-len(strings.TrimLeft(text, " \t"))], "\t") {
+				line = i
+				break
+			}
+		}
+	}
 	col := r.syntaxColumn(line, msg)
 	falcos := msg
 	for _, m := range cppMessages {
@@ -41,7 +50,9 @@ func (r *reader) syntaxError(err error) *Problem {
 	}
 	p := place{r.src, r.src.offset(line, col)}
 	sc := &scope{parent: r.root, itemType: "value for", at: p}
-	return sc.problem(ErrYAMLParse, p, 1, fmt.Sprintf("yaml-cpp: error at line %d, column %d: %s", line, col, falcos), r.syntaxHint(line, msg))
+	problem := sc.problem(ErrYAMLParse, p, 1, msg, r.syntaxHint(line, msg))
+	problem.falco = fmt.Sprintf("yaml-cpp: error at line %d, column %d: %s", line, col, falcos)
+	return problem
 }
 
 // syntaxColumn returns the column on the line where what msg says is, as far as the library lets one know: it gives lines only.
@@ -53,7 +64,7 @@ func (r *reader) syntaxColumn(line int, msg string) int {
 		if second := strings.Index((text + " ")[first+1:], ": "); first >= 0 && second >= 0 {
 			return len([]rune(text[:first+1+second])) + 1
 		}
-	case strings.Contains(msg, "cannot start any token"):
+	case strings.Contains(msg, "cannot start any token"), strings.Contains(msg, "tab character"):
 		if i := strings.IndexAny(text, "\t@`%"); i >= 0 {
 			return len([]rune(text[:i])) + 1
 		}
@@ -64,10 +75,10 @@ func (r *reader) syntaxColumn(line int, msg string) int {
 // syntaxHint says in plain words what the YAML library means.
 func (r *reader) syntaxHint(line int, msg string) string {
 	switch {
-	case strings.Contains(r.src.line(line), "\t") && strings.Contains(msg, "cannot start any token"):
+	case strings.Contains(r.src.line(line), "\t") && (strings.Contains(msg, "cannot start any token") || strings.Contains(msg, "tab character")):
 		return "YAML is indented with spaces, not tabs"
 	case strings.Contains(msg, "mapping values are not allowed"):
 		return "put a value that has \": \" in it into quotes"
 	}
-	return msg
+	return ""
 }
