@@ -217,11 +217,16 @@ func credsOption(path string) (nats.Option, error) {
 	case strings.Contains(s, "BEGIN NATS USER JWT"):
 		return nats.UserCredentials(path), nil
 	case strings.HasPrefix(s, "{"):
-		a, err := parseAccess(text)
-		if err != nil {
+		if _, err := parseAccess(text); err != nil {
 			return nil, fmt.Errorf("credentials %s: %w", path, err)
 		}
-		return nats.UserInfo(a.User, a.Password), nil
+		return nats.UserInfoHandler(func() (user, password string) { // a server that was started again has new ones
+			text, _ := os.ReadFile(path)
+			if a, err := parseAccess(text); err == nil {
+				return a.User, a.Password
+			}
+			return "", ""
+		}), nil
 	default:
 		o, err := nats.NkeyOptionFromSeed(path)
 		if err != nil {

@@ -98,8 +98,17 @@ func (b *Bus) checkStoreLimit(ctx context.Context, specs []streamSpec) error {
 }
 
 func (b *Bus) ensureStream(ctx context.Context, want *streamSpec) error {
-	for range 3 { // another process may create or remove it between our two requests
-		st, err := b.js.Stream(ctx, want.Name)
+	var err error
+	for try := range 5 { // another process may create or remove it between our two requests
+		if try > 0 {
+			select {
+			case <-time.After(backoff(try, 10*time.Millisecond, 100*time.Millisecond)):
+			case <-ctx.Done():
+				return fmt.Errorf("create stream %s: %w", want.Name, ctx.Err())
+			}
+		}
+		var st jetstream.Stream
+		st, err = b.js.Stream(ctx, want.Name)
 		if err == nil {
 			return b.verifyStream(ctx, want, st.CachedInfo())
 		}
@@ -111,11 +120,12 @@ func (b *Bus) ensureStream(ctx context.Context, want *streamSpec) error {
 			b.log.LogAttrs(ctx, slog.LevelInfo, "stream created", slog.String("stream", want.Name), slog.Int64("max_bytes", want.MaxBytes))
 			return b.verifyStream(ctx, want, st.CachedInfo())
 		}
-		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return createError(want, err)
+		// While two create it at once, the server counts its size twice.
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && errorCode(err) != errCodeStorageExceeded {
+			break
 		}
 	}
-	return fmt.Errorf("create stream %s: others create and remove it at the same time", want.Name)
+	return createError(want, err)
 }
 
 // Codes of the server's errors that need words of ours.

@@ -77,6 +77,7 @@ type Message struct {
 	Subject Subject
 	ID      string    // the Nats-Msg-Id; empty for none, then a retry may store it twice
 	Time    time.Time // the event's, for whoever measures; not sent
+	Queued  time.Time // when the Publisher accepted it; it sets this
 	Header  nats.Header
 	Data    []byte
 
@@ -191,7 +192,8 @@ func (p *Publisher) PublishMessage(m *Message) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	p.q.push(m, time.Now())
+	m.Queued = time.Now()
+	p.q.push(m)
 	for p.q.len() > p.cfg.MaxMessages || (p.q.bytes > p.cfg.MaxBytes && p.q.len() > 1) {
 		dropped = append(dropped, p.q.dropOldest())
 	}
@@ -235,6 +237,9 @@ func (p *Publisher) Pending() int {
 	return p.q.len()
 }
 
+// slowAck is how long an acknowledgement may take before Ready says so.
+const slowAck = time.Second
+
 // Ready returns nil while messages get through, otherwise why they do not.
 func (p *Publisher) Ready() error {
 	p.mu.Lock()
@@ -244,6 +249,8 @@ func (p *Publisher) Ready() error {
 		return ErrClosed
 	case p.why != nil:
 		return p.why
+	case !p.q.oldestSent().IsZero() && time.Since(p.q.oldestSent()) > slowAck:
+		return fmt.Errorf("JetStream has not acknowledged for %v", time.Since(p.q.oldestSent()).Round(time.Second))
 	case p.q.len() >= p.cfg.MaxMessages*9/10 || p.q.bytes >= p.cfg.MaxBytes/10*9:
 		return fmt.Errorf("the publisher's queue is nearly full: %d messages, %d bytes", p.q.len(), p.q.bytes)
 	}
@@ -376,10 +383,10 @@ func (p *Publisher) pump(ctx context.Context, nc *nats.Conn, prefix string, lost
 			if err == nil {
 				continue
 			}
-			if nc.IsClosed() || errors.Is(err, nats.ErrConnectionClosed) {
-				return err
+			if !refusedByClient(err) {
+				return err // the connection is broken, whether the client has noticed or not
 			}
-			p.refuse(o.token, fmt.Errorf("publish to %s: %w", o.m.Subject, err)) // the client will not send it: a malformed subject, too large
+			p.refuse(o.token, fmt.Errorf("publish to %q: %w", o.m.Subject, err))
 		}
 		if len(batch) > 0 {
 			continue
@@ -395,6 +402,12 @@ func (p *Publisher) pump(ctx context.Context, nc *nats.Conn, prefix string, lost
 			return ctx.Err()
 		}
 	}
+}
+
+// refusedByClient reports whether the client library will not send a message over any connection.
+func refusedByClient(err error) bool {
+	return errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrHeadersNotSupported) ||
+		errors.Is(err, nats.ErrBadHeaderMsg)
 }
 
 // take returns the next messages to send.
@@ -447,7 +460,7 @@ func (p *Publisher) acknowledged(reply *nats.Msg) {
 
 func (p *Publisher) stored(token token, duplicate bool) {
 	p.mu.Lock()
-	m, queued := p.q.remove(token)
+	m := p.q.remove(token)
 	p.why, p.tries = nil, 0
 	empty := p.q.len() == 0
 	p.measure()
@@ -457,7 +470,7 @@ func (p *Publisher) stored(token token, duplicate bool) {
 		return // acknowledged twice, or dropped in the meantime
 	}
 	p.metrics.published.Inc()
-	p.metrics.publish.Observe(time.Since(queued).Seconds())
+	p.metrics.publish.Observe(time.Since(m.Queued).Seconds())
 	if duplicate {
 		p.metrics.duplicates.Inc()
 	}
@@ -475,7 +488,7 @@ func (p *Publisher) stored(token token, duplicate bool) {
 // refuse gives up a message that the server will never take.
 func (p *Publisher) refuse(token token, err error) {
 	p.mu.Lock()
-	m, _ := p.q.remove(token)
+	m := p.q.remove(token)
 	empty := p.q.len() == 0
 	p.measure()
 	p.mu.Unlock()
@@ -538,7 +551,7 @@ func parseAck(reply *nats.Msg) (duplicate bool, err error) {
 		return false, nats.ErrNoResponders // no stream has the subject, or its leader is away
 	}
 	if !bytes.Contains(reply.Data, []byte(`"error"`)) {
-		return bytes.Contains(reply.Data, []byte(`"duplicate":true`)), nil
+		return bytes.Contains(reply.Data, []byte(`"duplicate"`)), nil // written only if true
 	}
 	return false, ackError(reply.Data)
 }

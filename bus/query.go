@@ -81,6 +81,9 @@ func (q *Query) subjects() []string {
 	if len(sources)*len(prios)*len(rules)*len(namespaces) > maxFilters {
 		return []string{EventsSubjects}
 	}
+	if q.Node+sources[0]+prios[0]+rules[0]+namespaces[0] == "****" {
+		return []string{EventsSubjects} // also what is misaddressed
+	}
 	var out []string
 	for _, s := range sources {
 		for _, p := range prios {

@@ -39,7 +39,6 @@ type window struct {
 
 type slot struct {
 	m        *Message // nil when gone
-	queued   time.Time
 	sentAt   time.Time
 	inFlight bool
 }
@@ -51,11 +50,11 @@ func size(m *Message) int { return len(m.Data) + len(m.Subject) + len(m.ID) }
 
 func (w *window) has(t token) bool { return t >= w.first && t < w.end && w.at(t).m != nil }
 
-func (w *window) push(m *Message, now time.Time) {
+func (w *window) push(m *Message) {
 	if int(w.end-w.first) == len(w.ring) {
 		w.grow()
 	}
-	*w.at(w.end) = slot{m: m, queued: now}
+	*w.at(w.end) = slot{m: m}
 	w.end++
 	w.count++
 	w.bytes += size(m)
@@ -86,13 +85,13 @@ func (w *window) next(now time.Time) (token, *Message) {
 	return 0, nil
 }
 
-// remove takes a message out, and returns it and when it was queued; nil if it is gone.
-func (w *window) remove(t token) (*Message, time.Time) {
+// remove takes a message out and returns it; nil if it is gone.
+func (w *window) remove(t token) *Message {
 	if !w.has(t) {
-		return nil, time.Time{}
+		return nil
 	}
 	s := w.at(t)
-	m, queued := s.m, s.queued
+	m := s.m
 	w.land(s)
 	*s = slot{}
 	w.count--
@@ -101,7 +100,7 @@ func (w *window) remove(t token) (*Message, time.Time) {
 		w.first++
 	}
 	w.sent = max(w.sent, w.first)
-	return m, queued
+	return m
 }
 
 // land takes a message out of flight.
@@ -115,8 +114,7 @@ func (w *window) land(s *slot) {
 
 // dropOldest takes the oldest message out. There must be one.
 func (w *window) dropOldest() *Message {
-	m, _ := w.remove(w.first)
-	return m
+	return w.remove(w.first)
 }
 
 // rewind makes everything from t on wait again, and returns how many messages that were in flight that is.
