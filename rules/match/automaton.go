@@ -4,6 +4,9 @@ import "slices"
 
 // An automaton finds all of many strings in a text at once (Aho and Corasick 1975). State 0 is the root.
 type automaton struct {
+	class  [256]uint8 // of bytes that no state tells apart
+	width  int32      // number of classes
+	table  []int32    // dense transitions, state by class: 2*state, +1 if something ends there; nil if that were too many
 	root   [256]int32 // transitions of the root; most of a text never leaves it
 	states []acState
 	edges  []acEdge // of all states, each state's together
@@ -87,7 +90,43 @@ func (b *acBuilder) build(words int) *automaton {
 	for _, e := range b.nodes[0].next {
 		a.root[e.c] = e.to
 	}
+	a.dense(queue)
 	return a
+}
+
+// maxTable bounds the dense table of an automaton: 128 KiB.
+const maxTable = 1 << 15
+
+// dense makes the table, if it is not too large. order is the states breadth first.
+func (a *automaton) dense(order []int32) {
+	a.width = 1 // class 0: bytes that are in no string
+	for _, e := range a.edges {
+		if a.class[e.c] == 0 {
+			if a.width == 256 {
+				return
+			}
+			a.class[e.c] = uint8(a.width)
+			a.width++
+		}
+	}
+	if len(a.states)*int(a.width) > maxTable {
+		return
+	}
+	a.table = make([]int32, len(a.states)*int(a.width))
+	for _, at := range order {
+		row := a.table[at*a.width : (at+1)*a.width]
+		s := &a.states[at]
+		if at != 0 {
+			copy(row, a.table[s.fail*a.width:(s.fail+1)*a.width]) // the fail state is nearer to the root: its row is there
+		}
+		for _, e := range a.edges[s.first : s.first+s.count] {
+			to := 2 * e.to
+			if a.states[e.to].out != 0 {
+				to++
+			}
+			row[a.class[e.c]] = to
+		}
+	}
 }
 
 // link sets the fail state of e.to, a child of at, and what ends there too.
@@ -112,6 +151,10 @@ func (b *acBuilder) link(at int32, e acEdge, words int) {
 
 // lookup adds the rules that want a string which is in s.
 func (a *automaton) lookup(s string, to bitset) {
+	if a.table != nil {
+		a.lookupDense(s, to)
+		return
+	}
 	at := int32(0)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -124,6 +167,16 @@ func (a *automaton) lookup(s string, to bitset) {
 			if out := a.states[at].out; out != 0 {
 				to.or(a.outs[out-1])
 			}
+		}
+	}
+}
+
+func (a *automaton) lookupDense(s string, to bitset) {
+	at := int32(0)
+	for i := 0; i < len(s); i++ {
+		at = a.table[(at>>1)*a.width+int32(a.class[s[i]])]
+		if at&1 != 0 {
+			to.or(a.outs[a.states[at>>1].out-1])
 		}
 	}
 }

@@ -155,7 +155,7 @@ func checkIndex(t *testing.T, seed uint64) {
 }
 
 func TestIndexRandom(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { checkIndex(t, seed) })
 	}
 }
