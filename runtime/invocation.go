@@ -235,7 +235,6 @@ func (r *Runtime) mayTake(id string, s *journal.State) bool {
 // awaitLease waits until a full lease has gone by without a new record of the attempt that seems to be running, or it is over.
 func (i *invocation) awaitLease(ctx context.Context) dispatch.Verdict {
 	r := i.rt
-	i.d.Again = true
 	last, since := i.state.Last, r.deps.Clock.Boot()
 	for {
 		if !sleep(ctx, r.cfg.Lease/4) {
@@ -389,7 +388,6 @@ func (i *invocation) lost(err error) dispatch.Verdict {
 	i.rt.log.Debug("attempt is given up", "function", i.token, "event_id", i.d.Event.ID, "err", err)
 	i.rt.metrics.givenUp(i.token)
 	if errors.Is(err, journal.ErrTaken) || errors.Is(err, journal.ErrLease) {
-		i.d.Again = true
 		return dispatch.After(func(ctx context.Context) dispatch.Verdict { return i.rest(ctx, i.rt.cfg.Lease/4) })
 	}
 	return i.later(err)

@@ -53,7 +53,7 @@ func (r *Runtime) timers(ctx context.Context) error {
 }
 
 // due handles one message of a timer, and removes it from the stream when it is over.
-func (r *Runtime) due(ctx context.Context, m jetstream.Msg) dispatch.Verdict {
+func (r *Runtime) due(ctx context.Context, m jetstream.Msg, _ bool) dispatch.Verdict {
 	var head struct {
 		Kind string `json:"kind"`
 	}

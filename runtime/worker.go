@@ -174,7 +174,9 @@ func (w *worker) serve(ctx context.Context, e *store.Entry) {
 		Stream: bus.StreamEvents, Durable: durable(e.ID), Filters: lv.fn.Filters(), StartAt: e.StartAt, AckWait: r.cfg.AckWait,
 		Concurrency: spec.Limits.Concurrency, Grace: r.cfg.Grace, Free: r.deps.Free, Metrics: r.dispatch, Label: w.token, Log: r.log,
 		Hold: func() bool { return e.Suspended || spec.Suspend || r.stop.State().Stopped },
-	}, r.deps.Bus.JetStream(), func(ctx context.Context, m jetstream.Msg) dispatch.Verdict { return r.message(ctx, lv, m) })
+	}, r.deps.Bus.JetStream(), func(ctx context.Context, m jetstream.Msg, again bool) dispatch.Verdict {
+		return r.message(ctx, lv, m, again)
+	})
 	w.mu.Lock()
 	w.consumer = c
 	w.mu.Unlock()
@@ -216,7 +218,7 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 }
 
 // message makes a delivery of a message of EVENTS and handles it.
-func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg) dispatch.Verdict {
+func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg, again bool) dispatch.Verdict {
 	meta, err := m.Metadata()
 	if err != nil {
 		r.log.Error("message without metadata", "function", lv.fn.ID.Token(), "err", err)
@@ -226,7 +228,7 @@ func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg) dispat
 	if err != nil {
 		return r.malformed(ctx, lv, m, meta, err)
 	}
-	d.Sequence, d.Published, d.Received, d.Again = meta.Sequence.Stream, meta.Timestamp, r.deps.Clock.Now(), meta.NumDelivered > 1
+	d.Sequence, d.Published, d.Received, d.Again = meta.Sequence.Stream, meta.Timestamp, r.deps.Clock.Now(), again
 	return r.handle(ctx, lv, d)
 }
 

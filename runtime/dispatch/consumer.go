@@ -34,8 +34,9 @@ type Config struct {
 	Log     *slog.Logger // not nil
 }
 
-// A Handler handles one message. Its context outlives that of Run by the grace. It need not extend the message: Run does.
-type Handler func(ctx context.Context, m jetstream.Msg) Verdict
+// A Handler handles one message. Its context outlives that of Run by the grace. It need not extend the message: Run does. again says that
+// it has been handled before: delivered before, or here.
+type Handler func(ctx context.Context, m jetstream.Msg, again bool) Verdict
 
 // A Consumer takes messages off a stream for as long as Run runs.
 type Consumer struct {
@@ -248,15 +249,18 @@ func (c *Consumer) one(work context.Context, m jetstream.Msg) {
 
 // decide handles a message, as often as the handler asks for it, until it says what becomes of it. It gives the slot back.
 func (c *Consumer) decide(ctx context.Context, m jetstream.Msg) Verdict {
+	meta, err := m.Metadata()
+	again := err != nil || meta.NumDelivered > 1
 	for {
-		v := c.handle(ctx, m)
+		v := c.handle(ctx, m, again)
 		<-c.slots
 		for v.after != nil {
 			v = v.after(ctx)
 		}
-		if v.do != again {
+		if v.do != handleAgain {
 			return v
 		}
+		again = true
 		select {
 		case c.slots <- struct{}{}:
 		case <-ctx.Done():

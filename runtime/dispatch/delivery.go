@@ -42,7 +42,7 @@ const (
 	term
 	nak
 	leave
-	again
+	handleAgain
 )
 
 // Ack ends the message: it is handled.
@@ -58,7 +58,7 @@ func Nak(delay time.Duration) Verdict { return Verdict{do: nak, delay: delay} }
 func Leave() Verdict { return Verdict{do: leave} }
 
 // Again has the message handled once more, when a slot is free. It is for the end of After's function.
-func Again() Verdict { return Verdict{do: again} }
+func Again() Verdict { return Verdict{do: handleAgain} }
 
 // After gives the slot back and has f decide, while the message goes on being extended.
 func After(f func(context.Context) Verdict) Verdict { return Verdict{after: f} }

@@ -132,8 +132,8 @@ func (d *Document) validateGrants() error {
 		}
 	}
 	for i, u := range g.HTTP {
-		if !strings.HasPrefix(u, "https://") && !strings.HasPrefix(u, "http://") {
-			errs = append(errs, d.problem("spec.grants.http["+strconv.Itoa(i)+"]", "", fmt.Errorf("%q is no URL prefix", u)))
+		if err := capability.CheckURLGrant(u); err != nil {
+			errs = append(errs, d.problem("spec.grants.http["+strconv.Itoa(i)+"]", "", err))
 		}
 	}
 	return errors.Join(errs...)

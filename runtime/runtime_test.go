@@ -1,0 +1,43 @@
+package runtime
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/runtime/journal"
+)
+
+func TestOneEvent(t *testing.T) {
+	b := newBus(t)
+	w := newWorld(b)
+	publish(t, b, "n1-before", nil) // before the function: not for it
+	e := deploy(t, b, plain)
+	start(t, b, DefaultConfig(), Deps{Capabilities: w, Compile: compileTo(createOne)})
+	publish(t, b, "n1-1", nil)
+	got := actions(t, b, 1)
+	settled(t, b, e)
+	w.check(t)
+	as := got["n1-1"]
+	if len(as) != 1 || len(got) != 1 {
+		t.Fatalf("got actions %v", got)
+	}
+	a := as[0]
+	if a.Outcome != journal.Succeeded || len(a.Calls) != 2 || a.Calls[1].Effect != a.ID+".2" || a.Calls[1].Object == "" {
+		t.Errorf("got %+v", a)
+	}
+	if len(a.Attempts) != 1 || a.Attempts[0].Ended != "ended" {
+		t.Errorf("attempts: %+v", a.Attempts)
+	}
+	if done, _ := w.count(); done != 1 {
+		t.Errorf("%d effects", done)
+	}
+	// What is left of the journal is the mark of one record.
+	records, err := b.ReadSubject(context.Background(), bus.StreamJournal, bus.JournalSubject(e.Key(), a.ID))
+	if err != nil || len(records) != 1 {
+		t.Errorf("journal after the seal: %d records, %v", len(records), err)
+	}
+	if info, err := b.JetStream().Stream(context.Background(), bus.StreamJournal); err != nil || info.CachedInfo().State.LastSeq != 3 {
+		t.Errorf("an invocation with one effect appended %+v, want two and the mark", info.CachedInfo().State)
+	}
+}
