@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
@@ -168,7 +169,7 @@ func (p *pipeline) release(all bool) (next uint64) {
 		if !known && !all && w.deadline > now {
 			return true
 		}
-		if known {
+		if known && id.State != container.Unresolved {
 			p.metrics.waited.WithLabelValues(waitedKnown).Inc()
 		} else {
 			p.metrics.waited.WithLabelValues(waitedTimeout).Inc()
@@ -181,11 +182,12 @@ func (p *pipeline) release(all bool) (next uint64) {
 
 // tend does what is due every second.
 func (p *pipeline) tend() {
-	const sweepAtOnce = 64
+	const sweepAtOnce, keepCgroups = 64, 30 * time.Second
 	p.clock.set()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	p.table.Expire(now)
+	p.cgroups.Expire(keepCgroups)
 	p.table.Sweep(sweepAtOnce, now)
 }

@@ -85,12 +85,12 @@ func (s *Sensor) rejected(why string, err error) {
 		[]rules.OutputField{{Name: "reason", Value: err.Error()}}, "")
 }
 
-// listen reloads on SIGHUP and on changes of the rules files, and opens the file output anew on SIGUSR1, until ctx ends.
-func (s *Sensor) listen(ctx context.Context) error {
+// listen reloads on SIGHUP and on changes that watch sees, and opens the file output anew on SIGUSR1, until ctx ends. It closes watch,
+// which may be nil.
+func (s *Sensor) listen(ctx context.Context, watch *fsnotify.Watcher) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(signals)
-	watch := s.watch()
 	if watch != nil {
 		defer watch.Close()
 	}

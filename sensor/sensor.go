@@ -179,7 +179,8 @@ func (s *Sensor) Run(ctx context.Context) error {
 	}
 	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
 	feeders.Go(func() error { return s.tend(aside, src) })
-	feeders.Go(func() error { return s.listen(aside) })
+	watch := s.watch()
+	feeders.Go(func() error { return s.listen(aside, watch) })
 
 	err = s.read(ctx, src)
 	stopAside()

@@ -234,6 +234,11 @@ func TestTable(t *testing.T) {
 	}
 	table.Drop(7, false)
 	table.Drop(8, true)
+	table.Expire(time.Hour)
+	if id := table.Lookup(7, false); id == nil || id.Container != idA {
+		t.Errorf("right after its end the cgroup is %+v", id)
+	}
+	table.Expire(0)
 	if st := table.Stats(); st.Containers != 0 || st.Cgroups != 1 || st.Resolved != 1 {
 		t.Errorf("%+v", st)
 	}

@@ -55,7 +55,7 @@ type Stats struct {
 	Unresolved uint64
 }
 
-// A Table maps cgroups to identities. SetPath, Drop and Lookup belong to one goroutine at a time; Run works beside it.
+// A Table maps cgroups to identities. SetPath, Drop, Expire and Lookup belong to one goroutine at a time; Run works beside it.
 type Table struct {
 	cfg       Config
 	resolvers []Resolver
@@ -64,6 +64,7 @@ type Table struct {
 
 	cgroups    map[key]*entry
 	containers map[string]*member
+	gone       []key  // in the order of their going
 	clock      uint64 // counts lookups, for eviction
 	evicted    uint64
 
@@ -83,6 +84,7 @@ type entry struct {
 	path string
 	m    *member // nil: the host
 	used uint64
+	gone time.Time // zero while it is there
 }
 
 // A member is a container with at least one known cgroup.
@@ -118,9 +120,10 @@ func (t *Table) SetPath(id uint64, v1 bool, path string) *Identity {
 	k := key{id, v1}
 	if e := t.cgroups[k]; e != nil {
 		if e.path == path {
+			e.gone = time.Time{}
 			return t.identity(e)
 		}
-		t.Drop(id, v1)
+		t.forget(k)
 	}
 	if len(t.cgroups) >= t.cfg.MaxCgroups {
 		t.evict()
@@ -134,13 +137,33 @@ func (t *Table) SetPath(id uint64, v1 bool, path string) *Identity {
 	return t.identity(e)
 }
 
-// Drop forgets a cgroup that is gone.
+// Drop says that a cgroup is gone. It is remembered until Expire: events of its processes may still wait.
 func (t *Table) Drop(id uint64, v1 bool) {
-	k := key{id, v1}
-	e := t.cgroups[k]
-	if e == nil {
-		return
+	if e := t.cgroups[key{id, v1}]; e != nil && e.gone.IsZero() {
+		e.gone = t.now()
+		t.gone = append(t.gone, key{id, v1})
 	}
+}
+
+// Expire forgets the cgroups that were gone for longer than keep.
+func (t *Table) Expire(keep time.Duration) {
+	now, n := t.now(), 0
+	for ; n < len(t.gone); n++ {
+		e := t.cgroups[t.gone[n]]
+		if e == nil || e.gone.IsZero() {
+			continue // evicted, or there again
+		}
+		if now.Sub(e.gone) < keep {
+			break
+		}
+		t.forget(t.gone[n])
+	}
+	t.gone = append(t.gone[:0], t.gone[n:]...)
+}
+
+// forget takes a cgroup out of the table.
+func (t *Table) forget(k key) {
+	e := t.cgroups[k]
 	delete(t.cgroups, k)
 	if e.m != nil {
 		if e.m.cgroups--; e.m.cgroups == 0 {
@@ -226,7 +249,7 @@ func (t *Table) evict() {
 			break
 		}
 	}
-	t.Drop(oldest.id, oldest.v1)
+	t.forget(oldest)
 	t.evicted++
 }
 

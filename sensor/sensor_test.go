@@ -1,0 +1,603 @@
+package sensor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/sensor/output"
+)
+
+const testRules = `
+- rule: Read shadow
+  desc: somebody reads the passwords
+  condition: evt.type in (open, openat, openat2) and evt.is_open_read=true and fd.name=/etc/shadow
+  output: Passwords read | file=%fd.name process=%proc.cmdline container=%container.id pod=%k8s.pod.name
+  priority: WARNING
+  tags: [files]
+- rule: Shell
+  desc: a shell is started
+  condition: evt.type=execve and proc.name=sh
+  output: Shell started | command=%proc.cmdline parent=%proc.pname
+  priority: NOTICE
+`
+
+// load compiles rules for a test.
+func load(t testing.TB, text string) *rules.Set {
+	t.Helper()
+	set, report := rules.Load([]rules.File{{Name: "test.yaml", Data: []byte(text)}}, rules.Options{Hostname: "box"})
+	if set == nil {
+		t.Fatal(report.Err())
+	}
+	return set
+}
+
+// A fakeSource is a kernel side whose records the test makes.
+type fakeSource struct {
+	events   chan *event.Event
+	snapshot []*event.Event
+
+	mu       sync.Mutex
+	interest field.EventSet // guarded by mu
+	lost     uint64         // guarded by mu
+}
+
+func newFakeSource() *fakeSource { return &fakeSource{events: make(chan *event.Event)} }
+
+func (f *fakeSource) SetInterest(types field.EventSet) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.interest = types
+	return nil
+}
+
+func (f *fakeSource) has(t field.EventType) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.interest.Has(t)
+}
+
+func (f *fakeSource) Snapshot(handle func(*event.Event)) error {
+	for _, ev := range f.snapshot {
+		handle(ev)
+	}
+	return nil
+}
+
+func (f *fakeSource) Run(ctx context.Context, handle func(*event.Event)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-f.events:
+			handle(ev)
+			*ev = event.Event{} // as the kernel side does, in effect
+		}
+	}
+}
+
+func (f *fakeSource) Stats() (kernel.Stats, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return kernel.Stats{Rings: []kernel.RingStats{{Name: "event", Lost: []kernel.Loss{{Reason: "full", Count: f.lost}}}}}, nil
+}
+
+func (f *fakeSource) Close() error { return nil }
+
+// A syncBuffer is a buffer that a test reads while the sensor writes.
+type syncBuffer struct {
+	mu    sync.Mutex
+	b     bytes.Buffer  // guarded by mu
+	wrote chan struct{} // capacity 1
+}
+
+func newSyncBuffer() *syncBuffer { return &syncBuffer{wrote: make(chan struct{}, 1)} }
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.wrote <- struct{}{}:
+	default:
+	}
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// waitFor waits until the buffer contains text.
+func (s *syncBuffer) waitFor(t testing.TB, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for !strings.Contains(s.String(), text) {
+		select {
+		case <-s.wrote:
+		case <-ctx.Done():
+			t.Fatalf("%q did not come; there is:\n%s", text, s.String())
+		}
+	}
+}
+
+// A rig is a running sensor.
+type rig struct {
+	*Sensor
+	src  *fakeSource
+	out  *syncBuffer
+	log  *syncBuffer
+	reg  *prometheus.Registry
+	stop func()
+}
+
+// start runs a sensor over a fakeSource until the test ends.
+func start(t *testing.T, change func(*Config, *Deps)) *rig {
+	t.Helper()
+	r := &rig{src: newFakeSource(), out: newSyncBuffer(), log: newSyncBuffer(), reg: prometheus.NewRegistry()}
+	cfg := DefaultConfig()
+	cfg.Node, cfg.Cluster, cfg.Hostname, cfg.Format, cfg.RuntimeSockets = "node-1", "lab", "box", output.JSON, nil
+	deps := Deps{
+		Rules: load(t, testRules), Stdout: r.out, Log: slog.New(slog.NewTextHandler(r.log, nil)), Registerer: r.reg,
+		Open: func(kernel.Config) (Source, error) { return r.src, nil },
+	}
+	if change != nil {
+		change(&cfg, &deps)
+	}
+	s, err := New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Sensor = s
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// task is a process of these tests.
+func task(pid uint32, comm string) event.Task {
+	return event.Task{PID: pid, TID: pid, VPID: pid, StartNS: uint64(pid), Comm: comm, CgroupID: 1}
+}
+
+func cgroup(id uint64, path string) *event.Event {
+	return &event.Event{Flags: event.ProcessOnly, Cgroup: event.Cgroup{ID: id, Path: path}}
+}
+
+func shadow(t event.Task) *event.Event {
+	return &event.Event{
+		Type: field.EventOpenat, BootNS: bootNS(), ReadNS: bootNS(), Result: 3, Task: t,
+		Open: event.Open{Path: event.Path{Raw: "/etc/shadow", Resolved: "/etc/shadow"}, Flags: unix.O_RDONLY, DirFD: unix.AT_FDCWD, Type: 8},
+	}
+}
+
+func shell(t event.Task) *event.Event {
+	return &event.Event{
+		Type: field.EventExecve, BootNS: bootNS(), ReadNS: bootNS(), Task: t,
+		Exec: event.Exec{Exe: "sh", ExePath: "/bin/sh", Args: []byte("-c\x00id\x00")},
+	}
+}
+
+// startBus starts an embedded server and returns a connection to it.
+func startBus(t testing.TB) *bus.Bus {
+	t.Helper()
+	sc := bus.DefaultServerConfig()
+	sc.DataDir, sc.Port = t.TempDir(), 0
+	srv, err := bus.StartServer(t.Context(), sc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	bc := bus.DefaultConfig()
+	bc.Server = srv
+	b, err := bus.Connect(t.Context(), bc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.EnsureStreams(t.Context(), bus.RoleSensor); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// events collects what the bus gets on the subjects of events.
+func events(t testing.TB, b *bus.Bus) <-chan *bus.Event {
+	t.Helper()
+	got := make(chan *bus.Event, 4096)
+	sub, err := b.Conn().Subscribe("tiercel.events.>", func(m *nats.Msg) {
+		ev, err := bus.Unmarshal(m.Data)
+		if err != nil {
+			t.Errorf("%s: %v", m.Subject, err)
+			return
+		}
+		if ev.Extensions == nil {
+			ev.Extensions = map[string]any{}
+		}
+		ev.Extensions["subject"] = m.Subject
+		got <- ev
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := b.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func receive(t testing.TB, c <-chan *bus.Event) *bus.Event {
+	t.Helper()
+	select {
+	case ev := <-c:
+		return ev
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event came")
+		return nil
+	}
+}
+
+// TestMatch follows events from the kernel's records to the outputs and the bus.
+func TestMatch(t *testing.T) {
+	b := startBus(t)
+	got := events(t, b)
+	r := start(t, func(_ *Config, d *Deps) { d.Bus = b })
+	for _, ev := range []*event.Event{
+		cgroup(1, "/user.slice"),
+		shell(task(10, "bash")), // no rule
+		{
+			Type: field.EventClone, BootNS: bootNS(), Task: task(10, "bash"), Result: 11,
+			Fork: event.Fork{ChildPID: 11, ChildTID: 11, ChildVPID: 11, ChildStartNS: 11, ChildCgroupID: 1},
+		},
+		shell(func() event.Task { k := task(11, "sh"); k.PPID, k.ParentStartNS, k.ExecGen = 10, 10, 1; return k }()),
+		shadow(func() event.Task { k := task(11, "sh"); k.PPID, k.ParentStartNS, k.ExecGen = 10, 10, 1; return k }()),
+	} {
+		r.src.events <- ev
+	}
+	r.out.waitFor(t, "Passwords read")
+	var lines []map[string]any
+	for line := range strings.Lines(r.out.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		lines = append(lines, m)
+	}
+	if len(lines) != 2 || lines[0]["rule"] != "Shell" || lines[1]["rule"] != "Read shadow" {
+		t.Fatalf("lines %v", lines)
+	}
+	if got, want := lines[0]["output"].(string), "Notice Shell started | command=sh -c id parent=bash"; !strings.HasSuffix(got, want) {
+		t.Errorf("output %q, want …%q", got, want)
+	}
+	receive(t, got)
+	ev := receive(t, got)
+	if subject := ev.Extensions["subject"]; subject != "tiercel.events.syscall.warning.read_shadow._host.node-1" {
+		t.Errorf("published on %v", subject)
+	}
+	if !strings.HasPrefix(ev.ID, "node-1-") || ev.Source != "/lab/node-1/syscall" || ev.Subject != "box" || ev.Rule != "Read shadow" ||
+		ev.Priority != "Warning" || ev.EventSource != "syscall" || len(ev.TraceParent) != 55 {
+		t.Errorf("envelope %+v", ev)
+	}
+	m, err := ev.Match()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bus.Target{Cluster: "lab", Node: "node-1", CgroupID: 1, PID: 11, PIDStartTime: 11}
+	if diff := cmp.Diff(want, m.Target); diff != "" {
+		t.Errorf("target (-want +got):\n%s", diff)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(m.Fields, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"fd.name": "/etc/shadow", "evt.arg.flags": "O_RDONLY", "proc.name": "sh", "proc.pname": "bash", "container.id": "host", "tiercel.identity": "host",
+		"evt.is_open_read": true, "fd.num": 3.0, "user.uid": 0.0,
+	} {
+		if fields[name] != want {
+			t.Errorf("field %s is %v, want %v", name, fields[name], want)
+		}
+	}
+	if err := r.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	r.stop()
+	if err := r.Ready(); !errors.Is(err, errNotAttached) {
+		t.Errorf("after the end: %v", err)
+	}
+	if n := testutil.ToFloat64(r.metrics.matches.WithLabelValues("Warning")); n != 1 {
+		t.Errorf("%v matches counted", n)
+	}
+}
+
+// A slowResolver answers when it is told to.
+type slowResolver struct{ answer chan *container.Info }
+
+func (s slowResolver) String() string { return "slow" }
+func (s slowResolver) Resolve(ctx context.Context, _ container.ID) (*container.Info, error) {
+	select {
+	case in := <-s.answer:
+		return in, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+const (
+	testID  = "3ad7b26ded6d2ccc0a0b7e4a9b9d4f9e1c2d3e4f5a6b7c8d9e0f112233445566"
+	testUID = "6c7f5a2e-0f4b-4b1d-9d8e-2a1b3c4d5e6f"
+)
+
+// inPod is a process of a container.
+func inPod(pid uint32, comm string) event.Task {
+	k := task(pid, comm)
+	k.CgroupID, k.VPID = 7, 1
+	return k
+}
+
+// TestWaiting: an event of a container that is not named yet waits, others pass it, and it leaves with the names.
+func TestWaiting(t *testing.T) {
+	res := slowResolver{make(chan *container.Info)}
+	r := start(t, func(c *Config, d *Deps) {
+		d.Resolvers = []container.Resolver{res}
+		c.IdentityTimeout = 10 * time.Second
+	})
+	r.src.events <- cgroup(1, "/user.slice")
+	r.src.events <- cgroup(7, "/kubepods/besteffort/pod"+testUID+"/"+testID)
+	r.src.events <- shadow(inPod(20, "cat"))
+	r.src.events <- shell(task(21, "sh"))
+	r.out.waitFor(t, "Shell started")
+	if strings.Contains(r.out.String(), "Passwords read") {
+		t.Fatal("the event did not wait")
+	}
+	res.answer <- &container.Info{Name: "app", Pod: container.Pod{Name: "web-0", Namespace: "prod"}}
+	r.out.waitFor(t, "container="+testID[:12]+" pod=web-0")
+	r.stop()
+	if n := testutil.ToFloat64(r.metrics.waited.WithLabelValues(waitedKnown)); n != 1 {
+		t.Errorf("%v events counted that waited", n)
+	}
+}
+
+// TestUnresolved: when nobody tells the names in time, the event leaves without them, and says so; what finds the queue full does at once.
+func TestUnresolved(t *testing.T) {
+	b := startBus(t)
+	got := events(t, b)
+	r := start(t, func(c *Config, d *Deps) {
+		d.Bus = b
+		d.Resolvers = []container.Resolver{slowResolver{}}
+		c.IdentityTimeout, c.Waiting = 200*time.Millisecond, 1
+	})
+	r.src.events <- cgroup(7, "/kubepods/besteffort/pod"+testUID+"/"+testID)
+	r.src.events <- shadow(inPod(20, "one"))
+	r.src.events <- shadow(inPod(20, "one"))
+	for _, how := range []string{"overflow", "timeout"} {
+		m, err := receive(t, got).Match()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Target.ContainerID != testID || m.Target.PodUID != testUID || m.Target.Pod != "" || !bytes.Contains(m.Fields, []byte(`"tiercel.identity":"unresolved"`)) {
+			t.Errorf("%s: target %+v, fields %s", how, m.Target, m.Fields)
+		}
+	}
+	r.stop()
+	for _, outcome := range []string{waitedTimeout, waitedOverflow} {
+		if n := testutil.ToFloat64(r.metrics.waited.WithLabelValues(outcome)); n != 1 {
+			t.Errorf("%v events counted as %s", n, outcome)
+		}
+	}
+}
+
+// TestDrain: what waits when the sensor ends is matched and written before Run returns.
+func TestDrain(t *testing.T) {
+	r := start(t, func(c *Config, d *Deps) {
+		d.Resolvers = []container.Resolver{slowResolver{}}
+		c.IdentityTimeout = 10 * time.Second
+	})
+	r.src.events <- cgroup(7, "/docker/"+testID)
+	r.src.events <- shadow(inPod(20, "cat"))
+	r.src.events <- cgroup(8, "/x") // handled, so the one before is
+	r.stop()
+	if !strings.Contains(r.out.String(), "Passwords read") {
+		t.Errorf("output %q", r.out.String())
+	}
+}
+
+// TestReload: rules are taken over when their file changes; bad ones are reported by position and those before stay.
+func TestReload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	put := func(text string) {
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil { // as editors do
+			t.Fatal(err)
+		}
+	}
+	put(testRules)
+	r := start(t, func(c *Config, d *Deps) {
+		c.ReloadDelay = time.Millisecond
+		d.Watch = []string{file}
+		d.Load = func() (*rules.Set, *rules.Report, error) {
+			files, err := rules.ReadFiles([]string{file})
+			if err != nil {
+				return nil, nil, err
+			}
+			set, report := rules.Load(files, rules.Options{})
+			return set, report, nil
+		}
+	})
+	r.log.waitFor(t, "watching the kernel")
+	put(strings.ReplaceAll(testRules, "fd.name=", "fd.nam="))
+	r.log.waitFor(t, "those before stay")
+	if want := "at=" + file + ":4:"; !strings.Contains(r.log.String(), want) {
+		t.Errorf("log lacks %q:\n%s", want, r.log.String())
+	}
+	r.out.waitFor(t, "Tiercel internal: rules not reloaded")
+	r.src.events <- cgroup(1, "/user.slice")
+	r.src.events <- shell(task(21, "sh"))
+	r.out.waitFor(t, "Shell started")
+	put("- rule: Socket\n  desc: d\n  condition: evt.type=socket\n  output: Socket made\n  priority: INFO\n")
+	r.log.waitFor(t, "rules reloaded")
+	if !r.src.has(field.EventSocket) || r.src.has(field.EventOpenat) {
+		t.Error("the kernel side does not select what the new rules want")
+	}
+	r.src.events <- &event.Event{Type: field.EventSocket, BootNS: bootNS(), Result: 4, Task: task(21, "sh")}
+	r.out.waitFor(t, "Socket made")
+	for result, want := range map[string]float64{"loaded": 1, "rejected": 1} {
+		if n := testutil.ToFloat64(r.metrics.reloads.WithLabelValues(result)); n < want {
+			t.Errorf("%v reloads %s", n, result)
+		}
+	}
+}
+
+// TestLoss: lost records make an alert and an event.
+func TestLoss(t *testing.T) {
+	b := startBus(t)
+	got := events(t, b)
+	r := start(t, func(_ *Config, d *Deps) { d.Bus = b })
+	r.log.waitFor(t, "watching the kernel")
+	r.src.mu.Lock()
+	r.src.lost = 17
+	r.src.mu.Unlock()
+	r.out.waitFor(t, "ring=event lost=17")
+	ev := receive(t, got)
+	if ev.Type != bus.TypeRecordsLost || !strings.HasPrefix(ev.Extensions["subject"].(string), "tiercel.events.syscall.warning.") {
+		t.Errorf("event %+v", ev)
+	}
+}
+
+// TestLongArguments: an event stays within its bound however long the texts of the process are, and is valid JSON whatever bytes they have.
+func TestLongArguments(t *testing.T) {
+	b := startBus(t)
+	got := events(t, b)
+	long := strings.Repeat("\x01\xff\"", 4096)
+	r := start(t, func(_ *Config, d *Deps) {
+		d.Bus = b
+		d.Rules = load(t, "- rule: Any\n  desc: d\n  condition: evt.type=execve\n  output: x %proc.cmdline %proc.args %proc.env %proc.pcmdline %evt.args %proc.cwd\n  priority: INFO\n")
+	})
+	r.src.events <- cgroup(1, "/")
+	for _, text := range []string{long, strings.Repeat("ü", 10_000), "short"} {
+		ev := shell(task(30, "x"))
+		ev.Exec.Args, ev.Exec.Env, ev.Exec.Cwd = []byte(text+"\x00"), []byte("A="+text+"\x00"), "/"+text
+		r.src.events <- ev
+		e := receive(t, got)
+		if len(e.Data) > bus.MaxDataSize || !json.Valid(e.Data) {
+			t.Errorf("data of %d bytes, valid %v", len(e.Data), json.Valid(e.Data))
+		}
+		m, err := e.Match()
+		if err != nil || m.Rule != "Any" || m.Target.PID != 30 || !bytes.Contains(m.Fields, []byte(`"proc.pid":30`)) {
+			t.Errorf("match %+v: %v", m, err)
+		}
+	}
+}
+
+// TestHTTPOutput and file: all outputs get each alert.
+func TestOutputs(t *testing.T) {
+	posted := make(chan string, 4)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		b, _ := io.ReadAll(req.Body)
+		posted <- string(b)
+	}))
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "alerts")
+	r := start(t, func(c *Config, _ *Deps) { c.HTTPOutput, c.FileOutput, c.Format = srv.URL, file, output.Text })
+	r.src.events <- cgroup(1, "/user.slice")
+	r.src.events <- shell(task(21, "sh"))
+	if got := <-posted; !strings.HasPrefix(got, `{"hostname":"box","output":"`) {
+		t.Errorf("posted %q", got)
+	}
+	r.stop()
+	written, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(written) != r.out.String() || !strings.Contains(string(written), ": Notice Shell started") {
+		t.Errorf("file %q, standard output %q", written, r.out.String())
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	r := start(t, nil)
+	r.src.events <- cgroup(1, "/user.slice")
+	r.src.events <- shell(task(21, "sh"))
+	r.out.waitFor(t, "Shell started")
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "tiercel_sensor_") {
+			t.Errorf("metric %s", f.GetName())
+		}
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Errorf("defaults: %v", err)
+	}
+	c := DefaultConfig()
+	c.Node, c.Format, c.HTTPOutput, c.Waiting, c.DrainTimeout, c.RuntimeSockets = "Box!", "xml", "ftp://x", 0, -1, []string{"lxc:/x"}
+	c.IdentityTimeout = time.Minute
+	err := c.Validate()
+	var got []string
+	for line := range strings.Lines(fmt.Sprint(err)) {
+		path, _, _ := strings.Cut(line, ":")
+		got = append(got, path)
+	}
+	want := []string{"node", "format", "httpOutput", "drainTimeout", "identityTimeout", "waiting", "runtimeSockets[0]"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("paths (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+// TestStandardFields: they are in the registry and are given; refs panics else.
+func TestStandardFields(t *testing.T) {
+	p := Provider()
+	for _, list := range [][]field.Ref{taskStandard, lineStandard, execStandard, openStandard, netStandard, callStandard} {
+		for i := range list {
+			if !p.Field("syscall", &list[i]) {
+				t.Errorf("standard field %s is not given", list[i])
+			}
+		}
+	}
+}
