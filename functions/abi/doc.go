@@ -7,13 +7,14 @@
 //
 // A guest is a core WebAssembly 1.0 module with the extensions of release 2.0 (no threads, no memory64, no second memory). It is a
 // WASI preview 1 reactor: it exports its linear memory as "memory", may export "_initialize" () -> () and must export
-// "tiercel_handle" (i32) -> i32. It may import functions from [ImportModule] and from "wasi_snapshot_preview1" and nothing else.
+// "tiercel_handle" (i32) -> i32. It may export "tiercel_warm" () -> (). It may import functions from [ImportModule] and from "wasi_snapshot_preview1" and nothing else.
 //
-// Initialisation, that is the start section and then _initialize, if there are any, is run once when the module is made ready. The state
+// Initialisation, that is the start section, then _initialize, then tiercel_warm, if there are any, is run once when the module is made ready. The state
 // it comes to is what every event finds: for each event the host makes a fresh instance with that state and calls tiercel_handle once,
 // with the event's length in bytes. No state passes from one event to the next but through the kv operations. Initialisation may not call
 // operations (every call answers the error [CodeInvalid]); its clock and random numbers are the same each time. A module whose
-// instructions change tables or drop segments is initialised for each event instead.
+// instructions change tables or drop segments is initialised for each event instead, without tiercel_warm, which is for what would
+// otherwise be done for the first time in every event: growing the memory, filling tables.
 //
 // # Imports of tiercel_v1
 //
@@ -93,6 +94,7 @@ const (
 	ExportMemory     = "memory"
 	ExportInitialize = "_initialize"
 	ExportHandle     = "tiercel_handle"
+	ExportWarm       = "tiercel_warm"
 )
 
 // Statuses that tiercel_handle returns.

@@ -33,6 +33,7 @@ type Module struct {
 	pages   uint32 // of memory that an instance begins with
 	start   bool   // has a start function
 	init    bool   // has _initialize
+	warm    bool   // has tiercel_warm
 	names   []string
 	globals []uint64 // values by names, when initialised
 	each    bool     // every instance is initialised by itself
@@ -84,14 +85,14 @@ func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
 	m := &Module{
 		engine: e, compiled: compiled, manifest: manifest,
 		pages: uint32(len(stripped.Image) / wasm.PageSize),
-		start: stripped.Start, init: info.Export(abi.ExportInitialize) != nil,
+		start: stripped.Start, init: info.Export(abi.ExportInitialize) != nil, warm: info.Export(abi.ExportWarm) != nil,
 		names: stripped.Globals,
 		each:  traits.MutatesTables || traits.DropsSegments,
 	}
 	if m.image, err = newImage(stripped.Image, e.Slots()); err != nil {
 		return nil, err
 	}
-	if !m.each && (m.start || m.init) {
+	if !m.each && (m.start || m.init || m.warm) {
 		err = m.initialise(ctx, sha256.Sum256(bin))
 	}
 	if err != nil {
@@ -131,6 +132,9 @@ func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
 		defer instance.Close(ctx)
 		err = m.runInit(context.WithValue(ctx, callKey{}, c), instance)
 	}
+	if err == nil && m.warm {
+		err = export(context.WithValue(ctx, callKey{}, c), instance, abi.ExportWarm)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -151,16 +155,22 @@ func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
 }
 
 // runInit runs what an instance has to run before it is used.
-func (m *Module) runInit(ctx context.Context, instance api.Module) (err error) {
-	defer recoverTo(&err)
+func (m *Module) runInit(ctx context.Context, instance api.Module) error {
 	if m.start {
-		if _, err := instance.ExportedFunction(wasm.StartExport).Call(ctx); err != nil {
+		if err := export(ctx, instance, wasm.StartExport); err != nil {
 			return err
 		}
 	}
 	if m.init {
-		_, err = instance.ExportedFunction(abi.ExportInitialize).Call(ctx)
+		return export(ctx, instance, abi.ExportInitialize)
 	}
+	return nil
+}
+
+// export calls an export of the type () -> ().
+func export(ctx context.Context, instance api.Module, name string) (err error) {
+	defer recoverTo(&err)
+	_, err = instance.ExportedFunction(name).Call(ctx)
 	return err
 }
 

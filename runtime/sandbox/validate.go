@@ -89,8 +89,10 @@ func (c *checker) exports(info *wasm.Info) {
 	case handle.Kind != wasm.KindFunction || handle.Type != wasm.FuncType{Params: i32, Results: i32}:
 		c.bad(fmt.Sprintf("its export %s is %s", abi.ExportHandle, exportType(handle)), "it must be (i32) -> (i32)")
 	}
-	if init := info.Export(abi.ExportInitialize); init != nil && (init.Kind != wasm.KindFunction || init.Type != wasm.FuncType{}) {
-		c.bad(fmt.Sprintf("its export %s is %s", abi.ExportInitialize, exportType(init)), "it must be () -> ()")
+	for _, name := range []string{abi.ExportInitialize, abi.ExportWarm} {
+		if e := info.Export(name); e != nil && (e.Kind != wasm.KindFunction || e.Type != wasm.FuncType{}) {
+			c.bad(fmt.Sprintf("its export %s is %s", name, exportType(e)), "it must be () -> ()")
+		}
 	}
 	for _, e := range info.Exports {
 		if strings.HasPrefix(e.Name, wasm.ReservedPrefix) {

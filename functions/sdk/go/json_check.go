@@ -80,7 +80,10 @@ func checkArray(s string, i, depth int) int {
 
 // checkString checks quotes, escapes, control characters and UTF-8.
 func checkString(s string, i int) int {
-	for i++; i < len(s); i++ {
+	for i++; ; i++ {
+		if i = plainRun(s, i); i >= len(s) {
+			return -1
+		}
 		switch c := s[i]; {
 		case c == '"':
 			return i + 1
@@ -98,7 +101,6 @@ func checkString(s string, i int) int {
 			i += n - 1
 		}
 	}
-	return -1
 }
 
 // checkEscape returns the index of the last byte of the escape whose letter is at i.

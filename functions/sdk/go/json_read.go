@@ -210,13 +210,16 @@ func skipSpace(s string, i int) int {
 
 // skipString returns the index after the string that begins at i, of a checked document, and whether it has escapes.
 func skipString(s string, i int) (end int, escaped bool) {
-	for i++; s[i] != '"'; i++ {
-		if s[i] == '\\' {
+	for i++; ; i++ {
+		i = plainRun(s, i)
+		switch s[i] {
+		case '"':
+			return i + 1, escaped
+		case '\\':
 			escaped = true
 			i++
 		}
 	}
-	return i + 1, escaped
 }
 
 // skipValue returns the index after the value that begins at i, of a checked document.

@@ -106,27 +106,26 @@ const hexDigits = "0123456789abcdef"
 
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
+	for i := 0; ; {
+		end := plainRun(s, i)
+		dst = append(dst, s[i:end]...)
+		if i = end; i >= len(s) {
+			return append(dst, '"')
+		}
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
 			r, n := utf8.DecodeRuneInString(s[i:])
 			dst = utf8.AppendRune(dst, r)
-			i += n
-			continue
-		}
-		switch {
+			i += n - 1
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
 		case c == '\n':
 			dst = append(dst, '\\', 'n')
 		case c == '\t':
 			dst = append(dst, '\\', 't')
-		case c < ' ' || c == 0x7f:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		default:
-			dst = append(dst, c)
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
 		i++
 	}
-	return append(dst, '"')
 }

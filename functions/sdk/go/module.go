@@ -32,13 +32,13 @@ func tiercelHandle(n uint32) int32 {
 	return status
 }
 
+//go:wasmexport tiercel_warm
+func tiercelWarm() { warm() }
+
 func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 
 // runtimeHost is the runtime this module runs in.
 type runtimeHost struct{}
-
-// firstRoom is the room a response is given at first: most fit, and one call does it all.
-const firstRoom = 8 << 10
 
 func (runtimeHost) Call(op string, request []byte) ([]byte, error) {
 	response := make([]byte, firstRoom)
