@@ -32,7 +32,7 @@ func Load(files []File, opts Options) (*Set, *Report) {
 	if !rep.OK() {
 		return nil, rep // what follows would only repeat it
 	}
-	c := &compiler{col: col, opts: opts, asts: col.Resolve()}
+	c := &compiler{col: col, opts: opts, asts: col.Resolve(), compilers: map[string]*match.Compiler{}}
 	var set []*Rule
 	for _, u := range col.Rules {
 		if r := c.rule(u); r != nil {
@@ -78,6 +78,18 @@ type compiler struct {
 	col  *load.Collection
 	opts Options
 	asts map[*load.Rule]*load.Condition
+
+	compilers map[string]*match.Compiler // by source
+}
+
+// compiler returns the compiler of conditions of a source. What rules share is compiled once.
+func (c *compiler) compiler(source string) *match.Compiler {
+	m := c.compilers[source]
+	if m == nil {
+		m = match.NewCompiler(match.Env{Source: source})
+		c.compilers[source] = m
+	}
+	return m
 }
 
 // rule compiles u. It returns nil if u is left out or in error.
@@ -96,7 +108,7 @@ func (c *compiler) rule(u *load.Rule) *Rule {
 
 // condition compiles the condition of r. It returns nil if that, or the output before it, is in error or left out.
 func (c *compiler) condition(u *load.Rule, cond *load.Condition, r *Rule, outputOK bool) *Rule {
-	prog, warnings, err := match.Compile(cond.Expr, match.Env{Source: u.Source})
+	prog, warnings, err := c.compiler(u.Source).Compile(cond.Expr)
 	if err != nil {
 		merr, ok := errors.AsType[*match.Error](err)
 		if !ok {

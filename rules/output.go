@@ -61,11 +61,11 @@ func (c *compiler) output(u *load.Rule, r *Rule) bool {
 	}
 	if err != nil {
 		severity, code := load.AsError, load.ErrCompileOutput
-		off, hint := 0, ""
+		off, hint, unknown := 0, "", false
 		if ferr, ok := errors.AsType[*format.Error](err); ok {
-			off, hint = ferr.Offset, near(ferr.Near)
+			off, hint, unknown = ferr.Offset, near(ferr.Near), ferr.Unknown
 		}
-		if u.SkipIfUnknownFilter {
+		if unknown && u.SkipIfUnknownFilter {
 			severity, code = load.AsWarning, load.WarnUnknownFilter
 		}
 		c.col.OutputProblem(severity, code, u, off, err.Error(), hint)

@@ -15,6 +15,10 @@ func (c *compiler) warnRules(set []*Rule) {
 		if !r.Enabled {
 			continue
 		}
+		if why, never := r.prog.Never(); never {
+			c.col.RuleProblem(load.AsWarning, load.WarnNeverMatches, r.spec, fmt.Sprintf("rule %q never matches: %s", r.Name, why), "")
+			continue
+		}
 		if c.opts.Provider.Event != nil {
 			c.warnEvents(r)
 		}

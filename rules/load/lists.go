@@ -64,7 +64,7 @@ func (c *Collection) expandLists(t text) text {
 		if l := c.lists[t.s[i:end]]; l != nil {
 			l.Used = true
 			b.add(&t, done, i)
-			done = b.replace(&t, end, c.expand(l))
+			done = b.replace(&t, i, end, c.expand(l))
 		}
 		i = max(end, done)
 	}
@@ -75,11 +75,11 @@ func (c *Collection) expandLists(t text) text {
 	return b.text()
 }
 
-// replace appends what a list stands for whose name ends at end in t. An empty list takes one of the commas beside it away. It returns how
+// replace appends what a list stands for whose name is t[at:end]. An empty list takes one of the commas beside it away. It returns how
 // far t is consumed.
-func (b *textBuilder) replace(t *text, end int, x *expansion) int {
+func (b *textBuilder) replace(t *text, at, end int, x *expansion) int {
 	if x.text.s != "" {
-		b.addAll(&x.text)
+		b.addVia(&x.text, t.place(at))
 		return end
 	}
 	if n := len(strings.TrimRight(string(b.b), " \t\n\r")); n > 0 && b.b[n-1] == ',' {
@@ -142,7 +142,7 @@ func (c *Collection) expandOdd(t text, l *List) text {
 		}
 		l.Used = true
 		b.add(&t, done, at)
-		done = b.replace(&t, end, c.expand(l))
+		done = b.replace(&t, at, end, c.expand(l))
 		i = max(end, done)
 	}
 	if done == 0 {

@@ -81,16 +81,25 @@ type text struct {
 type span struct {
 	at    int
 	from  place
-	fixed bool // all bytes come from the one place: they were not written there as they stand
+	fixed bool  // all bytes come from the one place: they were not written there as they stand
+	via   place // where the list is named that they come from; none: not from a list
+}
+
+// span returns the span that byte i of t is in.
+func (t *text) span(i int) (sp span, ok bool) {
+	k := sort.Search(len(t.spans), func(k int) bool { return t.spans[k].at > i }) - 1
+	if k < 0 {
+		return span{}, false
+	}
+	return t.spans[k], true
 }
 
 // place returns where byte i of t was written.
 func (t *text) place(i int) place {
-	k := sort.Search(len(t.spans), func(k int) bool { return t.spans[k].at > i }) - 1
-	if k < 0 {
+	sp, ok := t.span(i)
+	if !ok {
 		return place{}
 	}
-	sp := t.spans[k]
 	if !sp.fixed {
 		sp.from.off += i - sp.at
 	}
@@ -124,6 +133,15 @@ func (b *textBuilder) add(t *text, i, j int) {
 
 // addAll appends t.
 func (b *textBuilder) addAll(t *text) { b.add(t, 0, len(t.s)) }
+
+// addVia appends t, which stands for the name of a list at via.
+func (b *textBuilder) addVia(t *text, via place) {
+	n := len(b.spans)
+	b.addAll(t)
+	for i := n; i < len(b.spans); i++ {
+		b.spans[i].via = via
+	}
+}
 
 // insert appends s, which is not in the source but stands for what is at p.
 func (b *textBuilder) insert(s string, p place) {
