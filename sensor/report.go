@@ -23,12 +23,13 @@ type reporter struct {
 	alert   []byte
 	data    []byte
 	pending pending
+	watch   func(stamps) // of benchmarks; may be nil
 }
 
 func newReporter(s *Sensor) *reporter {
 	return &reporter{
 		s: s, ids: bus.NewIDs(s.cfg.Node), source: bus.SourceURI(s.cfg.Cluster, s.cfg.Node, extract.RuleSource),
-		pending: pending{since: map[string]uint64{}},
+		pending: pending{since: map[string]stamps{}},
 	}
 }
 
@@ -47,7 +48,7 @@ func (r *reporter) report(m *match) {
 		ID: r.ids.New(a.Time), Source: r.source, Type: bus.TypeRuleMatched, Subject: r.subject(&target), Time: a.Time,
 		Rule: a.Rule, Priority: a.Priority.String(), EventSource: a.Source, Hostname: a.Hostname, TraceParent: newTrace(), Data: data,
 	}
-	r.pending.add(ev.ID, r.s.pipeline.now())
+	r.pending.add(ev.ID, stamps{kernel: m.raw.BootNS, read: m.raw.ReadNS, matched: r.s.pipeline.now()})
 	subject := bus.EventSubject(a.Source, a.Priority.String(), a.Rule, target.Namespace, r.s.cfg.Node)
 	if err := r.s.publisher.Publish(subject, &ev); err != nil {
 		r.pending.take(ev.ID)
@@ -144,19 +145,22 @@ func newTrace() string {
 	return string(append(b, sampled...))
 }
 
-// A pending remembers when the matches that the bus has not acknowledged were made. The publisher bounds how many they are.
+// stamps are the boot times at which a match went through the stages.
+type stamps struct{ kernel, read, matched, acked uint64 }
+
+// A pending remembers the matches that the bus has not acknowledged. The publisher bounds how many they are.
 type pending struct {
 	mu    sync.Mutex
-	since map[string]uint64 // boot time by event id; guarded by mu
+	since map[string]stamps // by event id; guarded by mu
 }
 
-func (p *pending) add(id string, now uint64) {
+func (p *pending) add(id string, at stamps) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.since[id] = now
+	p.since[id] = at
 }
 
-func (p *pending) take(id string) (uint64, bool) {
+func (p *pending) take(id string) (stamps, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ok := p.since[id]
@@ -166,9 +170,15 @@ func (p *pending) take(id string) (uint64, bool) {
 
 // acked observes how long a message took. The publisher calls it.
 func (r *reporter) acked(m *bus.Message) {
-	if at, ok := r.pending.take(m.ID); ok {
-		r.s.metrics.published.Observe(seconds(r.s.pipeline.now() - at))
-		r.s.metrics.total.Observe(time.Since(m.Time).Seconds())
+	at, ok := r.pending.take(m.ID)
+	if !ok {
+		return
+	}
+	at.acked = r.s.pipeline.now()
+	r.s.metrics.published.Observe(seconds(at.acked - at.matched))
+	r.s.metrics.total.Observe(seconds(at.acked - at.kernel))
+	if r.watch != nil {
+		r.watch(at)
 	}
 }
 
