@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -18,10 +22,10 @@ import (
 // envPrefix begins the name of every environment variable that sets a flag: TIERCEL_LOG_LEVEL is --log-level.
 const envPrefix = "TIERCEL_"
 
-// applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file of --config.
-// Every flag is a key of that file, written in camel case (httpOutput for --http-output); keys in extra are decoded by their function.
-// A key that is neither is an error that names its line and the nearest key.
-func applyConfig(cmd *cobra.Command, file string, extra map[string]func(*yaml.Node) error) error {
+// applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file. Every flag is a
+// key of that file, written in camel case (httpOutput for --http-output); what is more than a value or a list of them is a key of nested,
+// a pointer to a struct with yaml tags. A key that is neither is an error that names its line and the nearest key.
+func applyConfig(cmd *cobra.Command, file string, nested any) error {
 	flags := cmd.Flags()
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -32,7 +36,7 @@ func applyConfig(cmd *cobra.Command, file string, extra map[string]func(*yaml.No
 		}
 	})
 	if file != "" {
-		errs = append(errs, applyFile(flags, file, extra)...)
+		errs = append(errs, applyFile(flags, file, nested)...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return &cli.Error{Err: err, Code: cli.ExitUsage}
@@ -40,7 +44,7 @@ func applyConfig(cmd *cobra.Command, file string, extra map[string]func(*yaml.No
 	return nil
 }
 
-func applyFile(flags *pflag.FlagSet, file string, extra map[string]func(*yaml.Node) error) []error {
+func applyFile(flags *pflag.FlagSet, file string, nested any) []error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -59,21 +63,19 @@ func applyFile(flags *pflag.FlagSet, file string, extra map[string]func(*yaml.No
 	if m.Kind != yaml.MappingNode {
 		return []error{fmt.Errorf("%s:%d:%d: configuration is no mapping", file, m.Line, m.Column)}
 	}
+	keys := yamlKeys(nested)
 	var errs []error
 	at := func(n *yaml.Node, err error) {
 		errs = append(errs, fmt.Errorf("%s:%d:%d: %w", file, n.Line, n.Column, err))
 	}
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		key, value := m.Content[i], m.Content[i+1]
-		if decode, ok := extra[key.Value]; ok {
-			if err := decode(value); err != nil {
-				at(value, fmt.Errorf("%s: %w", key.Value, err))
-			}
+		if keys[key.Value] {
 			continue
 		}
 		f := flags.Lookup(kebab(key.Value))
 		if f == nil || key.Value != camel(f.Name) || f.Name == "help" || f.Name == "config" {
-			at(key, unknownKey(key.Value, flags, extra))
+			at(key, unknownKey(key.Value, flags, keys))
 			continue
 		}
 		if f.Changed {
@@ -83,7 +85,48 @@ func applyFile(flags *pflag.FlagSet, file string, extra map[string]func(*yaml.No
 			at(value, fmt.Errorf("%s: %w", key.Value, err))
 		}
 	}
+	return append(errs, decodeNested(file, data, keys, nested)...)
+}
+
+// notFound is what the YAML library says of a key that a struct lacks.
+var notFound = regexp.MustCompile(`^line (\d+): field (.*) not found in type .*$`)
+
+// decodeNested decodes the keys of nested, and refuses keys inside them that nothing reads.
+func decodeNested(file string, data []byte, keys map[string]bool, nested any) []error {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	err := dec.Decode(nested)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
+	}
+	te, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return []error{fmt.Errorf("%s: %w", file, err)}
+	}
+	top := reflect.TypeOf(nested).Elem().String()
+	var errs []error
+	for _, msg := range te.Errors {
+		m := notFound.FindStringSubmatch(msg)
+		switch {
+		case m == nil:
+			line, text, _ := strings.Cut(strings.TrimPrefix(msg, "line "), ": ")
+			errs = append(errs, fmt.Errorf("%s:%s: %s", file, line, text))
+		case !strings.HasSuffix(msg, "in type "+top) && !keys[m[2]]: // those of the top were looked at before
+			errs = append(errs, fmt.Errorf("%s:%s: unknown key %q", file, m[1], m[2]))
+		}
+	}
 	return errs
+}
+
+// yamlKeys returns the keys of the struct that nested points to.
+func yamlKeys(nested any) map[string]bool {
+	keys := map[string]bool{}
+	t := reflect.TypeOf(nested).Elem()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		keys[name] = true
+	}
+	return keys
 }
 
 // setFlag sets f from a scalar, or from a sequence of scalars if f is a list.
@@ -109,9 +152,9 @@ func setFlag(flags *pflag.FlagSet, f *pflag.Flag, value *yaml.Node) error {
 	}
 }
 
-func unknownKey(key string, flags *pflag.FlagSet, extra map[string]func(*yaml.Node) error) error {
-	known := make([]string, 0, len(extra))
-	for k := range extra {
+func unknownKey(key string, flags *pflag.FlagSet, keys map[string]bool) error {
+	known := make([]string, 0, len(keys))
+	for k := range keys {
 		known = append(known, k)
 	}
 	flags.VisitAll(func(f *pflag.Flag) {

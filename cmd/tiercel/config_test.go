@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 )
 
 func TestApplyConfig(t *testing.T) {
@@ -28,7 +27,9 @@ func TestApplyConfig(t *testing.T) {
 			name: "flag over environment", yaml: "httpOutput: http://a\n", env: map[string]string{"TIERCEL_HTTP_OUTPUT": "http://b"},
 			args: []string{"--http-output", "http://c"}, wantURL: "http://c",
 		},
-		{name: "extra key", yaml: "special: 7\n", wantExtra: "7"},
+		{name: "nested key", yaml: "special: {level: 7}\n", wantExtra: "7"},
+		{name: "unknown nested key", yaml: "special:\n  level: 7\n  levels: 8\n", wantErr: `FILE:3: unknown key "levels"`},
+		{name: "nested value of another type", yaml: "special: {level: 7}\nother: x\n", wantErr: "FILE:2: cannot unmarshal !!str `x` into int"},
 		{name: "unknown key", yaml: "httpOutput: a\nhttpOutputs: b\n", wantErr: `FILE:2:1: unknown key "httpOutputs" (did you mean "httpOutput"?)`},
 		{name: "flag spelling", yaml: "http-output: a\n", wantErr: `FILE:1:1: unknown key "http-output" (did you mean "httpOutput"?)`},
 		{name: "list for a scalar", yaml: "httpOutput: [a]\n", wantErr: "FILE:1:13: httpOutput: one value expected, not a list"},
@@ -49,8 +50,13 @@ func TestApplyConfig(t *testing.T) {
 			if err := cmd.ParseFlags(tt.args); err != nil {
 				t.Fatal(err)
 			}
-			var extra string
-			err := applyConfig(cmd, file, map[string]func(*yaml.Node) error{"special": func(n *yaml.Node) error { extra = n.Value; return nil }})
+			var nested struct {
+				Special struct {
+					Level string `yaml:"level"`
+				} `yaml:"special"`
+				Other int `yaml:"other"`
+			}
+			err := applyConfig(cmd, file, &nested)
 			gotErr := ""
 			if err != nil {
 				gotErr = err.Error()
@@ -61,8 +67,8 @@ func TestApplyConfig(t *testing.T) {
 			if tt.wantErr != "" {
 				return
 			}
-			if *url != tt.wantURL || extra != tt.wantExtra {
-				t.Errorf("got %q and %q, want %q and %q", *url, extra, tt.wantURL, tt.wantExtra)
+			if *url != tt.wantURL || nested.Special.Level != tt.wantExtra {
+				t.Errorf("got %q and %q, want %q and %q", *url, nested.Special.Level, tt.wantURL, tt.wantExtra)
 			}
 			if diff := cmp.Diff(tt.wantRules, *rules); diff != "" {
 				t.Errorf("rules (-want +got):\n%s", diff)

@@ -91,12 +91,12 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 // startBus connects to NATS, or starts the embedded server and connects to that, and makes the streams.
 func (d *daemon) startBus(ctx context.Context, parts part) error {
 	bc := bus.DefaultConfig()
-	bc.Name, bc.Limits = "tiercel/"+d.cfg.Node, d.cfg.Streams
+	bc.Name, bc.Limits = "tiercel/"+d.cfg.Node, d.cfg.nested.Streams
 	if d.cfg.NATS != "" {
 		bc.URL, bc.Creds, bc.CA, bc.Cert, bc.Key = d.cfg.NATS, d.cfg.Creds, d.cfg.CA, d.cfg.Cert, d.cfg.Key
 	} else {
 		sc := bus.DefaultServerConfig()
-		sc.DataDir, sc.Port, sc.Limits = filepath.Join(d.cfg.Data, "nats"), d.cfg.NATSPort, d.cfg.Streams
+		sc.DataDir, sc.Port, sc.Limits = filepath.Join(d.cfg.Data, "nats"), d.cfg.NATSPort, d.cfg.nested.Streams
 		if sc.SyncAlways = d.cfg.NATSSync == 0; !sc.SyncAlways {
 			sc.Sync = d.cfg.NATSSync
 		}

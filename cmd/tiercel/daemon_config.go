@@ -11,16 +11,15 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 )
 
-// daemonConfig is the configuration of run, sensor and runtime. Each field but the last three is a flag; docs/configuration.md explains
-// them all.
+// daemonConfig is the configuration of run, sensor and runtime. Each field but nested is a flag; docs/configuration.md explains them all.
 type daemonConfig struct {
 	Config      string   // file with the rest. Default none.
 	Rules       []string // files and directories. Default the embedded rules.
@@ -45,16 +44,23 @@ type daemonConfig struct {
 	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
 	NATSSync                   time.Duration // how often the embedded server syncs its files; 0: before each acknowledgement
 
-	Select       []rules.Selection
-	AppendOutput []rules.AppendOutput
-	StaticFields map[string]string
-	Streams      bus.Limits
+	nested nestedConfig
+}
+
+// nestedConfig are the keys of the configuration file that are no flags.
+type nestedConfig struct {
+	RuleSelection []rules.Selection    `yaml:"ruleSelection"`
+	AppendOutput  []rules.AppendOutput `yaml:"appendOutput"` // default: the suggested fields, as Falco's own configuration has it
+	StaticFields  map[string]string    `yaml:"staticFields"`
+	Streams       bus.Limits           `yaml:"streams"`
+	Runtime       runtime.Config       `yaml:"runtime"`
 }
 
 func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
-		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel", NATSSync: time.Second,
+		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
+		nested: nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, Runtime: runtime.DefaultConfig()}, NATSSync: time.Second,
 	}
 }
 
@@ -88,16 +94,6 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 		f.StringVar(&c.Secrets, "secrets", c.Secrets, "directory of the secrets that functions may use: a file, or a directory of files, for each")
 		f.StringVar(&c.Identity, "kube-identity", c.Identity, "serviceAccount or impersonate: how functions act on the cluster as themselves")
 		f.StringVar(&c.Namespace, "kube-namespace", c.Namespace, "namespace of the functions' service accounts and secrets")
-	}
-}
-
-// extraKeys are the keys of the configuration file that are no flags.
-func (c *daemonConfig) extraKeys() map[string]func(*yaml.Node) error {
-	return map[string]func(*yaml.Node) error{
-		"ruleSelection": decodeKey(&c.Select),
-		"appendOutput":  decodeKey(&c.AppendOutput),
-		"staticFields":  decodeKey(&c.StaticFields),
-		"streams":       decodeKey(&c.Streams),
 	}
 }
 
@@ -136,7 +132,13 @@ func (c *daemonConfig) Validate() error {
 	if c.NATSSync < 0 {
 		errs = append(errs, fmt.Errorf("natsSync: %v is negative", c.NATSSync))
 	}
-	return errors.Join(append(errs, c.Streams.Validate())...)
+	if err := c.nested.Streams.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("streams: %w", err))
+	}
+	if err := c.nested.Runtime.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("runtime: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // logLevel returns LogLevel, which Validate has checked.

@@ -47,7 +47,7 @@ func (d *daemon) readRules() (*rules.Set, *rules.Report, error) {
 
 func (d *daemon) ruleOptions() rules.Options {
 	opts := rules.Options{
-		Select: d.cfg.Select, AppendOutput: d.cfg.AppendOutput, StaticFields: d.cfg.StaticFields, Hostname: d.cfg.Node,
+		Select: d.cfg.nested.RuleSelection, AppendOutput: d.cfg.nested.AppendOutput, StaticFields: d.cfg.nested.StaticFields, Hostname: d.cfg.Node,
 		Provider: sensor.Provider(),
 	}
 	if d.cfg.Matching == "all" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -28,9 +29,9 @@ func (d *daemon) addRuntime(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := runtime.DefaultConfig()
+	cfg := d.cfg.nested.Runtime
 	cfg.Functions = d.cfg.Functions
-	cfg.Protected = append(cfg.Protected, d.cfg.Namespace)
+	cfg.Protected = append(slices.Clone(cfg.Protected), d.cfg.Namespace)
 	deps := runtime.Deps{
 		Bus:          d.bus,
 		Capabilities: registry,

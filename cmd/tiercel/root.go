@@ -10,6 +10,8 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/eventcmd"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
+	"github.com/tiercel-project/tiercel/sensor"
 )
 
 // newRoot returns the command tree.
@@ -29,7 +31,7 @@ func newRoot(s cli.Streams) *cobra.Command {
 		return &cli.Error{Err: err, Hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath()), Code: cli.ExitUsage}
 	})
 	root.AddCommand(newRun(s)...)
-	root.AddCommand(eventcmd.New(s), newVersion(s))
+	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), newVersion(s))
 	return root
 }
 

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 )
@@ -41,7 +39,7 @@ func newDaemon(s cli.Streams, parts part, name, short, long string) *cobra.Comma
 		Long:  long,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := applyConfig(cmd, cfg.Config, cfg.extraKeys()); err != nil {
+			if err := applyConfig(cmd, cfg.Config, &cfg.nested); err != nil {
 				return err
 			}
 			if err := cfg.Validate(); err != nil {
@@ -55,14 +53,4 @@ func newDaemon(s cli.Streams, parts part, name, short, long string) *cobra.Comma
 	}
 	cfg.addFlags(cmd.Flags(), parts)
 	return cmd
-}
-
-// decodeKey returns a decoder for a configuration key that is no flag.
-func decodeKey[T any](dst *T) func(*yaml.Node) error {
-	return func(n *yaml.Node) error {
-		if err := n.Decode(dst); err != nil {
-			return fmt.Errorf("line %d: %w", n.Line, err)
-		}
-		return nil
-	}
 }
