@@ -277,3 +277,10 @@ func (r *Reverter) later(q Request, err error) dispatch.Verdict {
 	r.deps.Log.Warn("revert is put off", "invocation", q.Invocation, "err", err)
 	return dispatch.Nak(2 * time.Second)
 }
+
+// Progress tells how many reverts of an invocation have ended, and whether nothing is left to undo.
+func Progress(ctx context.Context, state jetstream.KeyValue, invocation string) (n int, undone bool, err error) {
+	r := Reverter{deps: Deps{State: state}}
+	d, err := r.progress(ctx, invocation)
+	return d.N, d.OK, err
+}

@@ -1,0 +1,133 @@
+package fncmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/functions/builtin"
+	"github.com/tiercel-project/tiercel/runtime"
+	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/runtime/store"
+)
+
+// A deployed is what deploy prints about one function.
+type deployed struct {
+	Function string        `json:"function"`
+	Applied  store.Applied `json:"applied,omitempty"`
+	Revision uint64        `json:"revision,omitempty"`
+	Mode     string        `json:"mode"`
+	Module   string        `json:"module,omitempty"`
+	Warnings []string      `json:"warnings,omitempty"`
+}
+
+func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
+	var files []string
+	var format cli.Format
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "deploy [-f FILE]... [DIR]",
+		Short: "Check functions and store them for the runtimes to run",
+		Long: "Check Function documents against their modules and store both. A new function begins with the events published from then on; a changed\n" +
+			"one gets a new revision. DIR is a folder made by fn init, which is built first, or one of documents (default: here).",
+		Example: "  tiercel fn deploy my-responder\n  tiercel fn deploy -f samples/functions/isolate-pod.yaml\n  tiercel fn deploy -f functions/ --dry-run",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && len(files) == 0 {
+				args = []string{"."}
+			}
+			docs, err := collect(cmd, s, append(args, files...))
+			if err != nil {
+				return err
+			}
+			b, st, err := open(cmd.Context(), flags)
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			return deploy(cmd, s, &runtime.Deployer{Store: st, Builtin: builtin.Module}, docs, dryRun, format)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file or directory of Function documents; may be given several times")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only, store nothing")
+	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
+	return cmd
+}
+
+// collect reads the documents of all paths, and builds those that are source folders.
+func collect(cmd *cobra.Command, s cli.Streams, paths []string) ([]*function.Document, error) {
+	var docs []*function.Document
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return nil, &cli.Error{Err: err, Hint: "give a file or folder; tiercel fn init NAME makes one"}
+		}
+		ds, err := readDocs(p)
+		if err != nil {
+			return nil, report(s, err)
+		}
+		if isSource(p) {
+			if err := build(cmd, s, p, ds); err != nil {
+				return nil, err
+			}
+		}
+		docs = append(docs, ds...)
+	}
+	return docs, nil
+}
+
+// deploy stores the documents, all or none: each is checked before the first is stored.
+func deploy(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, docs []*function.Document, dryRun bool, format cli.Format) error {
+	var out []deployed
+	bad := false
+	for _, doc := range docs {
+		_, _, _, err := d.Check(cmd.Context(), doc)
+		if err != nil {
+			bad = true
+			_ = report(s, err)
+		}
+		out = append(out, deployed{Function: name(doc), Mode: string(doc.Spec.Mode)})
+	}
+	if bad {
+		return cli.ErrSilent
+	}
+	for i, doc := range docs {
+		if dryRun {
+			continue
+		}
+		origin, err := filepath.Abs(doc.File())
+		if err != nil {
+			return err
+		}
+		done, err := d.Deploy(cmd.Context(), doc, store.ByCLI, origin)
+		if err != nil {
+			return explain(err, name(doc))
+		}
+		out[i].Applied, out[i].Revision, out[i].Module = done.Applied, done.Entry.Revision, done.Entry.Module
+		for _, w := range done.Warnings {
+			out[i].Warnings = append(out[i].Warnings, w.Error())
+			fmt.Fprintf(s.Err, "warning: %v\n", w)
+		}
+	}
+	if format != cli.Table {
+		return format.Print(s.Out, out)
+	}
+	for _, o := range out {
+		if dryRun {
+			fmt.Fprintf(s.Out, "%s is in order (mode %s)\n", o.Function, o.Mode)
+			continue
+		}
+		fmt.Fprintf(s.Out, "%s %s, revision %d, mode %s\n", o.Function, o.Applied, o.Revision, o.Mode)
+	}
+	return nil
+}
+
+func name(d *function.Document) string {
+	if d.Metadata.Namespace == function.DefaultTenant {
+		return d.Metadata.Name
+	}
+	return d.Metadata.Namespace + "/" + d.Metadata.Name
+}

@@ -1,0 +1,112 @@
+package fncmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
+)
+
+func newInit(s cli.Streams) *cobra.Command {
+	var lang string
+	cmd := &cobra.Command{
+		Use:   "init NAME",
+		Short: "Make the folder of a new function",
+		Long: "Make a folder with a function that works: its source, its manifest, its document and the SDK. Nothing is downloaded, then or when it\n" +
+			"is built.",
+		Example: "  tiercel fn init my-responder --lang go",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := args[0]
+			files, err := functions.WriteTemplate(dir, filepath.Base(dir), lang)
+			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) {
+				return cli.Usagef("%w", err)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(s.Out, "made %s with %s\n\nnext:\n  edit   %s\n  then   tiercel fn deploy %s\n", dir, strings.Join(files, ", "), filepath.Join(dir, "main.go"), dir)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&lang, "lang", "go", "language: go")
+	return cmd
+}
+
+func newBuild(s cli.Streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "build [DIR]",
+		Short:   "Compile the function in a folder",
+		Long:    "Compile the Go function in DIR (default: here) into the module that its document names, and check that the two fit.",
+		Example: "  tiercel fn build my-responder",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			docs, err := readDocs(dir)
+			if err != nil {
+				return report(s, err)
+			}
+			return build(cmd, s, dir, docs)
+		},
+	}
+}
+
+// documentFile is the document that fn init writes.
+const documentFile = "function.yaml"
+
+// readDocs reads the documents of a file, of a folder made by fn init, or of a directory of documents.
+func readDocs(path string) ([]*function.Document, error) {
+	if f := filepath.Join(path, documentFile); isFile(f) {
+		path = f
+	}
+	return function.ReadFiles(path)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
+// isSource reports whether dir holds a function's source.
+func isSource(dir string) bool {
+	return isFile(filepath.Join(dir, functions.ManifestFile)) && isFile(filepath.Join(dir, documentFile))
+}
+
+// build compiles the function in dir and writes the module where its document looks for it.
+func build(cmd *cobra.Command, s cli.Streams, dir string, docs []*function.Document) error {
+	module, err := functions.Build(cmd.Context(), dir)
+	if err != nil {
+		return err
+	}
+	m, err := sandbox.Validate(module)
+	if err != nil {
+		return report(s, err)
+	}
+	out := filepath.Join(dir, m.Name+".wasm")
+	for _, d := range docs {
+		if f, ok := strings.CutPrefix(d.Spec.Module, "file:"); ok && !filepath.IsAbs(f) {
+			out = filepath.Join(dir, f)
+		}
+	}
+	if err := os.WriteFile(out, module, 0o644); err != nil {
+		return err
+	}
+	for _, d := range docs {
+		if err := d.Check(m); err != nil {
+			return report(s, err)
+		}
+	}
+	fmt.Fprintf(s.Err, "built %s (%d KiB)\n", out, len(module)>>10)
+	return nil
+}
