@@ -289,3 +289,33 @@ func TestProgramFields(t *testing.T) {
 		t.Errorf("operands (-want +got):\n%s", diff)
 	}
 }
+
+func TestImplies(t *testing.T) {
+	for _, tt := range []struct {
+		p, q string
+		want bool
+	}{
+		{"proc.name = a and fd.num = 1", "fd.num = 1", true},
+		{"fd.num = 1", "proc.name = a and fd.num = 1", false},
+		{"proc.name = a and fd.num = 1", "fd.num = 1 and proc.name = a", true},
+		{"proc.name = a", "proc.name in (a, b)", true},
+		{"proc.name in (a, b)", "proc.name = a", false},
+		{"proc.name in (a, b)", "proc.name in (c, b, a)", true},
+		{"proc.name = a or proc.name = b", "proc.name in (a, b)", true},
+		{"fd.name startswith /etc/ssh", "fd.name startswith /etc/", true},
+		{"fd.name = /etc/ssh/x", "fd.name contains ssh", true},
+		{"fd.name endswith .so", "fd.name startswith .", false},
+		{"not proc.name in (a, b)", "not proc.name = a", true},
+		{"not proc.name = a", "not proc.name in (a, b)", false},
+		{"proc.name = a", "proc.name exists", true},
+		{"proc.aname = a", "proc.aname in (a, b)", false}, // true, but not known
+		{"evt.num = 0", "proc.name = a", true},
+		{"proc.name != a", "proc.name != a", true},
+		{"proc.name != a", "proc.name startswith b", false},
+		{"evt.type = open and (proc.name = a or fd.name startswith /x)", "evt.type in (open, openat) and (fd.name startswith / or proc.name = a)", true},
+	} {
+		if got := mustCompile(t, tt.p).Implies(mustCompile(t, tt.q)); got != tt.want {
+			t.Errorf("%s => %s: got %v", tt.p, tt.q, got)
+		}
+	}
+}

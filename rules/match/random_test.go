@@ -154,6 +154,31 @@ func checkIndex(t *testing.T, seed uint64) {
 	}
 }
 
+// TestImpliesRandom checks what Implies says against random events.
+func TestImpliesRandom(t *testing.T) {
+	r := random{rand.New(rand.NewPCG(3, 4))}
+	known := 0
+	for range 20000 {
+		p, _, err := compile(r.condition(r.IntN(3)))
+		q, _, err2 := compile(r.condition(r.IntN(2)))
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		if !p.Implies(q) {
+			continue
+		}
+		known++
+		for range 20 {
+			if ev := r.event(); p.Match(ev) && !q.Match(ev) {
+				t.Fatalf("%s does not imply %s: %v %v", filter.Print(p.Expr()), filter.Print(q.Expr()), ev.fields, ev.resolved)
+			}
+		}
+	}
+	if known < 100 {
+		t.Errorf("only %d implications among the random conditions", known)
+	}
+}
+
 func TestIndexRandom(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { checkIndex(t, seed) })
