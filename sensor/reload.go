@@ -21,12 +21,18 @@ func (s *Sensor) use(set *rules.Set) {
 	s.set.Store(set)
 	s.pipeline.setRules(set)
 	n := 0
+	var domains []string
 	for _, r := range set.Rules() {
-		if r.Enabled && r.Source == extract.RuleSource {
-			n++
+		if !r.Enabled || r.Source != extract.RuleSource {
+			continue
+		}
+		n++
+		for _, id := range []field.ID{field.FDCipName, field.FDSipName, field.FDLipName, field.FDRipName} {
+			domains = append(domains, r.Program().Operands(id)...)
 		}
 	}
 	s.metrics.rules.Set(float64(n))
+	s.domains.Use(domains)
 }
 
 // Reload makes set the rules that every event from now on is matched against. It is safe for concurrent use.

@@ -16,6 +16,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/domain"
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
@@ -65,6 +66,7 @@ type Sensor struct {
 	outputs   []*output.Output
 	file      *output.File   // nil if there is none
 	publisher *bus.Publisher // nil if there is no bus
+	domains   *domain.Names
 
 	wake     chan struct{} // capacity 1: somebody waits, or need not any more
 	set      atomic.Pointer[rules.Set]
@@ -143,7 +145,10 @@ func (s *Sensor) newPipeline() {
 	p.users = container.NewUsers(container.DefaultUsersConfig())
 	p.table = process.New(process.Config{Max: s.cfg.Processes, Retention: s.cfg.Retention}, process.Proc{})
 	p.waiting = waiting{max: s.cfg.Waiting, timeout: s.cfg.IdentityTimeout}
-	p.extract = extract.New(extract.Config{Hostname: s.cfg.Hostname, Table: p.table, Names: p.users, Wall: p.clock.wall})
+	s.domains = domain.New(domain.DefaultConfig(), nil, s.log)
+	p.extract = extract.New(extract.Config{
+		Hostname: s.cfg.Hostname, Table: p.table, Names: p.users, Domains: s.domains.Of, Wall: p.clock.wall,
+	})
 	p.report = s.reporter.report
 }
 
@@ -178,6 +183,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 		deliverers.Go(func() error { return s.publisher.Run(deliver) })
 	}
 	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
+	feeders.Go(func() error { return s.domains.Run(aside) })
 	feeders.Go(func() error { return s.tend(aside, src) })
 	watch := s.watch()
 	feeders.Go(func() error { return s.listen(aside, watch) })

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/tiercel-project/tiercel/rules/field"
@@ -12,7 +13,7 @@ import (
 // RuleSource is the source of the events of this package.
 const RuleSource = "syscall"
 
-// A Names knows users, groups and domains. Methods return false for what is unknown.
+// A Names knows users and groups. Methods return false for what is unknown.
 type Names interface {
 	User(root container.Root, uid uint32) (container.User, bool)
 	Group(root container.Root, gid uint32) (string, bool)
@@ -23,6 +24,8 @@ type Config struct {
 	Hostname string
 	Table    *process.Table
 	Names    Names
+	// Domains returns the names that rules know an address by, sorted. Nil: none.
+	Domains func(netip.Addr) []string
 	// Wall converts a boot time to nanoseconds since the epoch.
 	Wall func(bootNS uint64) int64
 }
@@ -38,6 +41,9 @@ type Extractor struct {
 
 // New returns an Extractor.
 func New(cfg Config) *Extractor {
+	if cfg.Domains == nil {
+		cfg.Domains = func(netip.Addr) []string { return nil }
+	}
 	x := &Extractor{cfg: cfg, caps: map[uint64]string{}}
 	x.e.x = x
 	return x

@@ -113,6 +113,11 @@ var fdFields = class{
 	field.FDRnet:  remote(addrOf),
 	field.FDRport: remote(portOf),
 
+	field.FDCipName: client(domains),
+	field.FDSipName: server(domains),
+	field.FDLipName: local(domains),
+	field.FDRipName: remote(domains),
+
 	field.FDCproto: client(portText),
 	field.FDSproto: server(portText),
 	field.FDLproto: local(portText),
@@ -345,6 +350,22 @@ func addrOf(_ *Event, a netip.AddrPort, v *field.Value) bool { return v.SetAddr(
 func portOf(_ *Event, a netip.AddrPort, v *field.Value) bool { return v.SetUint(uint64(a.Port())) }
 func portText(e *Event, a netip.AddrPort, v *field.Value) bool {
 	return v.SetString(e.itoa(int64(a.Port())))
+}
+
+// domains gives the name that the rules know an address by; all of them if there are several.
+func domains(e *Event, a netip.AddrPort, v *field.Value) bool {
+	names := e.x.cfg.Domains(a.Addr())
+	switch len(names) {
+	case 0:
+		return false
+	case 1:
+		return v.SetString(names[0])
+	}
+	v.SetList()
+	for _, n := range names {
+		v.AppendString(n)
+	}
+	return true
 }
 
 // both makes a getter of the list of the client's and the server's part: comparing with it means comparing with each.

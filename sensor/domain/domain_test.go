@@ -1,0 +1,61 @@
+package domain
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+		zone := map[string][]netip.Addr{"x.example": {a, b}, "y.example": {netip.AddrFrom16(a.As16())}}
+		n := New(DefaultConfig(), func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			if addrs := zone[host]; addrs != nil {
+				return addrs, nil
+			}
+			return nil, errors.New("no such host")
+		}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = n.Run(ctx) }()
+		check := func(when string, addr netip.Addr, want ...string) {
+			t.Helper()
+			if got := n.Of(addr); !slices.Equal(got, want) {
+				t.Errorf("%s: %v is %q, want %q", when, addr, got, want)
+			}
+		}
+		synctest.Wait()
+		check("before", a)
+		n.Use([]string{"y.example", "x.example", "y.example", "gone.example"})
+		synctest.Wait()
+		check("resolved", a, "x.example", "y.example")
+		check("resolved", b, "x.example")
+		delete(zone, "x.example")
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		check("kept", b, "x.example")
+		time.Sleep(40 * time.Minute)
+		synctest.Wait()
+		check("given up", b)
+		check("given up", a, "y.example")
+		n.Use(nil)
+		synctest.Wait()
+		check("not asked for", a)
+	})
+}
+
+func TestBound(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.MaxNames = 2
+	n := New(cfg, nil, slog.New(slog.DiscardHandler))
+	n.Use([]string{"c", "b", "a"})
+	if got := *n.wanted.Load(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("wanted %q", got)
+	}
+}
