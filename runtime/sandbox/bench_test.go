@@ -14,13 +14,20 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 )
 
-// cpu is what the process has used.
-func cpu(b *testing.B) time.Duration {
+// usage is what the process has used: CPU time, and page faults.
+func usage(b *testing.B) (cpu time.Duration, faults int64) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Minflt
+}
+
+// reportUsage reports what was used since, per operation.
+func reportUsage(b *testing.B, cpu time.Duration, faults int64) {
+	nowCPU, nowFaults := usage(b)
+	b.ReportMetric(float64((nowCPU-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(nowFaults-faults)/float64(b.N), "faults/op")
 }
 
 // replies answers each operation with the same response.
@@ -62,7 +69,7 @@ func BenchmarkInvocation(b *testing.B) {
 			var fuel int64
 			var setup, guest time.Duration
 			b.ReportAllocs()
-			start := cpu(b)
+			cpu, faults := usage(b)
 			for b.Loop() {
 				_, report, err := m.Handle(b.Context(), inv, host)
 				if err != nil {
@@ -72,7 +79,7 @@ func BenchmarkInvocation(b *testing.B) {
 				setup, guest = setup+report.Setup, guest+report.Guest
 			}
 			n := float64(b.N)
-			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/n, "cpu-ns/op")
+			reportUsage(b, cpu, faults)
 			b.ReportMetric(float64(setup.Nanoseconds())/n, "setup-ns/op")
 			b.ReportMetric(float64(guest.Nanoseconds())/n, "guest-ns/op")
 			b.ReportMetric(float64(fuel), "fuel/op")
@@ -109,14 +116,14 @@ func BenchmarkCompile(b *testing.B) {
 			if cached {
 				once(dir)
 			}
-			start := cpu(b)
+			cpu, faults := usage(b)
 			for b.Loop() {
 				if !cached {
 					dir = b.TempDir()
 				}
 				once(dir)
 			}
-			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			reportUsage(b, cpu, faults)
 			b.SetBytes(int64(len(bin)))
 		})
 	}

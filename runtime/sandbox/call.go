@@ -180,6 +180,9 @@ func (c *call) ask(op string, request []byte) (response []byte, failure *abi.Err
 	c.clock.stop()
 	response, err := c.callHost(op, request)
 	c.report.Host += c.clock.start()
+	if c.ctx.Err() != nil {
+		panic(errEnd) // whatever the answer: it is the caller's to look at
+	}
 	if err == nil {
 		return response, nil
 	}

@@ -55,8 +55,9 @@ func parseEvent(data []byte) (Event, error) {
 	}
 	ev := Event{JSON: v}
 	var alert Value
-	for key, value := range v.Fields() {
-		switch key {
+	for c := v.cursor(); c.next(); {
+		value := c.value
+		switch c.name() {
 		case "id":
 			ev.ID = value.String()
 		case "source":
@@ -81,8 +82,9 @@ func parseEvent(data []byte) (Event, error) {
 			alert = value
 		}
 	}
-	for key, value := range alert.Fields() {
-		switch key {
+	for c := alert.cursor(); c.next(); {
+		value := c.value
+		switch c.name() {
 		case "output":
 			ev.Output = value.String()
 		case "tags":
@@ -98,8 +100,9 @@ func parseEvent(data []byte) (Event, error) {
 
 func parseTarget(v Value) Target {
 	var t Target
-	for key, value := range v.Fields() {
-		switch key {
+	for c := v.cursor(); c.next(); {
+		value := c.value
+		switch c.name() {
 		case "cluster":
 			t.Cluster = value.String()
 		case "node":

@@ -119,14 +119,13 @@ func (v Value) Bool() bool { return v.raw == "true" }
 // Get follows the keys of maps. If a map has a key twice, the first counts.
 func (v Value) Get(keys ...string) Value {
 	for _, want := range keys {
-		found := Value{}
-		for key, value := range v.fields() {
-			if key == want || len(key) > 0 && key[0] == '\\' && unquote(key[1:]) == want {
-				found = value
+		c := v.cursor()
+		for c.next() {
+			if c.key == want || c.escaped && unquote(c.key) == want {
 				break
 			}
 		}
-		v = found
+		v = c.value
 	}
 	return v
 }
@@ -134,40 +133,58 @@ func (v Value) Get(keys ...string) Value {
 // Fields goes through the keys and values of a map.
 func (v Value) Fields() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
-		for key, value := range v.fields() {
-			if len(key) > 0 && key[0] == '\\' {
-				key = unquote(key[1:])
-			}
-			if !yield(key, value) {
+		for c := v.cursor(); c.next(); {
+			if !yield(c.name(), c.value) {
 				return
 			}
 		}
 	}
 }
 
-// fields is Fields with keys as they are; one that needs unquoting comes as a backslash and the quoted text.
-func (v Value) fields() iter.Seq2[string, Value] {
-	return func(yield func(string, Value) bool) {
-		if v.Kind() != Map {
-			return
-		}
-		s := v.raw
-		for i := skipSpace(s, 1); s[i] != '}'; {
-			end, escaped := skipString(s, i)
-			key := s[i+1 : end-1]
-			if escaped {
-				key = "\\" + s[i:end]
-			}
-			i = skipSpace(s, skipSpace(s, end)+1) // past the colon
-			end = skipValue(s, i)
-			if !yield(key, Value{s[i:end]}) {
-				return
-			}
-			if i = skipSpace(s, end); s[i] == ',' {
-				i = skipSpace(s, i+1)
-			}
-		}
+// A cursor goes through a map; a loop with one is cheaper than Fields.
+type cursor struct {
+	s       string
+	at      int    // of the next key, or of the closing brace
+	key     string // as it is written; with its quotes if escaped
+	escaped bool
+	value   Value
+}
+
+func (v Value) cursor() cursor {
+	if v.Kind() != Map {
+		return cursor{s: "}"}
 	}
+	return cursor{s: v.raw, at: skipSpace(v.raw, 1)}
+}
+
+// next goes to the next field and reports whether there is one; if not, value does not exist.
+func (c *cursor) next() bool {
+	s := c.s
+	if s[c.at] == '}' {
+		c.value = Value{}
+		return false
+	}
+	end, escaped := skipString(s, c.at)
+	if c.escaped = escaped; escaped {
+		c.key = s[c.at:end]
+	} else {
+		c.key = s[c.at+1 : end-1]
+	}
+	start := skipSpace(s, skipSpace(s, end)+1) // past the colon
+	end = skipValue(s, start)
+	c.value = Value{s[start:end]}
+	if c.at = skipSpace(s, end); s[c.at] == ',' {
+		c.at = skipSpace(s, c.at+1)
+	}
+	return true
+}
+
+// name is the key's text.
+func (c *cursor) name() string {
+	if c.escaped {
+		return unquote(c.key)
+	}
+	return c.key
 }
 
 // Items goes through an array.
