@@ -84,6 +84,9 @@ type Bus struct {
 	opts    options
 	metrics *metrics
 	streams sync.Map // name → jetstream.Stream, so that reading one record is one request
+
+	apiDenied  chan struct{} // closed when the server says that we may not use JetStream's API
+	denyingAPI func()        // closes it, once
 }
 
 // Connect connects to the server that cfg names. It tries once: an error says what is wrong and, where it can, what to do. Close the Bus
@@ -93,7 +96,8 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	o := applyOptions(opts)
-	b := &Bus{cfg: cfg, log: o.log, opts: o, metrics: newMetrics(o.registry)}
+	b := &Bus{cfg: cfg, log: o.log, opts: o, metrics: newMetrics(o.registry), apiDenied: make(chan struct{})}
+	b.denyingAPI = sync.OnceFunc(func() { close(b.apiDenied) })
 	nc, err := b.dial(ctx,
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
@@ -109,6 +113,10 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 			b.log.LogAttrs(context.Background(), slog.LevelInfo, "connection to NATS is back", slog.String("url", nc.ConnectedUrlRedacted()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "$JS.API.INFO") {
+				b.denyingAPI() // who asked is told
+				return
+			}
 			attrs := []slog.Attr{slog.Any("err", err)}
 			if sub != nil {
 				attrs = append(attrs, slog.String("subject", sub.Subject))

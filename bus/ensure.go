@@ -51,11 +51,19 @@ func formatBytes(n int64) string {
 // EnsureStreams creates the streams and buckets that the roles need (none given: all) and verifies those that exist on the live
 // configuration. Changes that lose nothing that is stored are applied and logged. It may be called any number of times, by several
 // processes at once. It returns all problems: *SettingError, *StoreLimitError, or what the server said.
+//
+// A sensor's own credentials let it publish and no more: then RoleSensor alone logs that streams are left to the runtime, and returns nil.
+// For other roles that is ErrNotPermitted.
 func (b *Bus) EnsureStreams(ctx context.Context, roles ...Role) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	specs := b.cfg.Limits.specs(roles...)
-	if err := b.checkStoreLimit(ctx, specs); err != nil {
+	err := b.checkStoreLimit(ctx, specs)
+	if errors.Is(err, ErrNotPermitted) && len(roles) == 1 && roles[0] == RoleSensor {
+		b.log.LogAttrs(ctx, slog.LevelInfo, "these credentials may not look at streams; a runtime makes and checks them")
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	var errs []error
@@ -69,7 +77,7 @@ func (b *Bus) EnsureStreams(ctx context.Context, roles ...Role) error {
 
 // checkStoreLimit compares what the streams may take with the account's limit, or the embedded server's.
 func (b *Bus) checkStoreLimit(ctx context.Context, specs []streamSpec) error {
-	info, err := b.js.AccountInfo(ctx)
+	info, err := b.accountInfo(ctx)
 	if err != nil {
 		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 			return fmt.Errorf("the NATS server at %s has no JetStream for this account: start it with -js, or enable it for the account: %w",
@@ -95,6 +103,30 @@ func (b *Bus) checkStoreLimit(ctx context.Context, specs []streamSpec) error {
 		return &StoreLimitError{Need: need, Limit: limit, Streams: strings.Join(list, ", ")}
 	}
 	return nil
+}
+
+// accountInfo asks for the account's limits. It returns ErrNotPermitted as soon as the server says so, which it does out of line.
+func (b *Bus) accountInfo(ctx context.Context) (*jetstream.AccountInfo, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-b.apiDenied:
+			cancel()
+		case <-stop:
+		}
+	}()
+	info, err := b.js.AccountInfo(ctx)
+	select {
+	case <-b.apiDenied:
+		if err != nil {
+			return nil, fmt.Errorf("%w: $JS.API", ErrNotPermitted)
+		}
+	default:
+	}
+	return info, err
 }
 
 func (b *Bus) ensureStream(ctx context.Context, want *streamSpec) error {

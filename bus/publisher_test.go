@@ -467,8 +467,15 @@ func TestNotPermitted(t *testing.T) {
 	if err := admin.EnsureStreams(t.Context(), RoleSensor); err != nil {
 		t.Fatal(err)
 	}
+	sensor := o.connect(t, as("sensor:s"))
+	if err := sensor.EnsureStreams(t.Context(), RoleSensor); err != nil {
+		t.Errorf("a sensor that may only publish does not start: %v", err)
+	}
+	if err := sensor.EnsureStreams(t.Context(), RoleRuntime); !errors.Is(err, ErrNotPermitted) {
+		t.Errorf("as a runtime: %v, want ErrNotPermitted", err)
+	}
 	l := newLedger()
-	p := NewPublisher(o.connect(t, as("sensor:s")), l.config())
+	p := NewPublisher(sensor, l.config())
 	run(t, p)
 	for i, s := range []Subject{testSubject, "tiercel.events.syscall.warning.r.ns.other", testSubject} {
 		if err := p.Publish(s, numbered(i)); err != nil {

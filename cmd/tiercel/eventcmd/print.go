@@ -71,7 +71,7 @@ func textLine(e *bus.Event) string {
 	return b.String()
 }
 
-// output is the rule's output without the time and priority that the line begins with already.
+// output is the rule's name and its output, without the time and priority that the line begins with already; the type if e is no match.
 func output(e *bus.Event) string {
 	m, err := e.Match()
 	if err != nil {
@@ -81,10 +81,7 @@ func output(e *bus.Event) string {
 	if _, rest, ok := strings.Cut(text, ": "+m.Priority+" "); ok {
 		text = rest
 	}
-	if m.Rule == "" {
-		return text
-	}
-	return m.Rule + ": " + text
+	return strings.TrimSuffix(e.Rule+": "+text, ": ")
 }
 
 // printable takes out what would move the cursor of a terminal or the direction of its text: strings in events are anybody's.
