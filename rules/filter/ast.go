@@ -88,18 +88,35 @@ type Args struct {
 	Items []Operand
 }
 
-// Pos is the place of the first character of the expression.
-func (e *And) Pos() Pos   { return e.At }
-func (e *Or) Pos() Pos    { return e.At } // Pos: see And
-func (e *Not) Pos() Pos   { return e.At } // Pos: see And
-func (e *Ident) Pos() Pos { return e.At } // Pos: see And
-func (e *Check) Pos() Pos { return e.At } // Pos: see And
+// Pos is the place of the first part.
+func (e *And) Pos() Pos { return e.At }
 
-func (e *Field) Pos() Pos     { return e.At } // Pos: see And
-func (e *Transform) Pos() Pos { return e.At } // Pos: see And
-func (e *Value) Pos() Pos     { return e.At } // Pos: see And
-func (e *List) Pos() Pos      { return e.At } // Pos: see And
-func (e *Args) Pos() Pos      { return e.At } // Pos: see And
+// Pos is the place of the first part.
+func (e *Or) Pos() Pos { return e.At }
+
+// Pos is the place of the first not.
+func (e *Not) Pos() Pos { return e.At }
+
+// Pos is the place of the name.
+func (e *Ident) Pos() Pos { return e.At }
+
+// Pos is the place of the left side.
+func (e *Check) Pos() Pos { return e.At }
+
+// Pos is the place of the name.
+func (e *Field) Pos() Pos { return e.At }
+
+// Pos is the place of the name.
+func (e *Transform) Pos() Pos { return e.At }
+
+// Pos is the place of the literal, its quote included.
+func (e *Value) Pos() Pos { return e.At }
+
+// Pos is the place of the parenthesis.
+func (e *List) Pos() Pos { return e.At }
+
+// Pos is the place of the parenthesis.
+func (e *Args) Pos() Pos { return e.At }
 
 func (*And) expr()   {}
 func (*Or) expr()    {}

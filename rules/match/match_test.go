@@ -3,6 +3,7 @@ package match_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,6 +137,28 @@ func TestMatcherManyTypes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestIndexConcurrent makes plans from several goroutines at once.
+func TestIndexConcurrent(t *testing.T) {
+	ix := match.NewIndex([]*match.Program{mustCompile(t, "proc.name = x or toupper(proc.name) = Y"), mustCompile(t, "evt.type = open and proc.name != z")}, false)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			m := ix.NewMatcher()
+			for typ := range field.AllEvents().All() {
+				ev := newFixed(typ, map[string]any{"proc.name": "x"})
+				want := 1
+				if typ == field.EventOpen {
+					want = 2
+				}
+				if got := m.Match(ev, nil); len(got) != want {
+					t.Errorf("%s: got %v", typ, got)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestSharedOnce counts how often an event is asked for a field that many programs use.

@@ -14,6 +14,8 @@ type Matcher struct {
 	memo [2][]result  // of nodes, by form
 	vals [2][]slotVal // of slots, by form
 	sets []uint64     // room for sets of rules
+
+	unknown func(*field.Ref) bool // in MayMatch only
 }
 
 // A result is what a node was in the event of generation gen.
@@ -86,13 +88,17 @@ func (m *Matcher) candidates(p *plan, two bool) bitset {
 	}
 	for i := range p.gates {
 		g := &p.gates[i]
-		if alive.meets(g.rules) && !m.node(g.node, field.AsPassed) {
+		if alive.meets(g.rules) && !m.isUnknown(g.node.left) && !m.node(g.node, field.AsPassed) {
 			alive.without(g.rules)
 		}
 	}
 	for i := range p.access {
 		x := &p.access[i]
 		if !alive.meets(x.all) {
+			continue
+		}
+		if m.isUnknown(x.slot) {
+			cand.or(x.all)
 			continue
 		}
 		m.access(x, field.AsPassed, cand)

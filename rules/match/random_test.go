@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
 	"github.com/tiercel-project/tiercel/rules/match"
 )
@@ -176,6 +177,39 @@ func TestImpliesRandom(t *testing.T) {
 	}
 	if known < 100 {
 		t.Errorf("only %d implications among the random conditions", known)
+	}
+}
+
+// TestMayMatchRandom hides a field of events: none may be given up that matches with some value of it.
+func TestMayMatchRandom(t *testing.T) {
+	r := random{rand.New(rand.NewPCG(5, 6))}
+	given := 0
+	for range 2000 {
+		p, _, err := compile(r.condition(r.IntN(4)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := match.NewIndex([]*match.Program{p}, true).NewMatcher()
+		hidden := r.pick("proc.name", "fd.name", "fd.num", "evt.is_open_write", "container.id")
+		unknown := func(ref *field.Ref) bool { return ref.String() == hidden }
+		for range 5 {
+			ev := r.event()
+			matches := len(m.Match(ev, nil)) > 0
+			with := ev.fields[hidden]
+			delete(ev.fields, hidden)
+			switch may := m.MayMatch(ev, unknown); {
+			case matches && !may:
+				t.Fatalf("%s: given up without %s = %v: %v", filter.Print(p.Expr()), hidden, with, ev.fields)
+			case !may:
+				given++
+			}
+			if always := func(*field.Ref) bool { return false }; m.MayMatch(ev, always) != p.Match(ev) {
+				t.Fatalf("%s: with everything known %v is not right", filter.Print(p.Expr()), p.Match(ev))
+			}
+		}
+	}
+	if given < 1000 {
+		t.Errorf("only %d events given up", given)
 	}
 }
 
