@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,11 @@ import (
 func TestNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+		var mu sync.Mutex
 		zone := map[string][]netip.Addr{"x.example": {a, b}, "y.example": {netip.AddrFrom16(a.As16())}}
 		n := New(DefaultConfig(), func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if addrs := zone[host]; addrs != nil {
 				return addrs, nil
 			}
@@ -36,7 +40,9 @@ func TestNames(t *testing.T) {
 		synctest.Wait()
 		check("resolved", a, "x.example", "y.example")
 		check("resolved", b, "x.example")
+		mu.Lock()
 		delete(zone, "x.example")
+		mu.Unlock()
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		check("kept", b, "x.example")
