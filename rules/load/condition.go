@@ -22,7 +22,11 @@ type Condition struct {
 	Expr filter.Expr // macros replaced; offsets are those of Collection.ConditionProblem
 	raw  filter.Expr // macros as names
 	base int
+	size int // checks in Expr
 }
+
+// maxChecks is how many checks a condition may have with its macros. Macros of macros of macros would grow without bound.
+const maxChecks = 50_000
 
 // parse expands the lists in t and parses it.
 func (c *Collection) parse(t text, sc *scope, m *Macro) (*Condition, *Problem) {
@@ -160,6 +164,12 @@ func (c *Collection) resolveMacro(m *Macro, bad map[*Macro]bool) {
 func (c *Collection) replaceMacros(cond *Condition, sc *scope, visible func(*Macro) bool, bad map[*Macro]bool) *Condition {
 	var first *Problem
 	failed := false
+	filter.Walk(cond.raw, func(e filter.Expr) bool {
+		if _, ok := e.(*filter.Check); ok {
+			cond.size++
+		}
+		return true
+	})
 	cond.Expr = filter.Replace(cond.raw, func(id *filter.Ident) filter.Expr {
 		m := c.macros[id.Name]
 		switch f := c.exprAt(id.At.Offset); {
@@ -182,8 +192,12 @@ func (c *Collection) replaceMacros(cond *Condition, sc *scope, visible func(*Mac
 			failed = true
 			return nil
 		}
+		cond.size += m.tree.size
 		return m.tree.Expr
 	})
+	if first == nil && cond.size > maxChecks {
+		failed, first = true, sc.here(ErrCompileCondition, fmt.Sprintf("condition has more than %d checks", maxChecks), "")
+	}
 	if first != nil {
 		c.fail(first)
 	}

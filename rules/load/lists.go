@@ -1,6 +1,9 @@
 package load
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // delimiters are the characters that end a list's name in a condition.
 const delimiters = " \t\n\r(),="
@@ -12,7 +15,11 @@ type expansion struct {
 	busy  bool
 }
 
-// expand returns what l stands for. Lists among its items are replaced by theirs, at any depth.
+// maxExpansion is how many bytes a list of lists may stand for: lists of lists of lists would grow without bound.
+const maxExpansion = 4 << 20
+
+// expand returns what l stands for. Lists among its items are replaced by theirs, at any depth. A list that grows beyond maxExpansion that
+// way is an error, and stands for nothing.
 func (c *Collection) expand(l *List) *expansion {
 	if l.resolved != nil {
 		return l.resolved
@@ -25,6 +32,11 @@ func (c *Collection) expand(l *List) *expansion {
 		if ref := c.lists[item.s]; ref != nil && ref != l {
 			if sub := c.expand(ref); !sub.busy {
 				ref.Used = true
+				if len(b.b)+len(sub.text.s) > maxExpansion {
+					c.fail(l.sc.here(ErrValidate, fmt.Sprintf("List stands for more than %d bytes", maxExpansion), ""))
+					x.items, b = nil, textBuilder{}
+					break
+				}
 				x.items = append(x.items, sub.items...)
 				if sub.text.s != "" {
 					b.comma(item.place(0))

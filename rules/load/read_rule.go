@@ -333,11 +333,23 @@ func (d *decoder) entry(key string, optional bool) entry {
 	return d.value(v, d.sc, key)
 }
 
+// Bounds of exceptions. Aliases let a short file stand for a very large one.
+const (
+	maxEntryDepth = 4       // values, tuples, lists in a tuple
+	maxEntries    = 100_000 // of one file
+)
+
 // value reads n as an entry. A null, or a mapping, is no entry.
-func (d *decoder) value(n *yaml.Node, sc *scope, key string) entry {
+func (d *decoder) value(n *yaml.Node, sc *scope, key string) entry { return d.valueAt(n, sc, key, 0) }
+
+func (d *decoder) valueAt(n *yaml.Node, sc *scope, key string, depth int) entry {
 	n = deref(n)
 	at := d.src.place(n)
+	if d.src.entries++; d.err == nil && (depth > maxEntryDepth || d.src.entries > maxEntries) {
+		d.fail(sc.in(d.src, n, "value for", key).here(ErrYAMLValidate, "Exceptions are nested too deep or too large", ""))
+	}
 	switch {
+	case d.err != nil:
 	case n.Kind == yaml.ScalarNode && !isNull(n):
 		if n.Value == "" {
 			d.fail(sc.in(d.src, n, "value for", key).here(ErrYAMLValidate, "Value must be non-empty", ""))
@@ -346,7 +358,7 @@ func (d *decoder) value(n *yaml.Node, sc *scope, key string) entry {
 	case n.Kind == yaml.SequenceNode:
 		e := entry{given: true, isList: true, at: at}
 		for _, c := range n.Content {
-			e.items = append(e.items, d.value(c, sc, key))
+			e.items = append(e.items, d.valueAt(c, sc, key, depth+1))
 		}
 		return e
 	}

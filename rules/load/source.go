@@ -14,6 +14,8 @@ type source struct {
 	text  string
 	lines []int // offset of each line
 	file  int   // position among the files
+
+	entries int // of exceptions, read so far
 }
 
 func newSource(f File, index int) *source {
