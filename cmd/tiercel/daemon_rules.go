@@ -16,7 +16,9 @@ func (d *daemon) loadRules() error {
 	if err != nil {
 		return err
 	}
-	report.WriteText(d.streams.Err)
+	if err := report.WriteText(d.streams.Err); err != nil {
+		return err
+	}
 	if set == nil {
 		n := len(report.Errors())
 		return &cli.Error{Err: fmt.Errorf("rules: %d %s", n, plural(n, "error")), Hint: "tiercel rule check FILE… checks rules without starting anything"}
