@@ -19,15 +19,10 @@ func notify(ev tiercel.Event) error {
 	if err := address(config, &request); err != nil {
 		return err
 	}
-	body, contentType := tiercel.Object{}, "application/json"
-	switch config.Get("format").String() {
-	case "slack":
-		body = slack(ev, config)
-	default:
-		contentType = "application/cloudevents+json"
-		return send(request, contentType, ev.JSON)
+	if config.Get("format").String() == "slack" {
+		return send(request, "application/json", slack(ev, config))
 	}
-	return send(request, contentType, body)
+	return send(request, "application/cloudevents+json", ev.JSON)
 }
 
 // address fills in URL and headers, with handles in the place of secrets.

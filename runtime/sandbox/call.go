@@ -180,15 +180,15 @@ func (c *call) ask(op string, request []byte) (response []byte, failure *abi.Err
 	c.clock.stop()
 	response, err := c.callHost(op, request)
 	c.report.Host += c.clock.start()
-	if c.ctx.Err() != nil {
-		panic(errEnd) // whatever the answer: it is the caller's to look at
-	}
-	if err == nil {
+	answer, isAnswer := errors.AsType[*abi.Error](err)
+	switch {
+	case (err == nil || isAnswer) && c.ctx.Err() != nil:
+		panic(errEnd)
+	case err == nil:
 		return response, nil
-	}
-	if failure, ok := errors.AsType[*abi.Error](err); ok {
-		answer := *failure
-		return nil, &answer
+	case isAnswer:
+		failure := *answer
+		return nil, &failure
 	}
 	stop, ok := errors.AsType[*Stop](err)
 	if !ok {

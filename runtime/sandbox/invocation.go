@@ -94,7 +94,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	c.report.Setup = c.clock.elapsed()
 	var status uint64
 	if err == nil {
-		defer instance.Close(context.WithoutCancel(ctx))
+		defer func() { _ = instance.Close(context.WithoutCancel(ctx)) }()
 		c.handling, c.meter.fuel = true, fuelOf(instance)
 		status, err = handle(guest, instance, len(c.inv.Event))
 		c.report.Fuel = c.meter.used()

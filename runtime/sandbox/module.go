@@ -129,7 +129,7 @@ func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
 	defer r.give()
 	instance, err := m.instance(context.WithValue(ctx, callKey{}, c), r)
 	if err == nil {
-		defer instance.Close(ctx)
+		defer func() { _ = instance.Close(ctx) }()
 		err = m.runInit(context.WithValue(ctx, callKey{}, c), instance)
 	}
 	if err == nil && m.warm {

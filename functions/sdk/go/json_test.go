@@ -2,6 +2,7 @@ package tiercel
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -111,7 +112,7 @@ func TestAppendJSON(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	for _, v := range []any{struct{}{}, List{struct{}{}}, Object{"a": make(chan int)}, math.NaN(), math.Inf(1)} {
-		if _, err := AppendJSON(nil, v); err != ErrValue {
+		if _, err := AppendJSON(nil, v); !errors.Is(err, ErrValue) {
 			t.Errorf("%v: got %v, want ErrValue", v, err)
 		}
 	}
@@ -183,8 +184,10 @@ func FuzzAppendText(f *testing.F) {
 }
 
 func BenchmarkEvent(b *testing.B) {
-	text, err := AppendJSON(nil, Object{"id": "x", "data": Object{"rule": "r", "output": strings.Repeat("o", 300), "tags": []string{"a", "b"},
-		"output_fields": Object{"proc.cmdline": "curl", "fd.sip": "203.0.113.10"}, "target": Object{"namespace": "n", "pod": "p", "podUID": "u"}}})
+	text, err := AppendJSON(nil, Object{"id": "x", "data": Object{
+		"rule": "r", "output": strings.Repeat("o", 300), "tags": []string{"a", "b"},
+		"output_fields": Object{"proc.cmdline": "curl", "fd.sip": "203.0.113.10"}, "target": Object{"namespace": "n", "pod": "p", "podUID": "u"},
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}

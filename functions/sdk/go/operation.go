@@ -104,6 +104,3 @@ func LogAt(level abi.Level, parts ...any) {
 	}
 	current.host.Log(level, string(line))
 }
-
-// firstRoom is the room a response is given at first: most fit, and one call does it all.
-const firstRoom = 8 << 10

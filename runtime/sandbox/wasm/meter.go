@@ -43,8 +43,10 @@ func Meter(sections []Section) ([]Section, Traits, error) {
 		}
 	}
 	var out []Section
-	for _, id := range []byte{SectionType, SectionImport, SectionFunction, SectionTable, SectionMemory, SectionGlobal, SectionExport,
-		SectionStart, SectionElement, SectionDataCount, SectionCode, SectionData} {
+	for _, id := range []byte{
+		SectionType, SectionImport, SectionFunction, SectionTable, SectionMemory, SectionGlobal, SectionExport,
+		SectionStart, SectionElement, SectionDataCount, SectionCode, SectionData,
+	} {
 		if b, ok := m.body[id]; ok {
 			out = append(out, Section{id, b})
 		}
