@@ -107,4 +107,5 @@ type Options struct {
 	TimeISO8601  bool              // text lines and output_fields carry evt.time.iso8601 instead of evt.time
 	Sources      []string          // known event sources; nil: syscall and k8s_audit
 	Provider     Provider          // what the sources give
+	Lint         bool              // look for what is slow to find as well: rules hidden by wider ones
 }

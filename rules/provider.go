@@ -62,13 +62,22 @@ func (c *compiler) warnFields(r *Rule) {
 	}
 }
 
-// warnShadowed says so if an earlier rule has the same condition: under Matching First r then never gets an event.
+// warnShadowed says so if an earlier rule matches whatever r matches: under Matching First r then never gets an event. That an earlier rule
+// is the same is always found; that it is wider only if the options ask to look.
 func (c *compiler) warnShadowed(r *Rule, earlier []*Rule) {
 	for _, e := range earlier {
-		if e.Enabled && e.Source == r.Source && e.Condition == r.Condition {
-			c.col.RuleProblem(load.AsWarning, load.WarnShadowed, r.spec, fmt.Sprintf("rule %q never matches: %q at %s:%d has the same condition and comes first", r.Name, e.Name, e.File, e.Line),
-				"use rule_matching: all, or tell the conditions apart")
-			return
+		if !e.Enabled || e.Source != r.Source {
+			continue
 		}
+		what := "has the same condition"
+		if e.Condition != r.Condition {
+			if !c.opts.Lint || !r.prog.Implies(e.prog) {
+				continue
+			}
+			what = "matches whatever this one does"
+		}
+		c.col.RuleProblem(load.AsWarning, load.WarnShadowed, r.spec, fmt.Sprintf("rule %q never gets an event: %q at %s:%d %s and comes first", r.Name, e.Name, e.File, e.Line, what),
+			"put the narrower rule first, or use rule_matching: all")
+		return
 	}
 }

@@ -141,6 +141,17 @@ func (m *Matcher) Match(ev field.Event, dst []*Rule) []*Rule {
 	return dst
 }
 
+// MayMatch reports whether ev could match a rule once the values are known that unknown names. What is false now will be false then.
+func (m *Matcher) MayMatch(ev field.Event, unknown func(*field.Ref) bool) bool {
+	source := ev.RuleSource()
+	for i := range m.sources {
+		if m.sources[i].source == source && m.sources[i].m.MayMatch(ev, unknown) {
+			return true
+		}
+	}
+	return false
+}
+
 // Alert renders what r says about ev. It must be called before ev is reused.
 func (m *Matcher) Alert(r *Rule, ev field.Event) *Alert {
 	return &Alert{

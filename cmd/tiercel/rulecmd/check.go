@@ -55,7 +55,7 @@ func (c *command) report(paths []string) *rules.Report {
 		}
 		in = append(in, read...)
 	}
-	_, loaded := rules.Load(in, rules.Options{Provider: c.provider})
+	_, loaded := rules.Load(in, rules.Options{Provider: c.provider, Lint: true})
 	rep.Files = append(rep.Files, loaded.Files...)
 	return rep
 }
