@@ -97,7 +97,7 @@ func setUp(t *testing.T) *stage {
 	s.nats = startNATS(t)
 	functionsDir := filepath.Join(dir, "functions")
 	write(t, filepath.Join(functionsDir, "mark.yaml"), strings.ReplaceAll(functionDocument, "MODULE", module))
-	write(t, filepath.Join(dir, "config.yaml"), "{}\n")
+	write(t, filepath.Join(dir, "config.yaml"), "runtime: {lease: 2s, ackWait: 2s, sweep: 5s}\n")
 	for i := range s.runners {
 		name := fmt.Sprintf("runtime-%d", i)
 		args := []string{"--config", filepath.Join(dir, "config.yaml"), "--nats", s.nats.url, "--kubeconfig", s.cluster.Kubeconfig,
@@ -230,6 +230,28 @@ func (s *stage) count(name string) int {
 	return int(stream.CachedInfo().State.Msgs)
 }
 
+// feed publishes the events [from, to) a few at a time until the process is up and at work, and then the rest at once.
+func (s *stage) feed(r *runner, from, to int) {
+	s.t.Helper()
+	few := max(1, (to-from)/40)
+	for ; from+few < to && !s.atWork(r); from += few {
+		s.publish(from, from+few)
+		pause(100 * time.Millisecond)
+	}
+	s.publish(from, to)
+}
+
+// atWork reports whether the process sealed the last action.
+func (s *stage) atWork(r *runner) bool {
+	mark := fmt.Sprintf("-%d-", r.process().Process.Pid) // of the runtime's name in its claims
+	stream, err := s.bus.JetStream().Stream(s.t.Context(), bus.StreamActions)
+	if err != nil {
+		return false
+	}
+	msg, err := stream.GetMsg(s.t.Context(), stream.CachedInfo().State.LastSeq)
+	return err == nil && strings.Contains(string(msg.Data), mark)
+}
+
 // settle waits until every event has a sealed action.
 func (s *stage) settle(limit time.Duration) {
 	s.t.Helper()
@@ -319,7 +341,7 @@ func (s *stage) checkObjects(intents map[string]bool) map[string]bool {
 	return created
 }
 
-// checkAudit makes sure that the API server has accepted one write for each object and no more.
+// checkAudit makes sure that the API server has not accepted two writes of an object.
 func (s *stage) checkAudit(created map[string]bool) {
 	s.t.Helper()
 	f, err := os.ReadFile(s.audit)
@@ -346,15 +368,16 @@ func (s *stage) checkAudit(created map[string]bool) {
 			refused++
 		}
 	}
-	for name := range created {
-		if writes[name] != 1 {
-			s.t.Errorf("%s was written %d times", name, writes[name])
+	for name, n := range writes {
+		if n != 1 || !created[name] {
+			s.t.Errorf("%s was written %d times; there: %v", name, n, created[name])
 		}
 	}
-	if len(writes) != len(created) {
-		s.t.Errorf("%d objects were written, %d are there", len(writes), len(created))
+	// A write whose client died before the answer is logged as failed though it was stored: the repetition finds it there.
+	if cut := len(created) - len(writes); cut < 0 || cut > refused {
+		s.t.Errorf("%d objects are there, %d were written, %d writes were refused", len(created), len(writes), refused)
 	}
-	s.t.Logf("the API server refused %d repetitions", refused)
+	s.t.Logf("the API server refused %d repetitions, %d writes lost their answer", refused, len(created)-len(writes))
 }
 
 // pause waits; chaos has its own clock.
@@ -368,20 +391,18 @@ func TestRuntimesDie(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	victim := s.runners[1]
 	started := time.Now()
-	s.publish(0, s.n)
-	// The blows fall while there is work, however fast it goes: each waits for a share of the events to be done.
+	// Each blow has a share of the events, and falls while the victim is at work on it.
 	const kills, stops = 10, 3
 	blows := make([]bool, kills+stops) // true: a stop
 	for i := range stops {
 		blows[(i+1)*len(blows)/(stops+1)] = true
 	}
 	for i, stop := range blows {
-		share := s.n * i / (len(blows) + 2)
-		kubetest.Eventually(t, 5*time.Minute, fmt.Sprintf("%d events are done", share), func() bool { return s.count(bus.StreamActions) >= share })
-		pause(time.Duration(rnd.IntN(200)) * time.Millisecond)
+		s.feed(victim, s.n*i/len(blows), s.n*(i+1)/len(blows))
+		pause(time.Duration(rnd.IntN(30)) * time.Millisecond)
 		if stop {
 			victim.signal(syscall.SIGSTOP)
-			pause(12 * time.Second) // leases last ten
+			pause(5 * time.Second) // leases last two
 			victim.signal(syscall.SIGCONT)
 			continue
 		}

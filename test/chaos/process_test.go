@@ -167,7 +167,7 @@ func startRunner(t *testing.T, name string, args ...string) *runner {
 
 func (r *runner) start() error {
 	cmd := exec.Command(binary, r.args...)
-	cmd.Stdout, cmd.Stderr = r.log, r.log
+	cmd.Stderr = r.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
