@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tiercel-project/tiercel/cmd/tiercel/actioncmd"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/eventcmd"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/fncmd"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
 	"github.com/tiercel-project/tiercel/sensor"
 )
@@ -31,7 +33,9 @@ func newRoot(s cli.Streams) *cobra.Command {
 		return &cli.Error{Err: err, Hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath()), Code: cli.ExitUsage}
 	})
 	root.AddCommand(newRun(s)...)
-	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), newVersion(s))
+	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), fncmd.New(s), actioncmd.New(s), actioncmd.NewStop(s),
+		actioncmd.NewStart(s), newVersion(s))
+	cli.Strict(root)
 	return root
 }
 

@@ -1,11 +1,13 @@
 package cli
 
+import "slices"
+
 // Nearest returns the candidate that name was most likely meant to be, or "" if none is near: within a third of its length by edits
-// (Levenshtein).
+// (Levenshtein). Of several the first in alphabetical order.
 func Nearest(name string, candidates []string) string {
 	best, dist := "", len(name)/3+2
-	for _, c := range candidates {
-		if d := edits(name, c, dist); d < dist || d == dist && best != "" && c < best {
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if d := edits(name, c, dist); d < dist {
 			best, dist = c, d
 		}
 	}

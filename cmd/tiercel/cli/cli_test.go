@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+)
+
+func TestReport(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"none", nil, ExitOK, ""},
+		{"plain", errors.New("disk full"), ExitError, "error: disk full\n"},
+		{"hint", &Error{Err: errors.New("no BTF"), Hint: "boot another kernel"}, ExitError, "error: no BTF\nhint: boot another kernel\n"},
+		{"wrapped usage", fmt.Errorf("deploy: %w", Usagef("no name")), ExitUsage, "error: deploy: no name\n"},
+		{"said already", ErrSilent, ExitError, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if got := Report(&b, tt.err); got != tt.code {
+				t.Errorf("code %d, want %d", got, tt.code)
+			}
+			if diff := cmp.Diff(tt.want, b.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestStrict(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"runs", []string{"group", "leaf"}, ExitOK, ""},
+		{"unknown command", []string{"group", "laef"}, ExitUsage, "error: root group has no command \"laef\"\nhint: did you mean root group leaf?\n"},
+		{"unknown at the root", []string{"xyz"}, ExitUsage, "error: root has no command \"xyz\"\nhint: root --help lists the commands\n"},
+		{"too many arguments", []string{"group", "leaf", "x"}, ExitUsage, "error: unknown command \"x\" for \"root group leaf\"\nhint: usage: root group leaf [flags]\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			root := &cobra.Command{Use: "root", SilenceErrors: true, SilenceUsage: true}
+			group := &cobra.Command{Use: "group"}
+			group.AddCommand(&cobra.Command{Use: "leaf", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}})
+			root.AddCommand(group)
+			Strict(root)
+			root.SetArgs(tt.args)
+			var b bytes.Buffer
+			if got := Report(&b, root.Execute()); got != tt.code {
+				t.Errorf("code %d, want %d", got, tt.code)
+			}
+			if diff := cmp.Diff(tt.want, b.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPrint(t *testing.T) {
+	v := map[string]any{"name": "x", "count": 3, "on": "true", "list": []string{"a", "b"}}
+	tests := []struct {
+		format Format
+		want   string
+	}{
+		{JSON, "{\n  \"count\": 3,\n  \"list\": [\n    \"a\",\n    \"b\"\n  ],\n  \"name\": \"x\",\n  on: \"true\"\n}\n"},
+		{YAML, "count: 3\nlist:\n    - a\n    - b\nname: x\non: \"true\"\n"},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.format), func(t *testing.T) {
+			var b bytes.Buffer
+			if err := tt.format.Print(&b, v); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, b.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"httpOutput", "fileOutput", "rules", "output"}
+	for name, want := range map[string]string{"rule": "rules", "httpoutput": "httpOutput", "zzzz": "", "fileOutpt": "fileOutput"} {
+		if got := Nearest(name, names); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
