@@ -73,7 +73,7 @@ func TestPrint(t *testing.T) {
 		format Format
 		want   string
 	}{
-		{JSON, "{\n  \"count\": 3,\n  \"list\": [\n    \"a\",\n    \"b\"\n  ],\n  \"name\": \"x\",\n  on: \"true\"\n}\n"},
+		{JSON, "{\n  \"count\": 3,\n  \"list\": [\n    \"a\",\n    \"b\"\n  ],\n  \"name\": \"x\",\n  \"on\": \"true\"\n}\n"},
 		{YAML, "count: 3\nlist:\n    - a\n    - b\nname: x\non: \"true\"\n"},
 	}
 	for _, tt := range tests {
