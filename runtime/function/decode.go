@@ -85,6 +85,9 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 		default:
 			seen[key.Value] = true
 			d.decode(val, p, v.Field(f))
+			if val.Line != key.Line {
+				d.src.at[p] = pos{key.Line, key.Column} // what is missing in a block is missing below its key
+			}
 		}
 	}
 }

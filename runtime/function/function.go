@@ -143,6 +143,9 @@ func (f *Function) Filters() []string {
 				for _, r := range orStar(literals(t.rules, bus.RuleToken)) {
 					for _, ns := range orStar(literals(t.include, bus.NamespaceToken)) {
 						set["tiercel.events."+s+"."+p+"."+r+"."+ns+".*"] = true
+						if len(set) > 4*maxFilters {
+							return []string{bus.EventsSubjects}
+						}
 					}
 				}
 			}
@@ -160,7 +163,7 @@ func (f *Function) Filters() []string {
 	}
 	slices.Sort(filters)
 	if len(filters) > maxFilters || anyOverlap(filters) {
-		return []string{"tiercel.events.>"}
+		return []string{bus.EventsSubjects}
 	}
 	return filters
 }
