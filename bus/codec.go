@@ -81,7 +81,7 @@ func Unmarshal(b []byte) (*Event, error) {
 	if !json.Valid(b) {
 		return nil, fmt.Errorf("%w: not JSON", ErrInvalidEvent)
 	}
-	d := decoder{e: new(Event), seen: make(map[string]bool, 16)}
+	d := decoder{e: new(Event)}
 	ok, err := eachMember(b, d.member)
 	if err == nil && !ok {
 		err = fmt.Errorf("not a JSON object")
@@ -92,7 +92,7 @@ func Unmarshal(b []byte) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
 	}
-	if err := d.e.Validate(); err != nil {
+	if err := d.e.validate(d.base64); err != nil { // otherwise data is part of the JSON that was found valid
 		return nil, err
 	}
 	return d.e, nil
@@ -101,21 +101,20 @@ func Unmarshal(b []byte) (*Event, error) {
 // A decoder collects the members of one event.
 type decoder struct {
 	e           *Event
-	seen        map[string]bool
+	seen        uint32 // a bit for each known attribute
 	specVersion string
 	data        json.RawMessage // nil if absent
 	base64      bool
 }
 
 func (d *decoder) member(key string, raw json.RawMessage) error {
-	if d.seen[key] {
+	if !d.first(key) {
 		return fmt.Errorf("member %q occurs twice", key)
 	}
-	d.seen[key] = true
 	switch key {
 	case "data", "data_base64":
 		if d.data != nil {
-			return fmt.Errorf("both data and data_base64")
+			return fmt.Errorf("both data and data_base64, or one of them twice")
 		}
 		d.data, d.base64 = raw, key == "data_base64"
 		return nil
@@ -139,6 +138,17 @@ func (d *decoder) member(key string, raw json.RawMessage) error {
 	}
 	d.extend(key, v)
 	return nil
+}
+
+// first reports whether an attribute of this name has not been stored before.
+func (d *decoder) first(name string) bool {
+	if i := slices.Index(attributes[:], name); i >= 0 {
+		old := d.seen
+		d.seen |= 1 << i
+		return d.seen != old
+	}
+	_, found := d.e.Extensions[name]
+	return !found
 }
 
 // scalar decodes the value of an extension that is no string.
@@ -270,16 +280,15 @@ func headerValue(h nats.Header, name string) string {
 }
 
 func decodeBinary(h nats.Header, contentType string, body []byte) (*Event, error) {
-	d := decoder{e: &Event{DataContentType: contentType}, seen: make(map[string]bool, len(h))}
+	d := decoder{e: &Event{DataContentType: contentType}}
 	for k, v := range h {
 		if len(k) <= 3 || !strings.EqualFold(k[:3], "ce-") {
 			continue
 		}
 		name := strings.ToLower(k[3:])
-		if d.seen[name] || len(v) != 1 {
+		if !d.first(name) || len(v) != 1 {
 			return nil, fmt.Errorf("%w: header ce-%s occurs twice", ErrInvalidEvent, name)
 		}
-		d.seen[name] = true
 		if name == "data" || name == "datacontenttype" {
 			return nil, fmt.Errorf("%w: header ce-%s is not allowed", ErrInvalidEvent, name)
 		}

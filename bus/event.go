@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -77,7 +78,10 @@ func isJSONType(ct string) bool {
 }
 
 // Validate returns an error that wraps ErrInvalidEvent and names every attribute that is missing or malformed.
-func (e *Event) Validate() error {
+func (e *Event) Validate() error { return e.validate(true) }
+
+// validate is Validate; without data it leaves that out.
+func (e *Event) validate(data bool) error {
 	var errs []error
 	required := func(name, v string) {
 		switch {
@@ -103,7 +107,7 @@ func (e *Event) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	if e.IsJSON() && e.Data != nil && !json.Valid(e.Data) {
+	if data && e.IsJSON() && e.Data != nil && !json.Valid(e.Data) {
 		errs = append(errs, errors.New("data is no JSON value"))
 	}
 	if len(errs) == 0 {
@@ -136,14 +140,14 @@ func validAttributeName(s string) bool {
 	return s != ""
 }
 
-func knownAttribute(name string) bool {
-	switch name {
-	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema",
-		"rule", "priority", "eventsource", "hostname", "traceparent", "data":
-		return true
-	}
-	return false
+// attributes are those that have a field in Event.
+var attributes = [...]string{
+	"specversion", "id", "source", "type", "subject", "time", "rule", "priority", "eventsource", "hostname", "traceparent",
+	"datacontenttype", "dataschema",
 }
+
+// knownAttribute reports whether name cannot be an extension.
+func knownAttribute(name string) bool { return name == "data" || slices.Contains(attributes[:], name) }
 
 // isText reports whether s is a String of the CloudEvents type system: UTF-8 without control characters.
 func isText(s string) bool {

@@ -81,10 +81,20 @@ func (b *Bus) Event(ctx context.Context, id string) (*Received, error) {
 }
 
 func (b *Bus) findEvent(ctx context.Context, id string) (uint64, error) {
-	q := Query{All: true}
-	if node, t, ok := idTime(id); ok {
-		q = Query{Node: node, Since: t.Add(-clockSkew)}
+	node, t, ok := idTime(id)
+	if !ok {
+		return b.scan(ctx, id, Query{All: true})
 	}
+	// Nearly always it was stored within a moment. Only if not, clocks may differ, or it waited.
+	seq, err := b.scan(ctx, id, Query{Node: node, Since: t, Until: t.Add(2 * time.Second)})
+	if errors.Is(err, ErrNotFound) {
+		seq, err = b.scan(ctx, id, Query{Node: node, Since: t.Add(-clockSkew)})
+	}
+	return seq, err
+}
+
+// scan looks for the message with this id among those that q selects by node and time, headers only.
+func (b *Bus) scan(ctx context.Context, id string, q Query) (uint64, error) {
 	next, stop, err := b.messages(ctx, &q, true)
 	if err != nil {
 		return 0, err
@@ -99,6 +109,8 @@ func (b *Bus) findEvent(ctx context.Context, id string) (uint64, error) {
 			return 0, err
 		case r.header.Get(jetstream.MsgIDHeader) == id:
 			return r.Sequence, nil
+		case !q.Until.IsZero() && r.Stored.After(q.Until):
+			return 0, ErrNotFound
 		}
 	}
 }

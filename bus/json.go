@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/json"
 	"unicode/utf8"
 )
@@ -102,12 +103,16 @@ func skipSpace(b []byte, i int) int {
 
 // skipString returns the end of the string literal that begins at i.
 func skipString(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
+	for i++; ; i++ {
+		i += bytes.IndexByte(b[i:], '"')
+		back := i
+		for b[back-1] == '\\' {
+			back--
+		}
+		if (i-back)%2 == 0 {
+			return i + 1
 		}
 	}
-	return i + 1
 }
 
 // skipValue returns the end of the value that begins at i.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,9 +149,7 @@ func (o *outside) start(t testing.TB) {
 	if !srv.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server is not ready")
 	}
-	if _, err := fmt.Sscanf(srv.ClientURL(), "nats://127.0.0.1:%d", &o.opts.Port); err != nil {
-		t.Fatal(err)
-	}
+	o.opts.Port = srv.Addr().(*net.TCPAddr).Port
 	o.srv = srv
 }
 
