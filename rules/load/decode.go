@@ -113,13 +113,6 @@ func (d *decoder) str(key string) string {
 	return ""
 }
 
-// optStr stores the value of key, if there is one.
-func (d *decoder) optStr(key string, into *string) {
-	if v := d.scalar(key, true); v != nil {
-		*into = v.Value
-	}
-}
-
 // boolean stores the value of key; whatever YAML 1.1 takes for a truth value will do.
 func (d *decoder) boolean(key string, optional bool, into *bool) {
 	v := d.scalar(key, optional)

@@ -59,7 +59,9 @@ func (r *reader) defineRule(d *decoder, name string) *Problem {
 	u.outSc = r.partScope(d, "output", "rule output")
 	u.Desc = d.str("desc")
 	u.Priority = d.priority()
-	d.optStr("source", &u.Source)
+	if src := d.source(); src != "" {
+		u.Source = src
+	}
 	d.boolean("enabled", true, &u.Enabled)
 	d.boolean("warn_evttypes", true, &u.WarnEvttypes)
 	d.boolean("skip-if-unknown-filter", true, &u.SkipIfUnknownFilter)
@@ -144,11 +146,30 @@ func (r *reader) appendRule(d *decoder, name string) *Problem {
 	if prev == nil {
 		return r.col.noRule(d.sc, name, msgNoRuleAppend)
 	}
-	if k, v := lookup(d.n, "source"); k != nil && v.Value != "" && v.Value != prev.Source {
-		return d.sc.problem(ErrValidate, r.src.place(v), len(v.Value), msgOtherSource,
-			fmt.Sprintf("it was defined for %s at %s:%d", prev.Source, prev.File, prev.Line))
+	if err := r.sameSource(d, prev); err != nil {
+		return err
 	}
 	return r.col.appendRule(r, d.sc, prev, u)
+}
+
+// source returns the value of the key source. It may be missing or empty: that is the default, or of an append, the rule's.
+func (d *decoder) source() string {
+	k, v := lookup(d.n, "source")
+	if k == nil || isNull(v) || v.Kind == yaml.ScalarNode && v.Value == "" {
+		return ""
+	}
+	return d.str("source")
+}
+
+// sameSource checks that the item gives no other source than the rule has that it appends to or overrides.
+func (r *reader) sameSource(d *decoder, prev *Rule) *Problem {
+	src := d.source()
+	if d.err != nil || src == "" || src == prev.Source {
+		return d.err
+	}
+	_, v := lookup(d.n, "source")
+	return d.sc.problem(ErrValidate, r.src.place(v), len(src), msgOtherSource,
+		fmt.Sprintf("it was defined for %s at %s:%d", prev.Source, prev.File, prev.Line))
 }
 
 // overrideRule reads an item whose key override says what to append and what to replace.
@@ -160,6 +181,11 @@ func (r *reader) overrideRule(d *decoder, name string, o overrides) *Problem {
 		}
 	}
 	prev := r.col.rules[name]
+	if prev != nil {
+		if err := r.sameSource(d, prev); err != nil {
+			return err
+		}
+	}
 	if len(o.append) > 0 {
 		u := &update{}
 		r.readUpdate(d, o.append, "append", given, u, nil)
