@@ -25,7 +25,7 @@ const (
 	EventConnect
 	EventContainer
 	EventCopyFileRange
-	EventCpuHotplug
+	EventCpuHotplug //nolint:revive // the words of cpu_hotplug, as in all names here
 	EventCreat
 	EventDeleteModule
 	EventDrop
@@ -121,8 +121,8 @@ const (
 	EventPread
 	EventPreadv
 	EventPrlimit
-	EventProcessVmReadv
-	EventProcessVmWritev
+	EventProcessVmReadv  //nolint:revive // see EventCpuHotplug
+	EventProcessVmWritev //nolint:revive // see EventCpuHotplug
 	EventProcexit
 	EventProcinfo
 	EventPtrace

@@ -377,7 +377,7 @@ const (
 	KaReqPodContainersEffRunAsGroup
 	KaReqPodContainersProcMount
 	KaReqRoleRules
-	KaReqRoleRulesApiGroups
+	KaReqRoleRulesApiGroups //nolint:revive // the words of apiGroups, as in all names here
 	KaReqRoleRulesNonResourceURLs
 	KaReqRoleRulesVerbs
 	KaReqRoleRulesResources

@@ -1,6 +1,7 @@
 package field
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -97,7 +98,7 @@ func Lookup(text string) (Ref, error) {
 // Resolve is Lookup for a name and the argument that stood in brackets behind it; hasArg tells an empty argument from none.
 func Resolve(name, arg string, hasArg bool) (Ref, error) {
 	ref, err := resolve(name, arg, hasArg)
-	if unknown, ok := err.(*UnknownError); ok && unknown.Near == "" {
+	if unknown, ok := errors.AsType[*UnknownError](err); ok && unknown.Near == "" {
 		unknown.Near = Nearest(name)
 	}
 	return ref, err

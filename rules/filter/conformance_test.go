@@ -1,11 +1,8 @@
 package filter_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,23 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 )
-
-// conformance reads a file of Falco's own cases, or says that the folder is not given.
-func conformance(t *testing.T, name string, into any) {
-	t.Helper()
-	dir := os.Getenv("TIERCEL_CONFORMANCE")
-	if dir == "" {
-		t.Skip("TIERCEL_CONFORMANCE names no folder: Falco's cases are not run")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 type filterCase struct {
 	Expr         string
@@ -44,7 +26,7 @@ type filterCase struct {
 
 func TestConformance(t *testing.T) {
 	var cases []filterCase
-	conformance(t, "filter_cases.json", &cases)
+	conformance.Decode(t, "filter_cases.json", &cases)
 	for i, c := range cases {
 		t.Run(fmt.Sprint(i), func(t *testing.T) { checkCase(t, c) })
 	}

@@ -1,6 +1,7 @@
 package filter_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -28,7 +29,11 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("got both or neither: %v, %v", e, err)
 		}
 		if err != nil {
-			checkErrorPos(t, text, err.(*filter.Error))
+			ferr, ok := errors.AsType[*filter.Error](err)
+			if !ok {
+				t.Fatalf("%q: %T is no *filter.Error", text, err)
+			}
+			checkErrorPos(t, text, ferr)
 			return
 		}
 		roundTrip(t, e)

@@ -47,7 +47,7 @@ func TestParseError(t *testing.T) {
 		offset, line, col int
 	}{
 		{"", "filter input string is empty", "", 0, 1, 1},
-		{"a andd b", "expected blank or '(' after 'and'", "", 5, 1, 6},
+		{"a and1 b", "expected blank or '(' after 'and'", "", 5, 1, 6},
 		{"a annd b", "unexpected token after 'a', expecting 'or', 'and'", "and", 2, 1, 3},
 		{"a.b contain x", "one of", "contains", 4, 1, 5},
 		{"é.b", "expected a '(' token, a field check, or an identifier", "", 0, 1, 1},

@@ -130,7 +130,8 @@ func (p *printer) argument(arg string, ok bool) {
 		return
 	}
 	p.WriteByte('[')
-	if arg != "" && prefixLen(arg, isBareArg) == len(arg) && !(p.falco && falcoQuotes(arg)) {
+	bare := arg != "" && prefixLen(arg, isBareArg) == len(arg)
+	if bare && (!p.falco || !falcoQuotes(arg)) {
 		p.WriteString(arg)
 	} else {
 		p.WriteString(escape(arg))

@@ -174,8 +174,8 @@ func FuzzTemplate(f *testing.F) {
 		if err == nil {
 			tmpl.Append(nil, event{})
 			tmpl.Fields()
-		} else if e := err.(*format.Error); e.Offset < 0 || e.Offset >= len(text) || text[e.Offset] != '%' {
-			t.Fatalf("%q: error at %d", text, e.Offset)
+		} else if e, ok := errors.AsType[*format.Error](err); !ok || e.Offset < 0 || e.Offset >= len(text) || text[e.Offset] != '%' {
+			t.Fatalf("%q: %v", text, err)
 		}
 	})
 }

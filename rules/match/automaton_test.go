@@ -54,10 +54,30 @@ func TestFnmatch(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "a/b", true}, {"a*b*c", "a/x/b//c", true}, {"a*b*c", "acb", false},
-		{"?", "", false}, {"?", "/", true}, {"[a-c]x", "bx", true}, {"[!a-c]x", "bx", false}, {"[^a-c]x", "dx", true}, {"[]]", "]", true},
-		{"[a-]", "-", true}, {"[a", "[a", true}, {"[[:digit:]]", "7", true}, {"[[:digit:]]", "x", false}, {`\*`, "*", true}, {`\*`, "x", false},
-		{`a\`, `a\`, true}, {"**a", "bba", true}, {"*.log", "x.log", true}, {"*.log", "x.logs", false}, {"A", "a", false}, {`[\]]`, "]", true},
+		{"", "", true},
+		{"", "a", false},
+		{"*", "", true},
+		{"*", "a/b", true},
+		{"a*b*c", "a/x/b//c", true},
+		{"a*b*c", "acb", false},
+		{"?", "", false},
+		{"?", "/", true},
+		{"[a-c]x", "bx", true},
+		{"[!a-c]x", "bx", false},
+		{"[^a-c]x", "dx", true},
+		{"[]]", "]", true},
+		{"[a-]", "-", true},
+		{"[a", "[a", true},
+		{"[[:digit:]]", "7", true},
+		{"[[:digit:]]", "x", false},
+		{`\*`, "*", true},
+		{`\*`, "x", false},
+		{`a\`, `a\`, true},
+		{"**a", "bba", true},
+		{"*.log", "x.log", true},
+		{"*.log", "x.logs", false},
+		{"A", "a", false},
+		{`[\]]`, "]", true},
 	} {
 		if got := fnmatch(tt.pattern, tt.s, false); got != tt.want {
 			t.Errorf("%q, %q: got %v", tt.pattern, tt.s, got)

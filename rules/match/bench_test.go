@@ -2,13 +2,12 @@ package match_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 	"github.com/tiercel-project/tiercel/rules/load"
 	"github.com/tiercel-project/tiercel/rules/match"
 )
@@ -124,17 +123,9 @@ func BenchmarkCompile(b *testing.B) {
 // stockPrograms compiles copies of Falco's stock rules. In all but the first, every string that a rule compares something with is another,
 // but for those with few possible values.
 func stockPrograms(b *testing.B, copies int) []*match.Program {
-	dir := os.Getenv("TIERCEL_CONFORMANCE")
-	if dir == "" {
-		b.Skip("TIERCEL_CONFORMANCE names no folder: Falco's rules are not there")
-	}
 	var files []load.File
 	for _, name := range []string{"falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml"} {
-		data, err := os.ReadFile(filepath.Join(dir, "rules", name))
-		if err != nil {
-			b.Fatal(err)
-		}
-		files = append(files, load.File{Name: name, Data: data})
+		files = append(files, load.File{Name: name, Data: conformance.Read(b, "rules/"+name)})
 	}
 	rules, report := load.Read(files, load.Options{FieldError: func(string, string) error { return nil }})
 	conditions := rules.Resolve()
@@ -173,8 +164,10 @@ func changeLiterals(e filter.Expr, suffix string) {
 			return true
 		}
 		ref, err := field.Resolve(f.Name, f.Arg, f.HasArg)
-		if err != nil || ref.ID.Info().Type != field.TypeString || slices.Contains([]string{"evt.type", "evt.res", "fd.type", "fd.typechar", "fd.l4proto",
-			"container.id"}, f.Name) {
+		if err != nil || ref.ID.Info().Type != field.TypeString || slices.Contains([]string{
+			"evt.type", "evt.res", "fd.type", "fd.typechar", "fd.l4proto",
+			"container.id",
+		}, f.Name) {
 			return true
 		}
 		switch r := check.Right.(type) {

@@ -102,7 +102,7 @@ func (o *Operand) resultType(hasKey bool) error {
 		return nil
 	}
 	o.Type, o.List = first.Type, first.List
-	if first.Type != field.TypeString && !(o.fn == callB64 && first.Type == field.TypeBytes) {
+	if bytes := o.fn == callB64 && first.Type == field.TypeBytes; first.Type != field.TypeString && !bytes {
 		return unsupported(o, first)
 	}
 	return nil

@@ -258,8 +258,10 @@ func (c *Compiler) field(f *filter.Field, at side) (*Operand, error) {
 	case at == rightSide && info.Flags&field.FlagNoRHS != 0:
 		return nil, errorf(f.At, "field '%s' cannot be used as a right-hand side field", info.Name)
 	}
-	o := &Operand{Kind: FieldOperand, Type: info.Type, List: info.Flags&field.FlagList != 0 && ref.Arg == "", Ref: ref, Path: ref.IsPath(), pos: f.At,
-		key: ref.String()}
+	o := &Operand{
+		Kind: FieldOperand, Type: info.Type, List: info.Flags&field.FlagList != 0 && ref.Arg == "", Ref: ref, Path: ref.IsPath(), pos: f.At,
+		key: ref.String(),
+	}
 	if o.Type == field.TypeDyn {
 		t, _ := field.RawArgType(ref.Arg)
 		o.Type = t.FieldType()

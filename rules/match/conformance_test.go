@@ -1,32 +1,14 @@
 package match_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 	"github.com/tiercel-project/tiercel/rules/match"
 )
-
-// conformance reads a file of Falco's own cases, or says that the folder is not given.
-func conformance(t *testing.T, name string, into any) {
-	t.Helper()
-	dir := os.Getenv("TIERCEL_CONFORMANCE")
-	if dir == "" {
-		t.Skip("TIERCEL_CONFORMANCE names no folder: Falco's cases are not run")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func compile(text string) (*match.Program, []match.Warning, error) {
 	e, err := filter.Parse(text)
@@ -46,7 +28,7 @@ func TestConformanceCompile(t *testing.T) {
 		Error    string
 		Source   string
 	}
-	conformance(t, "filter_cases.json", &cases)
+	conformance.Decode(t, "filter_cases.json", &cases)
 	for i, c := range cases {
 		if c.Layer != "compile" || c.Mock && !realFields(c.Expr) {
 			continue
@@ -88,7 +70,7 @@ func TestConformanceEventTypes(t *testing.T) {
 		SameAs string `json:"same_as"`
 		Throws bool
 	}
-	conformance(t, "filter_evtcode_cases.json", &cases)
+	conformance.Decode(t, "filter_evtcode_cases.json", &cases)
 	openat, openatClose := field.NewEventSet(field.EventOpenat), field.NewEventSet(field.EventOpenat, field.EventClose)
 	sets := map[string]field.EventSet{
 		"openat_only": openat, "not_openat": openat.Complement(), "openat_close_only": openatClose, "not_openat_close": openatClose.Complement(),
@@ -146,7 +128,7 @@ func TestConformanceEval(t *testing.T) {
 		Fields   map[string]any
 		Source   string
 	}
-	conformance(t, "filter_eval_cases.json", &cases)
+	conformance.Decode(t, "filter_eval_cases.json", &cases)
 	for i, c := range cases {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			if why := made[c.Expr]; why != "" {

@@ -41,10 +41,10 @@ func newModifierTest(a *Atom) (testFunc, error) {
 		}
 	}
 	least, most := 1, len(tests)
-	switch {
-	case a.Mod == filter.OneOf:
+	switch a.Mod {
+	case filter.OneOf:
 		most = 1
-	case a.Mod == filter.AllOf:
+	case filter.AllOf:
 		least = len(tests)
 	}
 	return func(v *field.Value) bool {
