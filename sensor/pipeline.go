@@ -124,8 +124,7 @@ func cgroupOf(pid uint32, v1 bool) string {
 func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *container.Identity) container.Root {
 	root := extract.RootOf(id, ev.Task.MntNS)
 	if id.IsHost() {
-		p.users.Load(root, 0, nil)
-		return root
+		return root // those of the host are read at the start, and kept fresh by tend
 	}
 	if im := proc.Image(ev.Task.ExecGen); im != nil && im.MntNS == ev.Task.MntNS {
 		p.users.Load(root, ev.Task.PID, func() {
@@ -184,6 +183,8 @@ func (p *pipeline) release(all bool) (next uint64) {
 func (p *pipeline) tend() {
 	const sweepAtOnce, keepCgroups = 64, 30 * time.Second
 	p.clock.set()
+	p.users.Age()
+	p.users.Load(container.Root{}, 0, nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()

@@ -226,7 +226,10 @@ func openKernel(cfg kernel.Config) (Source, error) {
 
 // read takes in what was there before, and then what happens, until ctx ends.
 func (s *Sensor) read(ctx context.Context, src Source) error {
-	s.pipeline.users.Load(container.Root{}, 0, nil)
+	known := make(chan struct{})
+	if s.pipeline.users.Load(container.Root{}, 0, func() { close(known) }) {
+		<-known
+	}
 	set := s.set.Load()
 	if err := src.SetInterest(set.EventTypes(extract.RuleSource)); err != nil {
 		return fmt.Errorf("select events: %w", err)

@@ -53,12 +53,13 @@ type Users struct {
 	roots map[Root]*names // guarded by mu
 }
 
-// names are the files of one root. It is replaced, never changed.
+// names are the files of one root. What was read is replaced, never changed.
 type names struct {
 	users  map[uint32]User
 	groups map[uint32]string
 	read   time.Time
 	state  namesState
+	stale  bool // old enough to be read again; guarded by mu
 }
 
 type namesState uint8
@@ -82,13 +83,25 @@ func NewUsers(cfg UsersConfig) *Users {
 	}
 }
 
+// Age lets files that are old be read again at their next use. It wants to be called now and then.
+func (u *Users) Age() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.now()
+	for _, n := range u.roots {
+		if n.state == namesRead && now.Sub(n.read) >= u.cfg.Refresh {
+			n.stale = true
+		}
+	}
+}
+
 // Load has the files of root read if they were not, or are old. pid is a process that has that root; 0 is this one. It does not block:
 // the root is opened at once, so that the process may end, and read in the background. done, if not nil, is called when that is over;
 // Load reports whether it will be.
 func (u *Users) Load(root Root, pid uint32, done func()) bool {
 	u.mu.Lock()
 	old := u.roots[root]
-	if old != nil && (old.state == namesReading || u.now().Sub(old.read) < u.cfg.Refresh) {
+	if old != nil && !old.stale {
 		u.mu.Unlock()
 		return false
 	}

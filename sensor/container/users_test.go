@@ -74,7 +74,12 @@ func TestUsersRefresh(t *testing.T) {
 	u.now = func() time.Time { return now }
 	load(t, u, Root{})
 	write(t, dir, "etc/passwd", "b:x:1:1::/:/x\n")
+	u.Age()
+	if u.Load(Root{}, 1, nil) {
+		t.Error("read again before it is old")
+	}
 	now = now.Add(2 * time.Minute)
+	u.Age()
 	if got, _ := u.User(Root{}, 1); got.Name != "a" {
 		t.Errorf("before: %q", got.Name)
 	}
