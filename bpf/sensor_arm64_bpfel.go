@@ -168,6 +168,8 @@ const (
 	SensorKindKIND_TASK        SensorKind = 5
 	SensorKindKIND_CGROUP      SensorKind = 6
 	SensorKindKIND_CGROUP_GONE SensorKind = 7
+	SensorKindKIND_URING       SensorKind = 8
+	SensorKindKIND_URING_DONE  SensorKind = 9
 )
 
 type SensorLoss uint32
@@ -274,6 +276,7 @@ const (
 	SensorTagTAG_CGROUP    SensorTag = 18
 	SensorTagTAG_SOCKADDR  SensorTag = 19
 	SensorTagTAG_UNIX_PATH SensorTag = 20
+	SensorTagTAG_REQUEST   SensorTag = 21
 )
 
 type SensorWalkBuffer struct {
@@ -304,6 +307,7 @@ const (
 	SensorMapProcesses         = "processes"
 	SensorMapReaders           = "readers"
 	SensorMapScratches         = "scratches"
+	SensorMapUringPending      = "uring_pending"
 	SensorMapWalks             = "walks"
 	SensorProgCallExec         = "call_exec"
 	SensorProgCallExit         = "call_exit"
@@ -323,6 +327,9 @@ const (
 	SensorProgProcessExit      = "process_exit"
 	SensorProgProcessFork      = "process_fork"
 	SensorProgSnapshotTask     = "snapshot_task"
+	SensorProgUringDone        = "uring_done"
+	SensorProgUringDoneV518    = "uring_done_v518"
+	SensorProgUringSubmit      = "uring_submit"
 	SensorVarInterest          = "interest"
 	SensorVarInterestAny       = "interest_any"
 	SensorVarProcessWake       = "process_wake"
@@ -344,6 +351,7 @@ const (
 	SensorVarTypeConnect       = "type_connect"
 	SensorVarTypeExec          = "type_exec"
 	SensorVarTypeExit          = "type_exit"
+	SensorVarUringTypes        = "uring_types"
 	SensorVarV1Controller      = "v1_controller"
 	SensorVarV1Hierarchy       = "v1_hierarchy"
 	SensorVarWatchDestinations = "watch_destinations"
@@ -409,6 +417,9 @@ type SensorProgramSpecs struct {
 	ProcessExit   *ebpf.ProgramSpec `ebpf:"process_exit"`
 	ProcessFork   *ebpf.ProgramSpec `ebpf:"process_fork"`
 	SnapshotTask  *ebpf.ProgramSpec `ebpf:"snapshot_task"`
+	UringDone     *ebpf.ProgramSpec `ebpf:"uring_done"`
+	UringDoneV518 *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
+	UringSubmit   *ebpf.ProgramSpec `ebpf:"uring_submit"`
 }
 
 // SensorMapSpecs contains maps before they are loaded into the kernel.
@@ -428,6 +439,7 @@ type SensorMapSpecs struct {
 	Processes      *ebpf.MapSpec `ebpf:"processes"`
 	Readers        *ebpf.MapSpec `ebpf:"readers"`
 	Scratches      *ebpf.MapSpec `ebpf:"scratches"`
+	UringPending   *ebpf.MapSpec `ebpf:"uring_pending"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
@@ -456,6 +468,7 @@ type SensorVariableSpecs struct {
 	TypeConnect       *ebpf.VariableSpec `ebpf:"type_connect"`
 	TypeExec          *ebpf.VariableSpec `ebpf:"type_exec"`
 	TypeExit          *ebpf.VariableSpec `ebpf:"type_exit"`
+	UringTypes        *ebpf.VariableSpec `ebpf:"uring_types"`
 	V1Controller      *ebpf.VariableSpec `ebpf:"v1_controller"`
 	V1Hierarchy       *ebpf.VariableSpec `ebpf:"v1_hierarchy"`
 	WatchDestinations *ebpf.VariableSpec `ebpf:"watch_destinations"`
@@ -494,6 +507,7 @@ type SensorMaps struct {
 	Processes      *ebpf.Map `ebpf:"processes"`
 	Readers        *ebpf.Map `ebpf:"readers"`
 	Scratches      *ebpf.Map `ebpf:"scratches"`
+	UringPending   *ebpf.Map `ebpf:"uring_pending"`
 	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
@@ -512,6 +526,7 @@ func (m *SensorMaps) Close() error {
 		m.Processes,
 		m.Readers,
 		m.Scratches,
+		m.UringPending,
 		m.Walks,
 	)
 }
@@ -541,6 +556,7 @@ type SensorVariables struct {
 	TypeConnect       *ebpf.Variable `ebpf:"type_connect"`
 	TypeExec          *ebpf.Variable `ebpf:"type_exec"`
 	TypeExit          *ebpf.Variable `ebpf:"type_exit"`
+	UringTypes        *ebpf.Variable `ebpf:"uring_types"`
 	V1Controller      *ebpf.Variable `ebpf:"v1_controller"`
 	V1Hierarchy       *ebpf.Variable `ebpf:"v1_hierarchy"`
 	WatchDestinations *ebpf.Variable `ebpf:"watch_destinations"`
@@ -568,6 +584,9 @@ type SensorPrograms struct {
 	ProcessExit   *ebpf.Program `ebpf:"process_exit"`
 	ProcessFork   *ebpf.Program `ebpf:"process_fork"`
 	SnapshotTask  *ebpf.Program `ebpf:"snapshot_task"`
+	UringDone     *ebpf.Program `ebpf:"uring_done"`
+	UringDoneV518 *ebpf.Program `ebpf:"uring_done_v518"`
+	UringSubmit   *ebpf.Program `ebpf:"uring_submit"`
 }
 
 func (p *SensorPrograms) Close() error {
@@ -590,6 +609,9 @@ func (p *SensorPrograms) Close() error {
 		p.ProcessExit,
 		p.ProcessFork,
 		p.SnapshotTask,
+		p.UringDone,
+		p.UringDoneV518,
+		p.UringSubmit,
 	)
 }
 

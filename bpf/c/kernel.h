@@ -340,18 +340,69 @@ struct unix_sock {
 	struct sock *peer;
 };
 
-struct filename {
-	const char *name;
+struct open_how {
+	__u64 flags, mode, resolve;
 };
 
-struct io_cqe {
-	__u64 user_data;
+struct filename {
+	const char *name;
 };
 
 struct io_kiocb {
 	__u8 opcode;
 	struct file *file;
-	struct io_cqe cqe;
+};
+
+struct io_uring_cqe {
+	__s32 res;
+};
+
+// What a request asks for stands at the beginning of struct io_kiocb.
+struct io_open {
+	int dfd;
+	__u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_unlink {
+	int dfd, flags;
+	struct filename *filename;
+};
+
+struct io_rename {
+	int old_dfd, new_dfd, flags;
+	struct filename *oldpath, *newpath;
+};
+
+struct io_mkdir {
+	int dfd;
+	__u16 mode;
+	struct filename *filename;
+};
+
+struct io_link {
+	int old_dfd, new_dfd, flags;
+	struct filename *oldpath, *newpath;
+};
+
+struct io_sr_msg {
+	void *umsg;
+	int len;
+	unsigned int msg_flags;
+};
+
+struct io_connect {
+	void *addr;
+	int addr_len;
+};
+
+struct io_socket {
+	int domain, type, protocol;
+};
+
+struct io_listen {
+	int backlog;
 };
 
 #pragma clang attribute pop

@@ -6,7 +6,7 @@
 #define RESOLVE_IN_ROOT 0x10
 #define RESOLVE_BENEATH 0x08
 
-struct open_how {
+struct how_argument { // struct open_how, in user memory
 	__u64 flags, mode, resolve;
 };
 
@@ -40,7 +40,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	if (c->l.dir)
 		x.fd = arg(c, c->l.dir);
 	if (c->l.open_how) {
-		struct open_how how = {};
+		struct how_argument how = {};
 		if (bpf_probe_read_user(&how, sizeof(how), (void *)arg(c, c->l.open_how)))
 			set_flag(s, HEAD_UNSTABLE);
 		x.flags = how.flags;

@@ -16,6 +16,8 @@ enum kind {
 	KIND_TASK,        // a task that was there when the sensor opened
 	KIND_CGROUP,      // first sight of a cgroup
 	KIND_CGROUP_GONE,
+	KIND_URING,      // a request of io_uring, as a system call; begins with TAG_REQUEST
+	KIND_URING_DONE, // its completion: result, and what is known only then
 };
 
 enum head_flag {
@@ -61,6 +63,7 @@ enum tag {
 	TAG_CGROUP,    // path
 	TAG_SOCKADDR,  // address as passed, not checked by the kernel
 	TAG_UNIX_PATH, // address of a unix socket, kernel's copy
+	TAG_REQUEST,   // address of an io_uring request, as a number
 };
 
 struct section {

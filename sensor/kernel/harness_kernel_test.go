@@ -39,7 +39,9 @@ func child(t testing.TB, name string, args ...string) *exec.Cmd {
 	if children[name] == nil {
 		t.Fatalf("no child %q", name)
 	}
-	cmd := exec.Command(os.Args[0], args...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
 	return cmd
 }
@@ -128,5 +130,4 @@ func (w *watch) list() string {
 	return b.String()
 }
 
-// by returns a filter of events by the process pid points to, once it is known, and all process events.
 func all(*event.Event) bool { return true }

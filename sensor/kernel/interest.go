@@ -17,6 +17,7 @@ type interest struct {
 	wake         uint32                         // process events that wake the reader, by kind
 	connect      uint32                         // the type of connect, if it is wanted
 	destinations uint32                         // 1: somebody wants to know where sockets go
+	uring        [uringOps]uint16               // event types of the operations of io_uring
 }
 
 // interestOf works out which calls make the events of types.
@@ -53,6 +54,11 @@ func interestOf(types field.EventSet) interest {
 		in.socketcall()
 	}
 	in.wake = wakeKinds(types)
+	for op, t := range uringTypes {
+		if types.Has(t) {
+			in.uring[op] = uint16(t)
+		}
+	}
 	for _, t := range []field.EventType{field.EventConnect, field.EventSendto, field.EventSendmsg, field.EventSendmmsg} {
 		if types.Has(t) {
 			in.destinations = 1
@@ -111,6 +117,7 @@ func (s *Sensor) applyInterest(in interest) error {
 		bpf.SensorVarProcessWake:       in.wake,
 		bpf.SensorVarTypeConnect:       in.connect,
 		bpf.SensorVarWatchDestinations: in.destinations,
+		bpf.SensorVarUringTypes:        in.uring,
 	} {
 		if err := s.coll.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -76,6 +76,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 			s.lack("no tracepoint %s: %s", a.tracepoint, a.optional)
 		}
 	}
+	s.prepareUring(spec, kernel)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tiercel-project/tiercel/sensor/decode"
@@ -132,10 +133,15 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		if ctx.Err() != nil {
 			for i := 0; i < lastDrains && s.drain(handle); i++ {
 			}
+			s.requests.expire(math.MaxUint64, func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
 			return nil
 		}
-		if s.drain(handle) {
+		found := s.drain(handle)
+		s.requests.expire(bootNS(), func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
+		if found || !s.requests.empty() {
 			p.active = time.Now()
+		}
+		if found {
 			continue
 		}
 		if err := p.wait(); err != nil {
@@ -203,10 +209,19 @@ func (s *Sensor) deliver(record []byte, now uint64, handle func(*event.Event)) {
 		s.undecoded.Add(1)
 		return
 	}
+	if request, done, ok := decode.Request(record); ok {
+		s.joinRequest(request, done, now, handle)
+		return
+	}
+	s.hand(&s.event, now, handle)
+}
+
+// hand numbers an event and hands it out.
+func (s *Sensor) hand(ev *event.Event, now uint64, handle func(*event.Event)) {
 	s.seq++
-	s.event.Seq = s.seq
-	s.event.ReadNS = now
-	handle(&s.event)
+	ev.Seq = s.seq
+	ev.ReadNS = now
+	handle(ev)
 }
 
 // bootNS is CLOCK_BOOTTIME in nanoseconds.

@@ -38,10 +38,12 @@ type Sensor struct {
 	mu         sync.Mutex
 	links      []link.Link // guarded by mu
 	dispatcher link.Link   // guarded by mu; nil while nobody wants a system call
+	uring      []link.Link // guarded by mu; empty while nobody wants a request of io_uring
 	closed     atomic.Bool
 
 	event     event.Event // the one that Run hands out
 	seq       uint64
+	requests  requests // of io_uring, submitted and not completed
 	wakeups   atomic.Uint64
 	undecoded atomic.Uint64
 }
@@ -84,7 +86,7 @@ func (s *Sensor) SetInterest(types field.EventSet) error {
 		return ErrClosed
 	}
 	b := interestOf(types)
-	return errors.Join(s.applyInterest(b), s.attachDispatcher(b))
+	return errors.Join(s.applyInterest(b), s.attachDispatcher(b), s.attachUring(b))
 }
 
 // Close detaches the programs and frees the rings. It may be called twice; Run must have returned.
@@ -99,7 +101,7 @@ func (s *Sensor) Close() error {
 	if s.dispatcher != nil {
 		errs = append(errs, s.dispatcher.Close())
 	}
-	for _, l := range s.links {
+	for _, l := range append(s.links, s.uring...) {
 		errs = append(errs, l.Close())
 	}
 	for _, r := range s.rings {

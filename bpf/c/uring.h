@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// Requests of io_uring, which are no system calls: recorded when they are submitted, with paths from the kernel's own copies, and again when
+// they complete. User space joins the two; a request that was asked to complete silently has no second record.
+#pragma once
+#include "generic.h"
+
+enum uring_op { // linux/io_uring.h: stable
+	URING_SENDMSG = 9,
+	URING_RECVMSG = 10,
+	URING_ACCEPT = 13,
+	URING_CONNECT = 16,
+	URING_OPENAT = 18,
+	URING_SEND = 26,
+	URING_RECV = 27,
+	URING_OPENAT2 = 28,
+	URING_RENAMEAT = 35,
+	URING_UNLINKAT = 36,
+	URING_MKDIRAT = 37,
+	URING_SYMLINKAT = 38,
+	URING_LINKAT = 39,
+	URING_SOCKET = 45,
+	URING_SEND_ZC = 47,
+	URING_SENDMSG_ZC = 48,
+	URING_BIND = 56,
+	URING_LISTEN = 57,
+	URING_OPS = 64,
+};
+
+// Event types by operation; 0: nobody wants it.
+volatile __u16 uring_types[URING_OPS] = {};
+
+// Requests recorded and not completed, with their operation.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, __u32);
+} uring_pending SEC(".maps");
+
+static __always_inline __u32 put_name(__u32 o, __u32 second, __u64 filename, __s32 dfd)
+{
+	struct scratch *s = scratch_of(SLOT_URING);
+	struct task_struct *t = bpf_get_current_task_btf();
+	__u32 from = o;
+	if (!s || !filename || o > RECORD_MAX)
+		return o;
+	o = put_kernel_string(SLOT_URING, o, TAG_RAW + second, as_number((__u64)KREAD(struct filename, filename, name)));
+	if (o == from || s->b[from + 4] == '/')
+		return o;
+	if (dfd == AT_FDCWD)
+		return put_cwd(SLOT_URING, o, TAG_DIR + second, t);
+	__u64 f = file_of(t, dfd);
+	return f ? put_file_path(SLOT_URING, o, TAG_DIR + second, t, f) : o;
+}
+
+// The numbers that the system call of the same name would have.
+static __always_inline __u32 put_request(struct scratch *s, __u32 o, __u64 req, __u8 op)
+{
+	__u64 n[6] = {};
+	switch (op) {
+	case URING_RENAMEAT:
+		n[0] = KREAD(struct io_rename, req, old_dfd);
+		n[2] = KREAD(struct io_rename, req, new_dfd);
+		n[4] = KREAD(struct io_rename, req, flags);
+		o = put_name(o, 0, (__u64)KREAD(struct io_rename, req, oldpath), n[0]);
+		o = put_name(o, 1, (__u64)KREAD(struct io_rename, req, newpath), n[2]);
+		break;
+	case URING_UNLINKAT:
+		n[0] = KREAD(struct io_unlink, req, dfd);
+		n[2] = KREAD(struct io_unlink, req, flags);
+		o = put_name(o, 0, (__u64)KREAD(struct io_unlink, req, filename), n[0]);
+		break;
+	case URING_MKDIRAT:
+		n[0] = KREAD(struct io_mkdir, req, dfd);
+		n[2] = KREAD(struct io_mkdir, req, mode);
+		o = put_name(o, 0, (__u64)KREAD(struct io_mkdir, req, filename), n[0]);
+		break;
+	case URING_SYMLINKAT:
+		n[1] = KREAD(struct io_link, req, new_dfd);
+		o = put_name(o, 0, (__u64)KREAD(struct io_link, req, oldpath), AT_FDCWD);
+		o = put_name(o, 1, (__u64)KREAD(struct io_link, req, newpath), n[1]);
+		break;
+	case URING_LINKAT:
+		n[0] = KREAD(struct io_link, req, old_dfd);
+		n[2] = KREAD(struct io_link, req, new_dfd);
+		n[4] = KREAD(struct io_link, req, flags);
+		o = put_name(o, 0, (__u64)KREAD(struct io_link, req, oldpath), n[0]);
+		o = put_name(o, 1, (__u64)KREAD(struct io_link, req, newpath), n[2]);
+		break;
+	case URING_SOCKET:
+		n[0] = KREAD(struct io_socket, req, domain);
+		n[1] = KREAD(struct io_socket, req, type);
+		n[2] = KREAD(struct io_socket, req, protocol);
+		break;
+	case URING_LISTEN:
+		n[1] = KREAD(struct io_listen, req, backlog);
+		break;
+	}
+	return put_struct(s, o, TAG_NUM, n);
+}
+
+static __always_inline __u32 put_open_request(struct scratch *s, __u32 o, __u64 req)
+{
+	struct open_info x = {
+		.fd = KREAD(struct io_open, req, dfd),
+		.flags = KREAD(struct io_open, req, how.flags),
+		.mode = KREAD(struct io_open, req, how.mode),
+		.how = KREAD(struct io_open, req, how.resolve),
+	};
+	o = put_struct(s, o, TAG_OPEN, x);
+	return put_name(o, 0, (__u64)KREAD(struct io_open, req, filename), x.fd);
+}
+
+// put_request_data appends the first bytes that a request sends.
+static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __u64 req, __u8 op)
+{
+	struct message m = {};
+	__u64 p = as_number((__u64)KREAD(struct io_sr_msg, req, umsg));
+	if (op == URING_SENDMSG || op == URING_SENDMSG_ZC) {
+		read_message(&m, p, false);
+	} else {
+		m.data = p;
+		m.data_len = KREAD(struct io_sr_msg, req, len);
+	}
+	return put_user_bytes(SLOT_URING, o, TAG_DATA, m.data, m.data_len > DATA_LEN ? DATA_LEN : m.data_len);
+}
+
+// put_request_socket appends the socket of a request, and where it goes as passed: the request's own copy is the kernel's, but not always
+// there.
+static __always_inline __u32 put_request_socket(struct scratch *s, struct task_struct *t, __u32 o, __u64 req, __u8 op, __s64 result,
+						bool done)
+{
+	struct socket_info x = {.fd = -1};
+	__u64 f = (__u64)KREAD(struct io_kiocb, req, file), sk = 0;
+	if (op == URING_ACCEPT || op == URING_SOCKET) {
+		x.fd = done ? result : -1;
+		f = done && result >= 0 ? file_of(t, result) : 0;
+	}
+	__u64 inode = f ? (__u64)KREAD(struct file, f, f_inode) : 0;
+	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
+		__u64 sock = (__u64)KREAD(struct file, f, private_data);
+		sk = (__u64)KREAD(struct socket, sock, sk);
+		x.type = KREAD(struct socket, sock, type);
+	}
+	if (sk) {
+		x.proto = KREAD(struct sock, sk, sk_protocol);
+		x.server = op == URING_ACCEPT;
+		fill_ends(&x, sk);
+		if (done && take_destination(&x, t, sk, 0))
+			forget_destinations(t);
+	}
+	o = put_struct(s, o, TAG_SOCKET, x);
+	if (sk && x.family == AF_UNIX)
+		o = put_unix(s, o, sk, op == URING_ACCEPT || op == URING_BIND || op == URING_LISTEN);
+	if (!done && op == URING_CONNECT) {
+		__u32 len = KREAD(struct io_connect, req, addr_len);
+		__u64 p = as_number((__u64)KREAD(struct io_connect, req, addr));
+		o = put_user_bytes(SLOT_URING, o, TAG_SOCKADDR, p, len > SOCKADDR_LEN ? SOCKADDR_LEN : len);
+	}
+	return o;
+}
+
+static __always_inline bool is_socket_op(__u8 op)
+{
+	return op == URING_CONNECT || op == URING_ACCEPT || op == URING_SEND || op == URING_RECV || op == URING_SENDMSG || op == URING_RECVMSG ||
+	       op == URING_SEND_ZC || op == URING_SENDMSG_ZC || op == URING_BIND || op == URING_LISTEN || op == URING_SOCKET;
+}
+
+static __always_inline bool sends(__u8 op)
+{
+	return op == URING_SEND || op == URING_SENDMSG || op == URING_SEND_ZC || op == URING_SENDMSG_ZC;
+}
+
+SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
+int BPF_PROG(uring_submit, struct io_kiocb *request)
+{
+	__u64 req = as_number((__u64)request);
+	__u32 op = KREAD(struct io_kiocb, req, opcode);
+	if (op >= URING_OPS || !uring_types[op])
+		return 0;
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct scratch *s = scratch_of(SLOT_URING);
+	if (!s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	if (is_self(t))
+		return 0;
+	begin(s, t, KIND_URING, uring_types[op], 0)->nr = op;
+	__u32 o = put_struct(s, sizeof(struct head), TAG_REQUEST, req);
+	if (op == URING_OPENAT || op == URING_OPENAT2)
+		o = put_open_request(s, o, req);
+	else
+		o = put_request(s, o, req, op);
+	if (is_socket_op(op))
+		o = put_request_socket(s, t, o, req, op, 0, false);
+	if (sends(op))
+		o = put_request_data(t, o, req, op);
+	bpf_map_update_elem(&uring_pending, &req, &op, BPF_ANY);
+	submit(RING_EVENT, SLOT_URING, o, false);
+	return 0;
+}
+
+static __always_inline int uring_complete(__u64 req, __s64 result)
+{
+	__u32 *pending = bpf_map_lookup_elem(&uring_pending, &req);
+	if (!pending)
+		return 0;
+	__u32 op = *pending;
+	bpf_map_delete_elem(&uring_pending, &req);
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct scratch *s = scratch_of(SLOT_URING);
+	if (!s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	struct head *h = (void *)s->b;
+	fill_head(h, t, KIND_URING_DONE, 0, result);
+	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
+	__u64 f = (op == URING_OPENAT || op == URING_OPENAT2) && result >= 0 ? file_of(t, result) : 0;
+	if (f) {
+		struct open_info x = {};
+		fill_file(&x, f);
+		o = put_struct(s, o, TAG_OPEN, x);
+		o = put_file_path(SLOT_URING, o, TAG_RESOLVED, t, f);
+	}
+	if (is_socket_op(op))
+		o = put_request_socket(s, t, o, req, op, result, true);
+	submit(RING_EVENT, SLOT_URING, o, true);
+	return 0;
+}
+
+SEC("tp_btf/io_uring_complete") // 6.11
+int BPF_PROG(uring_done, void *ring, void *req, struct io_uring_cqe *cqe)
+{
+	return uring_complete(as_number((__u64)req), cqe->res);
+}
+
+SEC("tp_btf/io_uring_complete") // 5.18
+int BPF_PROG(uring_done_v518, void *ring, void *req, __u64 user_data, int result)
+{
+	return uring_complete(as_number((__u64)req), result);
+}

@@ -1,0 +1,189 @@
+package kernel
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/tiercel-project/tiercel/bpf"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+const uringOps = 64
+
+// uringTypes are the event types as which operations of io_uring are reported, by their number in linux/io_uring.h.
+var uringTypes = map[int]field.EventType{
+	9:  field.EventSendmsg,
+	10: field.EventRecvmsg,
+	13: field.EventAccept4,
+	16: field.EventConnect,
+	18: field.EventOpenat,
+	26: field.EventSendto,
+	27: field.EventRecvfrom,
+	28: field.EventOpenat2,
+	35: field.EventRenameat2,
+	36: field.EventUnlinkat,
+	37: field.EventMkdirat,
+	38: field.EventSymlinkat,
+	39: field.EventLinkat,
+	45: field.EventSocket,
+	47: field.EventSendto,
+	48: field.EventSendmsg,
+	56: field.EventBind,
+	57: field.EventListen,
+}
+
+// prepareUring picks the programs that fit this kernel's tracepoints: their names and arguments changed.
+func (s *Sensor) prepareUring(spec *ebpf.CollectionSpec, kernel *btf.Spec) {
+	programs := map[int]string{4: bpf.SensorProgUringDone, 6: bpf.SensorProgUringDoneV518, 8: bpf.SensorProgUringDoneV518}
+	done := programs[tracepointParams(kernel, "io_uring_complete")]
+	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518} {
+		if name != done {
+			delete(spec.Programs, name)
+		}
+	}
+	if done == "" {
+		s.lack("no tracepoint io_uring_complete: requests of io_uring are reported without their result")
+	}
+	switch {
+	case hasTracepoint(kernel, "io_uring_submit_req"):
+	case tracepointParams(kernel, "io_uring_submit_sqe") == 3: // 6.0 to 6.3
+		spec.Programs[bpf.SensorProgUringSubmit].AttachTo = "io_uring_submit_sqe"
+	default:
+		delete(spec.Programs, bpf.SensorProgUringSubmit)
+		s.lack("no tracepoint io_uring_submit_req: requests of io_uring are not seen")
+	}
+}
+
+// tracepointParams is the number of arguments of a tracepoint's function, the first of which is the tracepoint's own; 0 if there is none.
+func tracepointParams(kernel *btf.Spec, name string) int {
+	var t *btf.Typedef
+	if kernel.TypeByName("btf_trace_"+name, &t) != nil {
+		return 0
+	}
+	p, ok := btf.UnderlyingType(t).(*btf.Pointer)
+	if !ok {
+		return 0
+	}
+	f, ok := p.Target.(*btf.FuncProto)
+	if !ok {
+		return 0
+	}
+	return len(f.Params)
+}
+
+// attachUring attaches the programs of io_uring while there is a request that somebody wants.
+func (s *Sensor) attachUring(in interest) error {
+	wanted := in.uring != [uringOps]uint16{}
+	if !wanted {
+		for _, l := range s.uring {
+			_ = l.Close()
+		}
+		s.uring = nil
+		return nil
+	}
+	if len(s.uring) > 0 {
+		return nil
+	}
+	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, bpf.SensorProgUringSubmit} {
+		p, ok := s.coll.Programs[name]
+		if !ok {
+			continue
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		s.uring = append(s.uring, l)
+	}
+	return nil
+}
+
+const (
+	// maxRequests bounds the requests that wait for their completion.
+	maxRequests = 4096
+	// requestWait is how long they wait; then they leave without a result.
+	requestWait = 100 * time.Millisecond
+)
+
+// requests are events of io_uring requests that have not completed, by the address of the request. The zero requests is empty.
+type requests struct {
+	events map[uint64]*event.Event
+	order  []uint64 // oldest first; may name requests that are gone
+}
+
+func (r *requests) empty() bool { return len(r.events) == 0 }
+
+func (r *requests) add(request uint64, ev *event.Event) {
+	if r.events == nil {
+		r.events = make(map[uint64]*event.Event)
+	}
+	r.events[request] = ev
+	r.order = append(r.order, request)
+}
+
+func (r *requests) take(request uint64) *event.Event {
+	ev := r.events[request]
+	delete(r.events, request)
+	return ev
+}
+
+// expire hands out, without a result, the requests that have waited for too long at time now, and the oldest ones beyond the bound.
+func (r *requests) expire(now uint64, hand func(*event.Event)) {
+	for len(r.order) > 0 {
+		ev := r.events[r.order[0]]
+		if ev != nil && len(r.events) <= maxRequests && now < ev.BootNS+uint64(requestWait) {
+			return
+		}
+		r.take(r.order[0])
+		r.order = r.order[1:]
+		if ev != nil {
+			ev.Flags |= event.NoResult
+			hand(ev)
+		}
+	}
+}
+
+// joinRequest joins the record just decoded with the other one of its request. An address that is used again without a completion
+// belonged to a request that was asked to complete silently.
+func (s *Sensor) joinRequest(request uint64, done bool, now uint64, handle func(*event.Event)) {
+	ev := s.requests.take(request)
+	if !done {
+		if ev != nil {
+			ev.Flags |= event.NoResult
+			s.hand(ev, now, handle)
+		}
+		s.requests.add(request, s.event.Clone())
+		return
+	}
+	if ev == nil {
+		return // left without a result
+	}
+	complete(ev, &s.event)
+	s.hand(ev, now, handle)
+}
+
+// complete adds to ev what done tells.
+func complete(ev, done *event.Event) {
+	ev.Result = done.Result
+	if o := done.Open; o.Ino != 0 {
+		ev.Open.Path.Resolved = o.Path.Resolved
+		ev.Open.Dev, ev.Open.Ino, ev.Open.Type, ev.Open.Created = o.Dev, o.Ino, o.Type, o.Created
+		ev.Open.UpperLayer, ev.Open.LowerLayer = o.UpperLayer, o.LowerLayer
+	}
+	passed := ev.Socket
+	if done.Socket.Family == 0 {
+		return
+	}
+	ev.Socket = done.Socket
+	if !ev.Socket.Remote.IsValid() {
+		ev.Socket.Remote = passed.Remote
+	}
+	if ev.Socket.UnixPath == "" {
+		ev.Socket.UnixPath = passed.UnixPath
+	}
+	ev.Flags |= done.Flags & event.ArgsUnstable
+}
