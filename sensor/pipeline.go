@@ -74,7 +74,11 @@ func (p *pipeline) handle(ev *event.Event) {
 	p.metrics.observeRead(ev)
 	id := p.identity(ev)
 	root := p.loadNames(ev, proc, id)
-	if id.State == container.Pending || (!id.IsHost() && p.users.Reading(root)) {
+	if reading := !id.IsHost() && p.users.Reading(root); reading || id.State == container.Pending {
+		if !p.mayMatch(ev, proc, id, reading) {
+			p.metrics.events.Inc()
+			return
+		}
 		if p.waiting.add(ev, proc, root, p.now()) {
 			p.table.Pin(proc)
 			select {
@@ -135,6 +139,11 @@ func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *contain
 		})
 	}
 	return root
+}
+
+// mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.
+func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, reading bool) bool {
+	return p.matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
 }
 
 // giveUp is id without the names that were waited for.

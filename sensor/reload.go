@@ -98,7 +98,7 @@ func (s *Sensor) listen(ctx context.Context, watch *fsnotify.Watcher) error {
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(signals)
 	if watch != nil {
-		defer watch.Close()
+		defer func() { _ = watch.Close() }()
 	}
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()

@@ -10,8 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -380,8 +383,14 @@ func TestWaiting(t *testing.T) {
 	r.src.events <- cgroup(1, "/user.slice")
 	r.src.events <- cgroup(7, "/kubepods/besteffort/pod"+testUID+"/"+testID)
 	r.src.events <- shadow(inPod(20, "cat"))
+	r.src.events <- shell(inPod(22, "cat")) // no rule can match it, whatever the names are
 	r.src.events <- shell(task(21, "sh"))
 	r.out.waitFor(t, "Shell started")
+	r.pipeline.mu.Lock()
+	if n := len(r.pipeline.waiting.queue); n != 1 {
+		t.Errorf("%d events wait, want 1", n)
+	}
+	r.pipeline.mu.Unlock()
 	if strings.Contains(r.out.String(), "Passwords read") {
 		t.Fatal("the event did not wait")
 	}
@@ -499,6 +508,89 @@ func TestLoss(t *testing.T) {
 	if ev.Type != bus.TypeRecordsLost || !strings.HasPrefix(ev.Extensions["subject"].(string), "tiercel.events.syscall.warning.") {
 		t.Errorf("event %+v", ev)
 	}
+}
+
+// TestBusAway: while the bus is away matches are kept and the sensor is not ready; when it is back they arrive, each once, in their order.
+func TestBusAway(t *testing.T) {
+	sc := bus.DefaultServerConfig()
+	sc.DataDir = t.TempDir()
+	srv, err := bus.StartServer(t.Context(), sc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc.Port = port(t, srv.URL())
+	bc := bus.DefaultConfig()
+	bc.URL, bc.Creds = srv.URL(), filepath.Join(sc.DataDir, bus.AccessFile)
+	b, err := bus.Connect(t.Context(), bc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(t.Context(), bus.RoleSensor); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, func(_ *Config, d *Deps) { d.Bus = b })
+	r.src.events <- cgroup(1, "/user.slice")
+	const n = 50
+	for i := range n {
+		if i == 10 {
+			for r.publisher.Pending() > 0 {
+				runtime.Gosched()
+			}
+			srv.Close()
+			for r.Ready() == nil {
+				runtime.Gosched()
+			}
+		}
+		r.src.events <- shell(task(uint32(100+i), "sh"))
+	}
+	if srv, err = bus.StartServer(t.Context(), sc); err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	for r.publisher.Pending() > 0 {
+		runtime.Gosched()
+	}
+	if err := r.Ready(); err != nil {
+		t.Errorf("not ready again: %v", err)
+	}
+	stream, err := b.JetStream().Stream(t.Context(), bus.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.Msgs != n {
+		t.Errorf("the stream has %d events, want %d", info.State.Msgs, n)
+	}
+	for i := range n {
+		raw, err := stream.GetMsg(t.Context(), uint64(i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ev, err := bus.Unmarshal(raw.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ev.Match(); err != nil || m.Target.PID != int32(100+i) {
+			t.Errorf("event %d is about process %d: %v", i, m.Target.PID, err)
+		}
+	}
+}
+
+func port(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // TestLongArguments: an event stays within its bound however long the texts of the process are, and is valid JSON whatever bytes they have.

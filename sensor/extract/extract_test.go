@@ -604,6 +604,30 @@ func TestContainer(t *testing.T) {
 	check(t, e, map[string]string{"container.id": null, "container.full_id": null, "k8s.pod.uid": null, "tiercel.identity": "unresolved"})
 }
 
+func TestUnknown(t *testing.T) {
+	pending := &container.Identity{ID: container.ID{Container: testID}}
+	known := &container.Identity{ID: container.ID{Container: testID}, State: container.Resolved}
+	for _, tt := range []struct {
+		name    string
+		id      *container.Identity
+		reading bool
+		want    bool
+	}{
+		{"container.id", pending, true, false}, {"container.name", pending, false, true}, {"container.name", known, true, false},
+		{"k8s.ns.name", pending, false, true}, {"k8s.pod.uid", pending, false, true}, {"container.type", pending, false, true},
+		{"user.name", pending, false, false}, {"user.name", known, true, true}, {"user.uid", pending, true, false}, {"group.name", known, true, true},
+		{"evt.arg.uid", known, true, true}, {"proc.name", pending, true, false}, {"tiercel.identity", pending, false, true},
+	} {
+		ref, err := field.Lookup(tt.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Unknown(&ref, tt.id, tt.reading); got != tt.want {
+			t.Errorf("%s of %v, reading %v: unknown %v", tt.name, tt.id.State, tt.reading, got)
+		}
+	}
+}
+
 func TestGlobMatch(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, s string

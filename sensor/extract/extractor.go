@@ -138,6 +138,31 @@ func Given(ref *field.Ref) bool {
 	return true
 }
 
+// Unknown reports whether ref may get another value in an event of id's container: once the names of the container are known, if id is
+// Pending, and with reading, once those of its users and groups are.
+func Unknown(ref *field.Ref, id *container.Identity, reading bool) bool {
+	pending := id.State == container.Pending
+	switch ref.ID {
+	case field.ContainerID, field.ContainerFullID, field.UserUID, field.UserLoginuid, field.GroupGID:
+		return false
+	case field.ContainerType:
+		return pending && id.Runtime == ""
+	case field.K8sPodUID, field.K8sPodID:
+		return pending && id.PodUID == ""
+	case field.TiercelIdentity:
+		return pending
+	case field.EvtArg, field.EvtArgs, field.EvtInfo:
+		return reading // ids are rendered as names
+	}
+	switch ref.ID.Info().Class {
+	case field.ContainerID.Info().Class:
+		return pending
+	case field.UserName.Info().Class, field.GroupName.Info().Class:
+		return reading
+	}
+	return false
+}
+
 // Fields returns the fields that events can have, in the registry's order.
 func Fields() []field.ID {
 	var ids []field.ID

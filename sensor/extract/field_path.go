@@ -48,13 +48,16 @@ func fsPath(role fsRole, raw bool) getter {
 		}
 		var s string
 		switch {
-		case !raw && !(i == firstPath && (e.ev.Type == field.EventSymlink || e.ev.Type == field.EventSymlinkat)):
-			s = e.form(i, form) // a symbolic link's target is relative to nothing yet
-		case i == openPath:
+		case i == openPath && raw:
 			s = e.ev.Open.Path.Raw
-		default:
+		case raw || role == fsTarget && isSymlink(e.ev.Type):
 			s = e.ev.Path[i-firstPath].Raw
+		default:
+			s = e.form(i, form)
 		}
 		return s != "" && v.SetString(s)
 	}
 }
+
+// isSymlink reports whether t makes a symbolic link. What that points to is relative to nothing yet.
+func isSymlink(t field.EventType) bool { return t == field.EventSymlink || t == field.EventSymlinkat }
