@@ -10,7 +10,7 @@ type Metrics struct {
 // NewMetrics registers the metrics of all consumers.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tiercel_dispatch_messages_total", Help: "Messages handled, by consumer and what became of them.",
+		Name: "tiercel_runtime_messages_total", Help: "Messages handled, by consumer and what became of them.",
 	}, []string{"consumer", "verdict"})}
 	reg.MustRegister(m.messages)
 	return m
