@@ -19,7 +19,7 @@ func TestStage(t *testing.T) {
 	if out, err := c.exec("nc", "-w", "1", "203.0.113.10", "444").CombinedOutput(); err == nil {
 		t.Errorf("nc to a closed port succeeds: %s", out)
 	}
-	out, err := c.execTTY("sh", "-c", "readlink /proc/self/fd/0").CombinedOutput()
+	out, err := c.execTTY("busybox", "tty").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "/dev/pts/") {
 		t.Errorf("a terminal in the container: %v\n%s", err, out)
 	}
