@@ -43,7 +43,7 @@ func (c *Collection) defineList(l *List) {
 	}
 	c.lists[l.Name] = l
 	c.Lists = append(c.Lists, l)
-	if !bareName.MatchString(l.Name) {
+	if !isBareName(l.Name) {
 		c.oddLists = append(c.oddLists, l)
 	}
 }

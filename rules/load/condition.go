@@ -51,13 +51,13 @@ func (c *Collection) parse(t text, sc *scope, m *Macro) (*Condition, *Problem) {
 // syntaxProblem returns the problem that err tells of. In the items of a list it is where the list is named: they are right by themselves.
 func syntaxProblem(t text, sc *scope, err *filter.Error) *Problem {
 	sp, ok := t.span(min(err.Offset, max(len(t.s)-1, 0)))
-	if !ok || sp.via.src == nil {
+	if !ok || sp.via == nil {
 		return conditionProblem(&exprFile{text: t, sc: sc}, ErrCompileCondition, err.Offset, err.Msg, nearHint(err.Near))
 	}
 	name := sp.via.src.text[sp.via.off:]
 	name = name[:wordWidth(name, 0)]
-	in := &scope{parent: sc, itemType: "condition expression", at: sp.via}
-	return in.problem(ErrCompileCondition, sp.via, len(name), err.Msg, fmt.Sprintf("%q is a list: its items stand here, separated by commas", name))
+	in := &scope{parent: sc, itemType: "condition expression", at: *sp.via}
+	return in.problem(ErrCompileCondition, *sp.via, len(name), err.Msg, fmt.Sprintf("%q is a list: its items stand here, separated by commas", name))
 }
 
 func nearHint(near string) string {

@@ -175,7 +175,7 @@ func (d *decoder) sequence(key string, optional bool) []text {
 	items := make([]text, 0, len(v.Content))
 	for _, item := range v.Content {
 		item = deref(item)
-		if item.Kind != yaml.ScalarNode {
+		if item.Kind != yaml.ScalarNode || isNull(item) {
 			d.fail(sc.in(d.src, item, "list item", "").here(ErrYAMLValidate, "sequence value is not scalar", ""))
 			return nil
 		}

@@ -108,7 +108,7 @@ func (b *textBuilder) replace(t *text, at, end int, x *expansion) int {
 // truncate cuts b to n bytes.
 func (b *textBuilder) truncate(n int) {
 	b.b = b.b[:n]
-	for len(b.spans) > 0 && b.spans[len(b.spans)-1].at >= n {
+	for len(b.spans) > 0 && int(b.spans[len(b.spans)-1].at) >= n {
 		b.spans = b.spans[:len(b.spans)-1]
 	}
 }

@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -30,10 +29,19 @@ const (
 	barePattern       = `([^()\"'[:space:]=,]+)`
 )
 
-var (
-	identifier = regexp.MustCompile(`^` + identifierPattern + `$`)
-	bareName   = regexp.MustCompile(`^[^()"'\s=,]+$`)
-)
+// isIdentifier reports whether s can be the name of a macro in a condition.
+func isIdentifier(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (i == 0 || s[i] != '_' && (s[i] < '0' || s[i] > '9')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isBareName reports whether s can be the name of a list in a condition.
+func isBareName(s string) bool { return s != "" && !strings.ContainsAny(s, "()\"'=, \t\n\r\v\f") }
 
 // overrides are the keys that an item's override appends to and replaces.
 type overrides struct{ append, replace []string }
@@ -98,7 +106,7 @@ func (r *reader) readList(d *decoder) *Problem {
 		return d.err
 	}
 	r.checkKeys(d, "list")
-	if !bareName.MatchString(l.Name) {
+	if !isBareName(l.Name) {
 		r.warn(d.sc.here(WarnInvalidListName, "List has an invalid name. List names should match a regular expression: "+barePattern, ""))
 	}
 	l.items = d.sequence("items", false)
@@ -124,7 +132,7 @@ func (r *reader) readMacro(d *decoder) *Problem {
 		return d.err
 	}
 	r.checkKeys(d, "macro")
-	if !identifier.MatchString(m.Name) {
+	if !isIdentifier(m.Name) {
 		r.warn(d.sc.here(WarnInvalidMacroName, "Macro has an invalid name. Macro names should match a regular expression: "+identifierPattern, ""))
 	}
 	m.cond = d.text("condition")

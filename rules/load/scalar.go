@@ -12,7 +12,7 @@ import (
 func (s *source) scalar(n *yaml.Node) text {
 	off := s.skipProperties(s.place(n).off)
 	if strings.HasPrefix(s.text[off:], n.Value) && n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
-		return text{s: n.Value, spans: []span{{at: 0, from: place{s, off}}}}
+		return text{s: n.Value, spans: []span{{src: s, off: int32(off)}}}
 	}
 	a := aligner{src: s, value: n.Value, off: off}
 	switch {
@@ -108,7 +108,7 @@ func (a *aligner) mark(i, off int, fixed bool) {
 		a.next++
 		return
 	}
-	a.spans = append(a.spans, span{at: i, from: place{a.src, off}, fixed: fixed})
+	a.spans = append(a.spans, span{at: int32(i), src: a.src, off: int32(off), fixed: fixed})
 	a.next = off + 1
 }
 

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"bytes"
+	"slices"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +21,7 @@ type source struct {
 }
 
 func newSource(f File, index int) *source {
-	s := &source{name: f.Name, text: string(f.Data), lines: []int{0}, file: index}
+	s := &source{name: f.Name, text: string(f.Data), lines: make([]int, 1, bytes.Count(f.Data, []byte("\n"))+1), file: index}
 	for i := 0; i < len(s.text); i++ {
 		if s.text[i] == '\n' {
 			s.lines = append(s.lines, i+1)
@@ -81,15 +83,20 @@ type text struct {
 
 // A span says where the bytes of a text from at on come from.
 type span struct {
-	at    int
-	from  place
-	fixed bool  // all bytes come from the one place: they were not written there as they stand
-	via   place // where the list is named that they come from; none: not from a list
+	src     *source
+	via     *place // where the list is named that they come from; nil: not from a list
+	at, off int32  // in the text and in src
+	fixed   bool   // all bytes come from the one place: they were not written there as they stand
+}
+
+// find returns the index of the span that byte i of t is in; -1 if there is none.
+func (t *text) find(i int) int {
+	return sort.Search(len(t.spans), func(k int) bool { return int(t.spans[k].at) > i }) - 1
 }
 
 // span returns the span that byte i of t is in.
 func (t *text) span(i int) (sp span, ok bool) {
-	k := sort.Search(len(t.spans), func(k int) bool { return t.spans[k].at > i }) - 1
+	k := t.find(i)
 	if k < 0 {
 		return span{}, false
 	}
@@ -102,10 +109,11 @@ func (t *text) place(i int) place {
 	if !ok {
 		return place{}
 	}
+	p := place{sp.src, int(sp.off)}
 	if !sp.fixed {
-		sp.from.off += i - sp.at
+		p.off += i - int(sp.at)
 	}
-	return sp.from
+	return p
 }
 
 // A textBuilder pieces a text together.
@@ -120,14 +128,12 @@ func (b *textBuilder) add(t *text, i, j int) {
 		return
 	}
 	at := len(b.b)
-	k := max(sort.Search(len(t.spans), func(k int) bool { return t.spans[k].at > i })-1, 0)
-	for ; k < len(t.spans) && t.spans[k].at < j; k++ {
+	for k := max(t.find(i), 0); k < len(t.spans) && int(t.spans[k].at) < j; k++ {
 		sp := t.spans[k]
-		skip := max(i-sp.at, 0)
-		if !sp.fixed {
-			sp.from.off += skip
+		if skip := i - int(sp.at); skip > 0 && !sp.fixed {
+			sp.off += int32(skip)
 		}
-		sp.at = at + max(sp.at-i, 0)
+		sp.at = int32(at + max(int(sp.at)-i, 0))
 		b.spans = append(b.spans, sp)
 	}
 	b.b = append(b.b, t.s[i:j]...)
@@ -139,9 +145,10 @@ func (b *textBuilder) addAll(t *text) { b.add(t, 0, len(t.s)) }
 // addVia appends t, which stands for the name of a list at via.
 func (b *textBuilder) addVia(t *text, via place) {
 	n := len(b.spans)
+	b.spans = slices.Grow(b.spans, len(t.spans)+2)
 	b.addAll(t)
 	for i := n; i < len(b.spans); i++ {
-		b.spans[i].via = via
+		b.spans[i].via = &via
 	}
 }
 
@@ -150,7 +157,7 @@ func (b *textBuilder) insert(s string, p place) {
 	if s == "" {
 		return
 	}
-	b.spans = append(b.spans, span{at: len(b.b), from: p, fixed: true})
+	b.spans = append(b.spans, span{at: int32(len(b.b)), src: p.src, off: int32(p.off), fixed: true})
 	b.b = append(b.b, s...)
 }
 
