@@ -31,7 +31,7 @@ var (
 	)
 	netStandard = refs(
 		"fd.name", "fd.num", "fd.type", "fd.typechar", "fd.l4proto", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.rip", "fd.rport",
-		"fd.lip", "fd.lport", "fd.connected", "fd.is_server", "fd.sockfamily",
+		"fd.lip", "fd.lport", "fd.connected", "fd.is_server", "fd.sockfamily", "evt.args",
 	)
 	callStandard = refs(
 		"evt.args", "fd.num", "fd.name", "fd.type", "fs.path.name", "fs.path.source", "fs.path.target", "thread.cap_effective",
