@@ -112,6 +112,24 @@ func BenchmarkStock(b *testing.B) {
 	}
 }
 
+// BenchmarkPrepare makes the plans that the stock rules need.
+func BenchmarkPrepare(b *testing.B) {
+	for _, copies := range []int{1, 10} {
+		programs := stockPrograms(b, copies)
+		var types field.EventSet
+		for _, p := range programs {
+			types = types.Union(p.EventTypes())
+		}
+		b.Run(fmt.Sprintf("rules=%d", len(programs)), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				match.NewIndex(programs, true).Prepare(types)
+			}
+			b.ReportMetric(float64(types.Len()*b.N)/b.Elapsed().Seconds(), "plans/s")
+		})
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
