@@ -16,7 +16,8 @@ const maxRegionSizes = 4
 // An image is what memories of a module begin as, held once: each region maps it copy-on-write.
 type image struct {
 	fd   int    // a sealed memfd; -1 for an empty image
-	size uint64 // bytes, in whole pages of WebAssembly
+	view []byte // the same, mapped read-only
+	size uint64 // bytes, in whole pages
 	most int    // free regions kept of each size
 
 	mu   sync.Mutex
@@ -37,7 +38,12 @@ func newImage(mem []byte, most int) (*image, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("write the memory's image: %w", err)
 	}
-	im.fd = fd
+	view, err := unix.Mmap(fd, 0, len(mem), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("map the memory's image: %w", err)
+	}
+	im.fd, im.view = fd, view
 	return im, nil
 }
 
@@ -79,8 +85,8 @@ func (im *image) close() {
 	}
 	im.free = nil
 	if im.fd >= 0 {
-		_ = unix.Close(im.fd)
-		im.fd = -1
+		_, _ = unix.Munmap(im.view), unix.Close(im.fd)
+		im.fd, im.view = -1, nil
 	}
 }
 
@@ -127,7 +133,7 @@ func (r *region) unmap() { _ = unix.Munmap(r.base) }
 // give takes a region back once its instance is closed, and makes it the image again.
 func (r *region) give() {
 	im := r.image
-	if r.peak > 0 && unix.Madvise(r.base[:r.peak], unix.MADV_DONTNEED) != nil {
+	if r.peak > 0 && !r.drop() {
 		r.unmap()
 		return
 	}

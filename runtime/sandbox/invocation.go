@@ -10,8 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
@@ -84,28 +82,21 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	guest := context.WithValue(ctx, callKey{}, c)
 	c.clock = newStopwatch(c.inv.Limits.Timeout)
 	defer c.clock.stop()
-	region, err := m.image.take(c.inv.Limits.Memory)
+	in, err := m.take(c.inv.Limits.Memory)
 	if err != nil {
 		return failed(&Stop{err})
 	}
-	defer region.give()
-
-	instance, err := m.instantiate(guest, region)
-	c.report.Setup = c.clock.elapsed()
-	var status uint64
-	if err == nil {
-		defer func() { _ = instance.Close(context.WithoutCancel(ctx)) }()
-		c.handling, c.meter.fuel = true, fuelOf(instance)
-		status, err = handle(guest, instance, len(c.inv.Event))
-		c.report.Fuel = c.meter.used()
-	}
+	sound := false
+	defer func() { m.give(in, sound) }()
+	status, err := m.handle(guest, c, in)
 	c.clock.stop()
 	c.report.Guest = c.clock.elapsed() - c.report.Setup
-	c.report.Memory = int64(region.size)
+	c.report.Memory = int64(in.memory.size)
 	c.flush()
 	if err != nil || c.fault != nil || c.stop != nil {
-		return failed(c.reason(ctx, region, err))
+		return failed(c.reason(ctx, in.memory, err))
 	}
+	sound = true
 	res, fault := c.result(uint32(status))
 	if fault != nil {
 		return failed(fault)
@@ -124,9 +115,18 @@ func (c *call) fits(m *Module) error {
 	return nil
 }
 
-func handle(ctx context.Context, instance api.Module, n int) (status uint64, err error) {
+// handle calls the handler in an instance, which it makes if it is not there yet.
+func (m *Module) handle(ctx context.Context, c *call, in *instance) (status uint64, err error) {
 	defer recoverTo(&err)
-	out, err := instance.ExportedFunction(abi.ExportHandle).Call(ctx, uint64(n))
+	if in.mod == nil {
+		if err = m.prepare(ctx, in); err != nil {
+			return 0, err
+		}
+	}
+	c.report.Setup = c.clock.elapsed()
+	c.handling, c.meter.fuel = true, in.fuel
+	out, err := in.handle.Call(ctx, uint64(len(c.inv.Event)))
+	c.report.Fuel = c.meter.used()
 	if err != nil {
 		return 0, err
 	}

@@ -4,11 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
@@ -22,8 +21,9 @@ const (
 
 // A Module is a compiled module. It is safe for concurrent use.
 //
-// Its initialisation is run once, when it is compiled; the state it comes to is what every instance begins from, copied on write. A
-// module whose state is not all in memory and globals is initialised for each event instead.
+// Its initialisation is run once, when it is compiled; the state it comes to is what every event finds: an instance that has handled one
+// without fault is brought back into it, any other is thrown away. A module whose state is not all in memory and globals gets a new
+// instance for each event, which is initialised by itself.
 type Module struct {
 	engine   *Engine
 	compiled wazero.CompiledModule
@@ -35,8 +35,11 @@ type Module struct {
 	init    bool   // has _initialize
 	warm    bool   // has tiercel_warm
 	names   []string
-	globals []uint64 // values by names, when initialised
+	globals []uint64 // values by names, after initialisation
 	each    bool     // every instance is initialised by itself
+
+	mu   sync.Mutex
+	idle map[int64][]*instance // by the size of their region; guarded by mu, nil once closed
 }
 
 // Validate checks a module as Compile does, short of compiling and initialising it, and returns its manifest.
@@ -88,11 +91,12 @@ func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
 		start: stripped.Start, init: info.Export(abi.ExportInitialize) != nil, warm: info.Export(abi.ExportWarm) != nil,
 		names: stripped.Globals,
 		each:  traits.MutatesTables || traits.DropsSegments,
+		idle:  map[int64][]*instance{},
 	}
 	if m.image, err = newImage(stripped.Image, e.Slots()); err != nil {
 		return nil, err
 	}
-	if !m.each && (m.start || m.init || m.warm) {
+	if !m.each {
 		err = m.initialise(ctx, sha256.Sum256(bin))
 	}
 	if err != nil {
@@ -110,6 +114,15 @@ func (m *Module) Memory() int64 { return int64(m.pages) * wasm.PageSize }
 
 // Close frees the compiled code and the image. No invocation of m may be running or start afterwards. It may be called twice.
 func (m *Module) Close() error {
+	m.mu.Lock()
+	idle := m.idle
+	m.idle = nil
+	m.mu.Unlock()
+	for _, l := range idle {
+		for _, in := range l {
+			in.discard()
+		}
+	}
 	m.image.close()
 	return m.compiled.Close(context.Background())
 }
@@ -126,14 +139,14 @@ func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
 	if err != nil {
 		return err
 	}
-	defer r.give()
-	instance, err := m.instance(context.WithValue(ctx, callKey{}, c), r)
-	if err == nil {
-		defer func() { _ = instance.Close(ctx) }()
-		err = m.runInit(context.WithValue(ctx, callKey{}, c), instance)
+	in := &instance{memory: r}
+	defer in.discard()
+	guest := context.WithValue(ctx, callKey{}, c)
+	if err = m.instantiate(guest, in); err == nil {
+		err = m.runInit(guest, in.mod)
 	}
 	if err == nil && m.warm {
-		err = export(context.WithValue(ctx, callKey{}, c), instance, abi.ExportWarm)
+		err = export(guest, in.mod, abi.ExportWarm)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -149,68 +162,7 @@ func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
 	m.image.close() // r is freed when it is given back
 	m.image, m.pages = image, uint32(r.size/wasm.PageSize)
 	for _, name := range m.names {
-		m.globals = append(m.globals, instance.ExportedGlobal(name).Get())
+		m.globals = append(m.globals, in.mod.ExportedGlobal(name).Get())
 	}
-	return nil
-}
-
-// runInit runs what an instance has to run before it is used.
-func (m *Module) runInit(ctx context.Context, instance api.Module) error {
-	if m.start {
-		if err := export(ctx, instance, wasm.StartExport); err != nil {
-			return err
-		}
-	}
-	if m.init {
-		return export(ctx, instance, abi.ExportInitialize)
-	}
-	return nil
-}
-
-// export calls an export of the type () -> ().
-func export(ctx context.Context, instance api.Module, name string) (err error) {
-	defer recoverTo(&err)
-	_, err = instance.ExportedFunction(name).Call(ctx)
-	return err
-}
-
-var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
-
-// instance makes an instance in the memory given, without running anything.
-func (m *Module) instance(ctx context.Context, memory *region) (instance api.Module, err error) {
-	defer recoverTo(&err)
-	return m.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, memory), m.compiled, instanceConfig)
-}
-
-// instantiate makes an instance that is ready for an event.
-func (m *Module) instantiate(ctx context.Context, memory *region) (api.Module, error) {
-	instance, err := m.instance(ctx, memory)
-	if err != nil {
-		return nil, err
-	}
-	if m.globals == nil {
-		err = m.runInit(ctx, instance)
-	} else {
-		err = m.restore(instance)
-	}
-	if err != nil {
-		_ = instance.Close(ctx)
-		return nil, err
-	}
-	return instance, nil
-}
-
-// restore brings a new instance into the state after initialisation; its memory is there already.
-func (m *Module) restore(instance api.Module) error {
-	mem := instance.Memory()
-	if more := m.pages - mem.Size()/wasm.PageSize; more > 0 {
-		if _, ok := mem.Grow(more); !ok {
-			return fmt.Errorf("its memory cannot grow by %d pages", more)
-		}
-	}
-	for i, name := range m.names {
-		instance.ExportedGlobal(name).(api.MutableGlobal).Set(m.globals[i])
-	}
-	fuelOf(instance).Set(0)
 	return nil
 }

@@ -313,6 +313,30 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
+// Many at a time do not see each other, faults among them.
+func TestParallel(t *testing.T) {
+	e := newEngine(t, 4)
+	m := hostileModule(t, e)
+	defer m.Close()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 60 {
+				subject := []string{"calls", "deadlock", "self", "output-flood"}[i%4]
+				res, report, err := m.Handle(t.Context(), invocation(event(subject)), &answers{})
+				_, isFault := errors.AsType[*sandbox.Fault](err)
+				if isFault != (i%2 == 1) || err == nil && !strings.HasPrefix(string(res.Data), `{"calls":1,`) {
+					t.Errorf("%s: %+v, %v", subject, res, err)
+				}
+				if report.Memory == 0 || report.Fuel == 0 {
+					t.Errorf("%s: %+v", subject, report)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // The fuel limit holds to the step: what an invocation took is enough for it, and one less is not.
 func TestFuel(t *testing.T) {
 	e := newEngine(t, 1)

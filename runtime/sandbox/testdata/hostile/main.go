@@ -108,8 +108,16 @@ var attacks = map[string]func() error{
 		m["x"] = 1 //nolint:staticcheck // on purpose
 		return nil
 	},
-	"deadlock":   func() error { select {} },
-	"goroutines": func() error { return goroutines(100_000) },
+	"deadlock":       func() error { select {} },
+	"goroutines":     func() error { return goroutines(100_000) },
+	"goroutines-100": func() error { return goroutines(100) },
+	"grow": func() error {
+		kept = make([]byte, 4<<20)
+		for i := range kept {
+			kept[i] = 0xaa
+		}
+		return nil
+	},
 	"sleep": func() error {
 		start := time.Now()
 		time.Sleep(3 * time.Second)
@@ -158,6 +166,8 @@ var attacks = map[string]func() error{
 		return nil
 	},
 }
+
+var kept []byte
 
 func goroutines(n int) error {
 	for range n {

@@ -1,0 +1,145 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/functions/abi"
+)
+
+// Both ways of resetting bring back the image, whatever was written.
+func TestReset(t *testing.T) {
+	const page = 4096
+	mem := make([]byte, 300*16*page)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range mem {
+		if i/page%7 != 0 { // zero pages too
+			mem[i] = byte(random.Uint32())
+		}
+	}
+	im, err := newImage(mem, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.close()
+	r, err := im.take(int64(len(mem)) * 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.unmap()
+	r.Reallocate(uint64(len(mem)))
+	for name, reset := range map[string]func() bool{"reset": r.reset, "drop": r.drop} {
+		for _, writes := range []int{0, 1, 2, 50, 400, 5000} {
+			for range writes {
+				r.base[random.IntN(len(mem))]++
+			}
+			if !reset() || !bytes.Equal(r.base[:len(mem)], mem) {
+				t.Errorf("%s after %d writes: not the image", name, writes)
+			}
+		}
+	}
+	if !ResetsByScan() {
+		t.Logf("this kernel resets by dropping: %v", kernelRelease())
+	}
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// A memory that grew begins as zeroes behind the image when it is used again.
+func TestGrownMemoryIsZeroAgain(t *testing.T) {
+	mem := bytes.Repeat([]byte{7}, 64<<10)
+	im, err := newImage(mem, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.close()
+	for range 3 {
+		r, err := im.take(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := r.Reallocate(512 << 10)
+		if !bytes.Equal(b[:len(mem)], mem) || !zero(b[len(mem):]) {
+			t.Fatal("the memory does not begin as the image and zeroes")
+		}
+		for i := range b {
+			b[i] = 0xaa
+		}
+		if r.Reallocate(2<<20) != nil || !r.refused {
+			t.Error("a memory grew beyond its region")
+		}
+		r.give()
+	}
+}
+
+type echo struct{}
+
+func (echo) Call(_ context.Context, op string, request []byte) ([]byte, error) {
+	if op == abi.OpKVGet {
+		return []byte(`{"value":"v","revision":1}`), nil
+	}
+	return nil, abi.NewError(abi.CodeUnsupported, string(request))
+}
+
+// After every event of a mix of good and bad ones, the memory and globals of every idle instance are those after initialisation; and no
+// guest sees that there was another event.
+func TestNothingIsLeft(t *testing.T) {
+	bin, err := functions.Build(t.Context(), filepath.Join("testdata", "hostile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Config{Slots: 2}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	m, err := e.Compile(t.Context(), bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	subjects := []string{"calls", "self", "entropy", "sleep", "panic", "big-response", "goroutines-100", "grow", "memory", "call-flood", "retry", "log-flood"}
+	fuel := map[string]int64{}
+	reused := 0
+	for i := range 600 {
+		subject := subjects[(i*7+i/13)%len(subjects)]
+		inv := Invocation{
+			ID: "i", Function: "f", Event: fmt.Appendf(nil, `{"id":"n-%04d","subject":%q}`, i, subject), Time: time.Unix(1, 0),
+			Limits: Limits{Timeout: time.Minute, Memory: 16 << 20, Calls: 20},
+		}
+		res, report, err := m.Handle(t.Context(), inv, echo{})
+		if err == nil && !bytes.Contains(res.Data, []byte(`"calls":1`)) {
+			t.Fatalf("event %d, %s: %s: a counter kept its value", i, subject, res.Data)
+		}
+		if was, seen := fuel[subject]; seen && was != report.Fuel {
+			t.Fatalf("event %d, %s: %d steps, %d before", i, subject, report.Fuel, was)
+		}
+		fuel[subject] = report.Fuel
+		for _, in := range m.idle[16<<20] {
+			reused++
+			if !bytes.Equal(in.memory.base[:in.memory.size], m.image.view) {
+				t.Fatalf("event %d, %s: the memory is not as it was", i, subject)
+			}
+			for k, g := range in.globals {
+				if want := m.globals[k]; g.Get() != want && m.names[k] != m.names[len(m.names)-1] { // the last is the fuel
+					t.Fatalf("event %d, %s: global %s is %d, was %d", i, subject, m.names[k], g.Get(), want)
+				}
+			}
+		}
+	}
+	if reused < 300 {
+		t.Errorf("an instance was there for the next event %d times of 600", reused)
+	}
+}
