@@ -79,7 +79,7 @@ func (a *Access) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // there is none after the rename
 	_, err = f.Write(append(text, '\n'))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

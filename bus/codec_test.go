@@ -46,8 +46,10 @@ func events() map[string]*Event {
 	return map[string]*Event{
 		"match": sampleEvent(),
 		"least": {ID: "1", Source: "/a", Type: "t"},
-		"extensions": {ID: "1", Source: "urn:x:y", Type: "t", Data: json.RawMessage(`[1, "two"]`),
-			Extensions: map[string]any{"text": "grüße %41 \"q\"", "flag": true, "off": false, "n": int32(math.MinInt32), "traceid": "0"}},
+		"extensions": {
+			ID: "1", Source: "urn:x:y", Type: "t", Data: json.RawMessage(`[1, "two"]`),
+			Extensions: map[string]any{"text": "grüße %41 \"q\"", "flag": true, "off": false, "n": int32(math.MinInt32), "traceid": "0"},
+		},
 		"strange characters": {ID: "a\"b\\c", Source: "/%20", Type: "t/ü", Subject: "日本 %zz%", Rule: "r \u2028 <&>", Time: time.Unix(0, 1).UTC()},
 		"plain text":         {ID: "1", Source: "/a", Type: "t", DataContentType: "text/plain", Data: []byte("hello \"you\"")},
 		"bytes":              {ID: "1", Source: "/a", Type: "t", DataContentType: "application/octet-stream", Data: []byte{0, 0xff, 1}},

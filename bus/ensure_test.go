@@ -44,8 +44,10 @@ func TestStreamSettings(t *testing.T) {
 		if c.Storage != jetstream.FileStorage || c.Replicas != 1 || c.MaxMsgs != -1 {
 			t.Errorf("%s: storage %v, replicas %d, max_msgs %d", c.Name, c.Storage, c.Replicas, c.MaxMsgs)
 		}
-		got[c.Name] = settings{strings.Join(c.Subjects, ","), c.MaxBytes, c.MaxAge, c.MaxMsgsPerSubject, c.Discard.String(),
-			c.AllowRollup, c.AllowMsgSchedules, c.AllowMsgTTL, c.DenyDelete, c.DenyPurge, c.AllowDirect}
+		got[c.Name] = settings{
+			strings.Join(c.Subjects, ","), c.MaxBytes, c.MaxAge, c.MaxMsgsPerSubject, c.Discard.String(),
+			c.AllowRollup, c.AllowMsgSchedules, c.AllowMsgTTL, c.DenyDelete, c.DenyPurge, c.AllowDirect,
+		}
 	}
 	if list.Err() != nil {
 		t.Fatal(list.Err())
@@ -179,15 +181,19 @@ func TestEnsureStreamsRefuses(t *testing.T) {
 
 // settingError finds the error about one setting among those joined.
 func settingError(err error, setting string) *SettingError {
-	if se, ok := err.(*SettingError); ok && se.Setting == setting {
-		return se
-	}
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
+	if j, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
 		for _, err := range j.Unwrap() {
 			if se := settingError(err, setting); se != nil {
 				return se
 			}
 		}
+		return nil
+	}
+	if se, ok := errors.AsType[*SettingError](err); ok && se.Setting == setting {
+		return se
 	}
 	return nil
 }

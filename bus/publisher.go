@@ -62,7 +62,10 @@ func (c *PublisherConfig) Validate() error {
 		name string
 		n    int
 	}{
-		{"maxMessages", c.MaxMessages}, {"maxBytes", c.MaxBytes}, {"maxInFlight", c.MaxInFlight}, {"maxInFlightBytes", c.MaxInFlightBytes},
+		{"maxMessages", c.MaxMessages},
+		{"maxBytes", c.MaxBytes},
+		{"maxInFlight", c.MaxInFlight},
+		{"maxInFlightBytes", c.MaxInFlightBytes},
 		{"ackWait", int(c.AckWait)},
 	} {
 		if f.n <= 0 {

@@ -167,7 +167,7 @@ func warnLittleSpace(ctx context.Context, log *slog.Logger, dir string, store in
 	if unix.Statfs(dir, &st) != nil {
 		return
 	}
-	if free := int64(st.Bavail) * int64(st.Bsize); free < store {
+	if free := int64(st.Bavail) * st.Bsize; free < store {
 		log.LogAttrs(ctx, slog.LevelWarn, "the disk has less room than the streams may take; lower their maxBytes",
 			slog.String("dir", dir), slog.Int64("free", free), slog.Int64("max_store", store))
 	}

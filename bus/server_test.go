@@ -187,8 +187,10 @@ func TestConfigValidate(t *testing.T) {
 		{"server", &ServerConfig{Port: 70000, Sync: -1, MaxStore: -1, MaxMemory: -1}, []string{"dataDir", "port", "sync", "maxStore", "maxMemory"}},
 		{"nothing to connect to", &Config{}, []string{"url: missing", "timeout"}},
 		{"half a certificate", &Config{URL: "x", Cert: "c", Timeout: 1}, []string{"cert, key"}},
-		{"limits", &Limits{Replicas: 9, MaxBytes: map[string]int64{"EVENTS": 0, "EVENT": 1}, MaxAge: map[string]time.Duration{"ACTIONS": -1, "x": 1}},
-			[]string{"replicas: 9", "maxBytes.EVENTS", `"EVENT" is none of`, "maxAge.ACTIONS", `maxAge: "x"`}},
+		{
+			"limits", &Limits{Replicas: 9, MaxBytes: map[string]int64{"EVENTS": 0, "EVENT": 1}, MaxAge: map[string]time.Duration{"ACTIONS": -1, "x": 1}},
+			[]string{"replicas: 9", "maxBytes.EVENTS", `"EVENT" is none of`, "maxAge.ACTIONS", `maxAge: "x"`},
+		},
 		{"publisher", &PublisherConfig{}, []string{"maxMessages", "maxBytes", "maxInFlight", "maxInFlightBytes", "ackWait"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -34,20 +34,36 @@ func TestEventSubject(t *testing.T) {
 		want                             Subject
 		wantAddress                      Address
 	}{
-		{"pod", "syscall", "Warning", "Terminal shell in container", "payments", "ip-10-0-0-1.eu.internal",
+		{
+			"pod", "syscall", "Warning", "Terminal shell in container", "payments", "ip-10-0-0-1.eu.internal",
 			"tiercel.events.syscall.warning.terminal_shell_in_container.payments.ip-10-0-0-1_eu_internal",
-			Address{"syscall", "warning", "terminal_shell_in_container", "payments", "ip-10-0-0-1.eu.internal"}},
-		{"host", "syscall", "Informational", "Cat /etc/shadow", "", "n1",
+			Address{"syscall", "warning", "terminal_shell_in_container", "payments", "ip-10-0-0-1.eu.internal"},
+		},
+		{
+			"host", "syscall", "Informational", "Cat /etc/shadow", "", "n1",
 			"tiercel.events.syscall.informational.cat_etc_shadow._host.n1",
-			Address{"syscall", "informational", "cat_etc_shadow", "", "n1"}},
-		{"namespace that would escape", "syscall", "Error", "x", "a.b.>", "n1",
-			"tiercel.events.syscall.error.x._invalid.n1", Address{"syscall", "error", "x", "_invalid", "n1"}},
-		{"namespace that would be the host", "syscall", "Error", "x", "_host", "n1",
-			"tiercel.events.syscall.error.x._invalid.n1", Address{"syscall", "error", "x", "_invalid", "n1"}},
-		{"node that is none", "syscall", "Error", "x", "ns", "My Host",
-			"tiercel.events.syscall.error.x.ns._invalid", Address{"syscall", "error", "x", "ns", "_invalid"}},
-		{"upper-case namespace is not lowered into another tenant's", "syscall", "Error", "x", "NS", "n",
-			"tiercel.events.syscall.error.x._invalid.n", Address{"syscall", "error", "x", "_invalid", "n"}},
+			Address{"syscall", "informational", "cat_etc_shadow", "", "n1"},
+		},
+		{
+			"namespace that would escape", "syscall", "Error", "x", "a.b.>", "n1",
+			"tiercel.events.syscall.error.x._invalid.n1",
+			Address{"syscall", "error", "x", "_invalid", "n1"},
+		},
+		{
+			"namespace that would be the host", "syscall", "Error", "x", "_host", "n1",
+			"tiercel.events.syscall.error.x._invalid.n1",
+			Address{"syscall", "error", "x", "_invalid", "n1"},
+		},
+		{
+			"node that is none", "syscall", "Error", "x", "ns", "My Host",
+			"tiercel.events.syscall.error.x.ns._invalid",
+			Address{"syscall", "error", "x", "ns", "_invalid"},
+		},
+		{
+			"upper-case namespace is not lowered into another tenant's", "syscall", "Error", "x", "NS", "n",
+			"tiercel.events.syscall.error.x._invalid.n",
+			Address{"syscall", "error", "x", "_invalid", "n"},
+		},
 		{"nothing known", "", "", "", "", "", "tiercel.events._._._._host._invalid", Address{"_", "_", "_", "", "_invalid"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -108,7 +108,10 @@ const idle = 2 * time.Second
 // messages opens an ordered consumer, which mends itself. The function it returns gives the next message and how many are left behind
 // it; with end, it returns errNoMore when there is nothing left.
 func (b *Bus) messages(ctx context.Context, q *Query, headersOnly bool) (next func(ctx context.Context, end bool) (*received, uint64, error), stop func(), err error) {
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: q.subjects(), DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: headersOnly}
+	cfg := jetstream.OrderedConsumerConfig{
+		FilterSubjects: q.subjects(), DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: headersOnly,
+		InactiveThreshold: time.Minute,
+	}
 	switch {
 	case q.All:
 		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
@@ -156,5 +159,13 @@ func (b *Bus) messages(ctx context.Context, q *Query, headersOnly bool) (next fu
 			}, meta.NumPending, nil
 		}
 	}
-	return next, msgs.Stop, nil
+	stop = func() {
+		msgs.Stop()
+		if info := consumer.CachedInfo(); info != nil { // else it would stay until it has been idle for long enough
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idle)
+			defer cancel()
+			_ = b.js.DeleteConsumer(ctx, StreamEvents, info.Name)
+		}
+	}
+	return next, stop, nil
 }

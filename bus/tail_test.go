@@ -69,8 +69,10 @@ func TestRange(t *testing.T) {
 		{"node", Query{All: true, Node: "n1.eu"}, []int{4}},
 		{"all of it", Query{All: true, Rules: []string{"Terminal*"}, Namespaces: []string{"payments"}, Priority: "notice", Sources: []string{"syscall"}, Node: "n1"}, []int{0}},
 		{"none", Query{All: true, Namespaces: []string{"nobody"}}, nil},
-		{"more filters than a consumer takes", Query{All: true, Priority: "notice", Namespaces: []string{"payments", "a", "b", "c", "d", "e"},
-			Rules: []string{"Terminal shell in container", "x", "y"}}, []int{0}},
+		{"more filters than a consumer takes", Query{
+			All: true, Priority: "notice", Namespaces: []string{"payments", "a", "b", "c", "d", "e"},
+			Rules: []string{"Terminal shell in container", "x", "y"},
+		}, []int{0}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got, want []string
@@ -87,6 +89,27 @@ func TestRange(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestReadersLeaveNothing: a reader that has ended has no consumer on the stream.
+func TestReadersLeaveNothing(t *testing.T) {
+	b := newBus(t)
+	ids := publishAll(t, b, tailRows[:1])
+	for range b.Range(t.Context(), Query{All: true}) {
+	}
+	for range b.Tail(t.Context(), Query{All: true}) {
+		break
+	}
+	if _, err := b.Event(t.Context(), ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	st, err := b.JetStream().Stream(t.Context(), StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := st.CachedInfo().State.Consumers; n != 0 {
+		t.Errorf("%d consumers are left", n)
 	}
 }
 
@@ -331,18 +354,17 @@ func BenchmarkEvent(b *testing.B) {
 	run(b, p)
 	e := sampleEvent()
 	ids := NewIDs("n")
-	begin := time.Now().Add(-5 * time.Hour)
-	for i := range 20_000 {
-		e.ID = ids.New(begin.Add(time.Duration(i) * time.Second))
-		if i == 19_999 {
-			e.ID = ids.New(time.Now())
-		}
+	for range 20_000 {
+		e.ID = ids.New(time.Now())
 		if err := p.Publish(testSubject, e); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if err := p.Drain(b.Context()); err != nil {
-		b.Fatal(err)
+	for range 2 { // the first waits for all before it
+		e.ID = ids.New(time.Now())
+		if err := p.PublishSync(b.Context(), testSubject, e); err != nil {
+			b.Fatal(err)
+		}
 	}
 	b.ResetTimer()
 	for b.Loop() {
