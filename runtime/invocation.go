@@ -158,7 +158,7 @@ func (i *invocation) first(ctx context.Context) dispatch.Verdict {
 		return i.attempt(ctx, i.claim(decision.String()))
 	case decision.Outcome == journal.Skipped:
 		skip := guard.Skip{Function: i.lv.fn.ID, Mode: i.mode(), Event: i.event(), Decision: decision}
-		return dispatch.After(func(ctx context.Context) dispatch.Verdict {
+		return dispatch.Finish(func(ctx context.Context) dispatch.Verdict {
 			if err := i.rt.skips.Add(ctx, skip); err != nil {
 				return i.later(err)
 			}

@@ -198,8 +198,8 @@ func (c *Consumer) reserve(ctx context.Context) (n int, ok bool) {
 
 // pull asks for n messages and handles those that come, each in a goroutine that gives its slot back. Messages that only wait for
 // something have given it back; MaxAckPending bounds them.
-func (c *Consumer) pull(ctx, work context.Context, cons jetstream.Consumer, n int, inHand *sync.WaitGroup) (taken int, err error) {
-	fctx, cancel := context.WithTimeout(ctx, c.cfg.Pull)
+func (c *Consumer) pull(run, work context.Context, cons jetstream.Consumer, n int, inHand *sync.WaitGroup) (taken int, err error) {
+	fctx, cancel := context.WithTimeout(run, c.cfg.Pull)
 	defer cancel()
 	batch, err := cons.Fetch(n, jetstream.FetchContext(fctx))
 	if err != nil {
@@ -207,7 +207,7 @@ func (c *Consumer) pull(ctx, work context.Context, cons jetstream.Consumer, n in
 	}
 	for m := range batch.Messages() {
 		taken++
-		inHand.Go(func() { c.one(work, m) })
+		inHand.Go(func() { c.one(run, work, m) })
 	}
 	err = batch.Error()
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrNoMessages) {
@@ -217,7 +217,7 @@ func (c *Consumer) pull(ctx, work context.Context, cons jetstream.Consumer, n in
 }
 
 // one handles a message and settles it, extending it meanwhile.
-func (c *Consumer) one(work context.Context, m jetstream.Msg) {
+func (c *Consumer) one(run, work context.Context, m jetstream.Msg) {
 	ctx, cancel := context.WithCancel(work)
 	beat := make(chan struct{})
 	go func() {
@@ -235,7 +235,7 @@ func (c *Consumer) one(work context.Context, m jetstream.Msg) {
 			}
 		}
 	}()
-	v := c.decide(ctx, m)
+	v := c.decide(run, ctx, m)
 	cancel()
 	<-beat
 	c.breaker.note(v, time.Now())
@@ -248,13 +248,17 @@ func (c *Consumer) one(work context.Context, m jetstream.Msg) {
 }
 
 // decide handles a message, as often as the handler asks for it, until it says what becomes of it. It gives the slot back.
-func (c *Consumer) decide(ctx context.Context, m jetstream.Msg) Verdict {
+func (c *Consumer) decide(run, work context.Context, m jetstream.Msg) Verdict {
 	meta, err := m.Metadata()
 	again := err != nil || meta.NumDelivered > 1
 	for {
-		v := c.handle(ctx, m, again)
+		v := c.handle(work, m, again)
 		<-c.slots
 		for v.after != nil {
+			ctx := run
+			if v.finish {
+				ctx = work
+			}
 			v = v.after(ctx)
 		}
 		if v.do != handleAgain {
@@ -263,7 +267,7 @@ func (c *Consumer) decide(ctx context.Context, m jetstream.Msg) Verdict {
 		again = true
 		select {
 		case c.slots <- struct{}{}:
-		case <-ctx.Done():
+		case <-run.Done():
 			return Leave()
 		}
 	}

@@ -31,8 +31,9 @@ type Verdict struct {
 	delay     time.Duration
 	Transient bool // the target is out of reach: the next event would fare no better
 
-	after func(context.Context) Verdict
-	then  func(context.Context)
+	after  func(context.Context) Verdict
+	finish bool // after's context outlives Run's by the grace
+	then   func(context.Context)
 }
 
 type action uint8
@@ -60,8 +61,11 @@ func Leave() Verdict { return Verdict{do: leave} }
 // Again has the message handled once more, when a slot is free. It is for the end of After's function.
 func Again() Verdict { return Verdict{do: handleAgain} }
 
-// After gives the slot back and has f decide, while the message goes on being extended.
+// After gives the slot back and has f decide, while the message goes on being extended. It is for waiting: f's context ends with Run's.
 func After(f func(context.Context) Verdict) Verdict { return Verdict{after: f} }
+
+// Finish is After for work that is to be finished when Run's context ends: f's context outlives it by the grace.
+func Finish(f func(context.Context) Verdict) Verdict { return Verdict{after: f, finish: true} }
 
 // Then has f called once the message is acked or terminated for good. It is not called for any other verdict.
 func (v Verdict) Then(f func(context.Context)) Verdict {
