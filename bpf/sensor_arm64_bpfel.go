@@ -27,6 +27,14 @@ type SensorCall struct {
 	Index  uint32
 	Compat uint32
 	L      SensorCallLayout
+	M      struct {
+		_       structs.HostLayout
+		Name    uint64
+		Data    uint64
+		Size    uint64
+		NameLen uint32
+		DataLen uint32
+	}
 }
 
 type SensorCallFlag uint32

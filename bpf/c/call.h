@@ -63,12 +63,19 @@ struct self {
 };
 volatile struct self selves[SELVES] = {};
 
+// A message is one struct msghdr, or the arguments of sendto and recvfrom.
+struct message {
+	__u64 name, data, size;
+	__u32 name_len, data_len;
+};
+
 // The call that is being captured, for the program that the dispatcher jumps to.
 struct call {
 	__u64 args[6];
 	__s64 result;
 	__u32 index, compat;
 	struct call_layout l;
+	struct message m;
 };
 
 struct {
@@ -226,9 +233,9 @@ static __always_inline __u64 arg(struct call *c, __u32 i)
 }
 
 // begin_call makes the head of the current call's record.
-static __always_inline struct head *begin_call(struct call *c, struct scratch *s, struct task_struct *t)
+static __always_inline struct head *begin_call(struct call *c, struct scratch *s)
 {
-	struct head *h = begin(s, t, KIND_CALL, c->l.type, c->result);
+	struct head *h = begin(s, SLOT_CALL, KIND_CALL, c->l.type, c->result);
 	h->nr = c->index;
 	if (c->compat)
 		h->flags |= HEAD_COMPAT;

@@ -22,7 +22,7 @@ int BPF_PROG(process_fork, struct task_struct *child, unsigned long clone_flags)
 		return 0;
 	}
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct head *h = begin(s, t, KIND_FORK, fork_type(t), child->pid);
+	struct head *h = begin(s, SLOT_PROCESS, KIND_FORK, fork_type(t), child->pid);
 	struct process *p = bpf_task_storage_get(&processes, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (p)
 		__builtin_memcpy(p->comm, h->comm, sizeof(p->comm));

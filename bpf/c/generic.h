@@ -5,14 +5,17 @@
 #include "socket.h"
 
 // put_descriptor appends what descriptor fd is: a socket, or a file with its path.
-static __always_inline __u32 put_descriptor(struct call *c, struct scratch *s, struct task_struct *t, __u32 o, __s32 fd)
+__noinline int put_descriptor(__u32 o, __s32 fd)
 {
-	__u64 f = file_of(t, fd), sock = f ? socket_of(t, fd) : 0;
-	if (!f)
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct task_struct *t = bpf_get_current_task_btf();
+	__u64 f = file_of(t, fd);
+	if (!c || !s || !f)
 		return o;
-	if (sock) {
-		struct message none = {};
-		return put_message(c, s, t, o, sock, &none, DESTINATIONS);
+	if (socket_of(t, fd)) {
+		__builtin_memset(&c->m, 0, sizeof(c->m));
+		return put_socket(o, fd, DESTINATIONS);
 	}
 	struct open_info x = {.fd = fd};
 	fill_file(&x, f);
@@ -25,19 +28,18 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct scratch *s = scratch_of(SLOT_CALL);
-	struct task_struct *t = bpf_get_current_task_btf();
 	if (!c || !s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	begin_call(c, s, t);
+	begin_call(c, s);
 	__u32 o = put_numbers(c, s, sizeof(struct head));
 	if (c->l.path)
 		o = put_call_path(o, 0, 0);
 	if (c->l.path2)
 		o = put_call_path(o, 1, 0);
 	if (c->l.fd || c->l.flags & CALL_NEW_FD)
-		o = put_descriptor(c, s, t, o, c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd));
+		o = put_descriptor(o, c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd));
 	if (c->l.data && c->l.size) {
 		__u64 n = arg(c, c->l.size);
 		if (c->l.flags & CALL_RECEIVES)

@@ -123,16 +123,17 @@ static __always_inline void count_loss(enum ring ring, enum loss why)
 //
 // The reader announces that it is about to sleep and looks at the rings once more. So: write, then look at what the reader does. Where
 // it went to sleep in between, an empty record carries the wake-up.
-static __always_inline void submit(enum ring ring, __u32 slot, __u32 n, bool wake)
+__noinline int submit(__u32 ring, __u32 slot, __u32 n, __u32 wake)
 {
 	struct scratch *s = scratch_of(slot);
 	__u32 zero = 0;
 	struct reader *r = bpf_map_lookup_elem(&readers, &zero);
 	if (!s || !r)
-		return;
+		return 0;
+	barrier_var(n);
 	if (n > RECORD_MAX + PATH_LEN) {
 		count_loss(ring, LOSS_SIZE);
-		return;
+		return 0;
 	}
 	__u64 least = wake ? READER_WAITS : READER_IDLE;
 	bool rouse = r->state >= least && __sync_lock_test_and_set(&r->state, READER_AWAKE) != READER_AWAKE;
@@ -141,13 +142,14 @@ static __always_inline void submit(enum ring ring, __u32 slot, __u32 n, bool wak
 			   : bpf_ringbuf_output(&event_ring, s->b, n, rouse ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 	if (err) {
 		count_loss(ring, LOSS_FULL);
-		return;
+		return 0;
 	}
 	if (rouse || *(volatile __u64 *)&r->state < least)
-		return;
+		return 0;
 	if (__sync_lock_test_and_set(&r->state, READER_AWAKE) == READER_AWAKE)
-		return;
+		return 0;
 	void *p = ring == RING_PROCESS ? bpf_ringbuf_reserve(&process_ring, 8, 0) : bpf_ringbuf_reserve(&event_ring, 8, 0);
 	if (p)
 		bpf_ringbuf_discard(p, BPF_RB_FORCE_WAKEUP);
+	return 0;
 }

@@ -33,7 +33,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	begin_call(c, s, t);
+	begin_call(c, s);
 	struct open_info x = {.flags = arg(c, c->l.open_flags), .mode = arg(c, c->l.open_mode), .fd = AT_FDCWD};
 	if (c->l.flags & CALL_CREAT)
 		x.flags = 01101; // O_CREAT|O_WRONLY|O_TRUNC
@@ -106,7 +106,7 @@ int BPF_PROG(call_exec, struct pt_regs *regs, long result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	begin_call(c, s, t);
+	begin_call(c, s);
 	struct open_info x = {.fd = c->l.dir ? (__s32)arg(c, c->l.dir) : AT_FDCWD};
 	__u32 o = put_struct(s, sizeof(struct head), TAG_OPEN, x);
 	o = put_call_path(o, 0, 0);

@@ -148,7 +148,7 @@ int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binp
 	struct process *p = bpf_task_storage_get(&processes, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (p)
 		bpf_probe_read_kernel(p->comm, sizeof(p->comm), &t->comm);
-	begin(s, t, KIND_EXEC, type_exec, 0);
+	begin(s, SLOT_PROCESS, KIND_EXEC, type_exec, 0);
 	struct exec_info x = {};
 	__u64 file = (__u64)t->mm->exe_file;
 	fill_exec(&x, t, file);
@@ -175,7 +175,7 @@ int BPF_PROG(process_exit, struct task_struct *t)
 		count_loss(RING_PROCESS, LOSS_SCRATCH);
 		return 0;
 	}
-	begin(s, t, KIND_EXIT, type_exit, t->exit_code);
+	begin(s, SLOT_PROCESS, KIND_EXIT, type_exit, t->exit_code);
 	submit(RING_PROCESS, SLOT_PROCESS, sizeof(struct head), wakes(KIND_EXIT));
 	return 0;
 }

@@ -16,12 +16,6 @@
 // The event type of connect, for sends that connect; 0 while nobody wants it.
 volatile __u32 type_connect = 0;
 
-// A message is one struct msghdr, or the arguments of sendto and recvfrom.
-struct message {
-	__u64 name, data, size;
-	__u32 name_len, data_len;
-};
-
 static __always_inline __u64 socket_of(struct task_struct *t, __s32 fd)
 {
 	__u64 f = file_of(t, fd);
@@ -58,7 +52,8 @@ static __always_inline bool take_destination(struct socket_info *x, struct task_
 	struct destinations *v = bpf_task_storage_get(&destinations_of, t, 0, 0);
 	if (!v || nth >= v->n || nth >= DESTINATIONS)
 		return false;
-	struct destination *d = &v->d[nth];
+	barrier_var(nth); // the verifier has forgotten the bound by now
+	struct destination *d = &v->d[nth & (DESTINATIONS - 1)];
 	if (d->cookie != (__u64)KREAD(struct sock, sk, __sk_common.skc_cookie.counter))
 		return false;
 	x->family = d->to.family;
@@ -106,33 +101,45 @@ static __always_inline void read_message(struct message *m, __u64 p, bool compat
 	m->size = m->data_len;
 }
 
-// put_message appends everything about one message through the socket.
-static __always_inline __u32 put_message(struct call *c, struct scratch *s, struct task_struct *t, __u32 o, __u64 sock, struct message *m,
-					 __u32 nth)
+static __always_inline void fill_socket(struct socket_info *x, __u64 sock, __u64 sk)
 {
-	struct socket_info x = {.fd = c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd)};
-	bool hooked = false, own = false;
-	__u64 sk = sock ? (__u64)KREAD(struct socket, sock, sk) : 0;
-	x.server = !!(c->l.flags & CALL_ACCEPTS);
-	x.size = m->size;
+	x->type = KREAD(struct socket, sock, type);
+	x->proto = KREAD(struct sock, sk, sk_protocol);
+	fill_ends(x, sk);
+}
+
+static __always_inline void fill_backlog(struct socket_info *x, __u64 sk)
+{
+	x->backlog = KREAD(struct sock, sk, sk_ack_backlog);
+	x->backlog_max = KREAD(struct sock, sk, sk_max_ack_backlog);
+}
+
+// put_socket appends the socket behind descriptor fd, where the nth message through it went and what that was.
+__noinline int put_socket(__u32 o, __s32 fd, __u32 nth)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (!c || !s)
+		return o;
+	__u64 sock = socket_of(t, fd), sk = sock ? (__u64)KREAD(struct socket, sock, sk) : 0;
+	struct message *m = &c->m;
+	struct socket_info x = {.fd = fd, .server = !!(c->l.flags & CALL_ACCEPTS), .size = m->size};
+	bool hooked = false;
 	if (sk) {
-		x.type = KREAD(struct socket, sock, type);
-		x.proto = KREAD(struct sock, sk, sk_protocol);
-		fill_ends(&x, sk);
+		fill_socket(&x, sock, sk);
 		hooked = take_destination(&x, t, sk, nth);
-		own = x.server;
 	}
+	__u64 listener = sk;
 	if (c->l.flags & CALL_ACCEPTS) {
-		sock = socket_of(t, arg(c, c->l.fd)); // the one that listens
-		sk = sock ? (__u64)KREAD(struct socket, sock, sk) : 0;
+		sock = socket_of(t, arg(c, c->l.fd));
+		listener = sock ? (__u64)KREAD(struct socket, sock, sk) : 0;
 	}
-	if (x.server && sk) {
-		x.backlog = KREAD(struct sock, sk, sk_ack_backlog);
-		x.backlog_max = KREAD(struct sock, sk, sk_max_ack_backlog);
-	}
+	if (x.server && listener)
+		fill_backlog(&x, listener);
 	o = put_struct(s, o, TAG_SOCKET, x);
-	if (x.family == AF_UNIX)
-		o = put_unix(s, o, sk, own);
+	if (sk && x.family == AF_UNIX)
+		o = put_unix(s, o, sk, x.server);
 	if (!hooked && m->name)
 		o = put_user_bytes(SLOT_CALL, o, TAG_SOCKADDR, m->name, m->name_len > SOCKADDR_LEN ? SOCKADDR_LEN : m->name_len);
 	if (m->data && m->data_len && c->result > 0)
@@ -150,6 +157,7 @@ static __always_inline __u32 put_numbers(struct call *c, struct scratch *s, __u3
 // arguments makes a message of the arguments of a call.
 static __always_inline void arguments(struct call *c, struct message *m)
 {
+	__builtin_memset(m, 0, sizeof(*m));
 	if (c->l.flags & CALL_MSGHDR) {
 		read_message(m, arg(c, c->l.data), c->compat);
 	} else {
@@ -183,11 +191,10 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result)
 		return 0;
 	}
 	__s32 fd = c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd);
-	struct message m = {};
-	arguments(c, &m);
-	struct head *h = begin_call(c, s, t);
+	arguments(c, &c->m);
+	struct head *h = begin_call(c, s);
 	__u32 o = put_numbers(c, s, sizeof(*h));
-	o = put_message(c, s, t, o, socket_of(t, fd), &m, 0);
+	o = put_socket(o, fd, 0);
 	forget_destinations(t);
 	if (!(c->l.flags & CALL_ONLY_FASTOPEN))
 		submit(RING_EVENT, SLOT_CALL, o, true);
@@ -206,20 +213,18 @@ struct messages {
 static long one_message(__u64 i, struct messages *v)
 {
 	struct call *c = current_call();
-	struct scratch *s = scratch_of(SLOT_CALL);
-	struct task_struct *t = bpf_get_current_task_btf();
-	if (!c || !s)
+	if (!c)
 		return 1;
 	__u64 p = arg(c, c->l.data) + i * (c->compat ? 32 : 64);
-	struct message m = {};
-	read_message(&m, p, c->compat);
+	struct message *m = &c->m;
 	__u32 len = 0;
+	read_message(m, p, c->compat);
 	bpf_probe_read_user(&len, sizeof(len), (void *)(p + (c->compat ? 28 : 56)));
-	m.size = len;
-	if (m.data_len > len)
-		m.data_len = len;
-	__u32 o = put_message(c, s, t, v->o, socket_of(t, arg(c, c->l.fd)), &m, v->nth);
-	if (m.name)
+	m->size = len;
+	if (m->data_len > len)
+		m->data_len = len;
+	__u32 o = put_socket(v->o, arg(c, c->l.fd), v->nth);
+	if (m->name)
 		v->nth += 1;
 	submit(RING_EVENT, SLOT_CALL, o, true);
 	return 0;
@@ -236,7 +241,7 @@ int BPF_PROG(call_messages, struct pt_regs *regs, long result)
 		return 0;
 	}
 	__u32 n = c->result > 0 ? c->result : 1;
-	begin_call(c, s, t);
+	begin_call(c, s);
 	struct messages v = {.o = put_numbers(c, s, sizeof(struct head))};
 	bpf_loop(n > MESSAGES ? MESSAGES : n, one_message, &v, 0);
 	forget_destinations(t);

@@ -105,16 +105,27 @@ static __always_inline void fill_name(struct head *h, struct task_struct *t, boo
 	__builtin_memcpy(h->comm, p->comm, sizeof(h->comm));
 }
 
-// begin makes the head of a record about task t. The cgroup comes first: its record must be the earlier one.
-static __always_inline struct head *begin(struct scratch *s, struct task_struct *t, enum kind kind, __u16 type, __s64 result)
+// begin_current makes the head of a record about the current task in the slot's scratch. The cgroup comes first: its record must be the
+// earlier one.
+__noinline int begin_current(__u32 slot, __u32 kind, __u32 type, __s64 result)
 {
-	struct head *h = (void *)s->b;
+	struct task_struct *t = bpf_get_current_task_btf(); // 5.11
+	struct scratch *s = scratch_of(slot);
 	struct cgroup_key k;
+	if (!s)
+		return 0;
+	struct head *h = (void *)s->b;
 	see_cgroup(cgroup_of(t), &k);
 	fill_head(h, t, kind, type, result);
 	h->cgroup = k.id;
 	if (k.hierarchy)
 		h->flags |= HEAD_CGROUP_V1;
 	fill_name(h, t, kind != KIND_EXIT);
-	return h;
+	return 0;
+}
+
+static __always_inline struct head *begin(struct scratch *s, __u32 slot, enum kind kind, __u16 type, __s64 result)
+{
+	begin_current(slot, kind, type, result);
+	return (void *)s->b;
 }

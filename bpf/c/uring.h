@@ -140,12 +140,8 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
 		__u64 sock = (__u64)KREAD(struct file, f, private_data);
 		sk = (__u64)KREAD(struct socket, sock, sk);
-		x.type = KREAD(struct socket, sock, type);
-	}
-	if (sk) {
-		x.proto = KREAD(struct sock, sk, sk_protocol);
 		x.server = op == URING_ACCEPT;
-		fill_ends(&x, sk);
+		fill_socket(&x, sock, sk);
 		if (done && take_destination(&x, t, sk, 0))
 			forget_destinations(t);
 	}
@@ -186,7 +182,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	}
 	if (is_self(t))
 		return 0;
-	begin(s, t, KIND_URING, uring_types[op], 0)->nr = op;
+	begin(s, SLOT_URING, KIND_URING, uring_types[op], 0)->nr = op;
 	__u32 o = put_struct(s, sizeof(struct head), TAG_REQUEST, req);
 	if (op == URING_OPENAT || op == URING_OPENAT2)
 		o = put_open_request(s, o, req);

@@ -30,8 +30,10 @@ func init() {
 		}[args[0]]
 		var one [1]byte
 		for {
-			if _, err := io.ReadFull(stdin{}, one[:]); err != nil {
+			if _, err := io.ReadFull(stdin{}, one[:]); err == io.EOF {
 				return nil
+			} else if err != nil {
+				return err
 			}
 			best := math.Inf(1)
 			for range 20 {

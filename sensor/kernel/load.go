@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -18,16 +19,15 @@ import (
 type attachment struct {
 	program    string
 	tracepoint string
-	optional   string // what is lost without it; empty: the sensor does not work without it
 }
 
 var attachments = []attachment{
-	{bpf.SensorProgProcessExec, "sched_process_exec", ""},
-	{bpf.SensorProgProcessFork, "task_newtask", ""},
-	{bpf.SensorProgProcessExit, "sched_process_exit", ""},
-	{bpf.SensorProgCgroupMade, "cgroup_mkdir", "a cgroup's path is read at its first event, not when it is made"},
-	{bpf.SensorProgCgroupEntered, "cgroup_attach_task", "a cgroup's path is read at its first event, not when it is entered"},
-	{bpf.SensorProgCgroupGone, "cgroup_release", "paths of removed cgroups are kept"},
+	{bpf.SensorProgProcessExec, "sched_process_exec"},
+	{bpf.SensorProgProcessFork, "task_newtask"},
+	{bpf.SensorProgProcessExit, "sched_process_exit"},
+	{bpf.SensorProgCgroupMade, "cgroup_mkdir"},
+	{bpf.SensorProgCgroupEntered, "cgroup_attach_task"},
+	{bpf.SensorProgCgroupGone, "cgroup_release"},
 }
 
 // load loads the programs and maps the rings.
@@ -46,7 +46,7 @@ func (s *Sensor) load() error {
 	if err := s.prepare(spec, kernel); err != nil {
 		return err
 	}
-	if s.coll, err = ebpf.NewCollection(spec); err != nil {
+	if err := s.loadPrograms(spec); err != nil {
 		return loadError(err)
 	}
 	if err := s.open(); err != nil {
@@ -71,13 +71,57 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		}
 	}
 	for _, a := range attachments {
-		if a.optional != "" && !hasTracepoint(kernel, a.tracepoint) {
+		if lost := optionalPrograms[a.program]; lost != "" && !hasTracepoint(kernel, a.tracepoint) {
 			delete(spec.Programs, a.program)
-			s.lack("no tracepoint %s: %s", a.tracepoint, a.optional)
+			s.lack("no tracepoint %s: %s", a.tracepoint, lost)
 		}
 	}
 	s.prepareUring(spec, kernel)
 	return nil
+}
+
+// optionalPrograms are those that the sensor can do without, and what it lacks then.
+var optionalPrograms = map[string]string{
+	bpf.SensorProgHookConnect4:  "destinations of sockets are read from the program's memory",
+	bpf.SensorProgHookConnect6:  "destinations of sockets are read from the program's memory",
+	bpf.SensorProgHookSendmsg4:  "destinations of sockets are read from the program's memory",
+	bpf.SensorProgHookSendmsg6:  "destinations of sockets are read from the program's memory",
+	bpf.SensorProgUringSubmit:   "requests of io_uring are not seen",
+	bpf.SensorProgUringDone:     "requests of io_uring are reported without their result",
+	bpf.SensorProgUringDoneV518: "requests of io_uring are reported without their result",
+	bpf.SensorProgCgroupMade:    "a cgroup's path is read at its first event, not when it is made",
+	bpf.SensorProgCgroupEntered: "a cgroup's path is read at its first event, not when it is entered",
+	bpf.SensorProgCgroupGone:    "paths of removed cgroups are kept",
+}
+
+// loadPrograms loads spec, leaving out optional programs that the kernel refuses.
+func (s *Sensor) loadPrograms(spec *ebpf.CollectionSpec) error {
+	for {
+		coll, err := ebpf.NewCollection(spec)
+		if err == nil {
+			s.coll = coll
+			return nil
+		}
+		name, lost := refused(err, spec)
+		if name == "" {
+			return err
+		}
+		delete(spec.Programs, name)
+		s.lack("load %s: %v: %s", name, err, lost)
+	}
+}
+
+// refused returns the optional program of spec because of which it did not load, and what is lost without it.
+func refused(err error, spec *ebpf.CollectionSpec) (name, lost string) {
+	if errors.Is(err, unix.EPERM) {
+		return "", "" // nothing loads
+	}
+	for name, lost := range optionalPrograms {
+		if spec.Programs[name] != nil && strings.Contains(err.Error(), "program "+name+":") {
+			return name, lost
+		}
+	}
+	return "", ""
 }
 
 // loadError says what a refused program or map means.
@@ -153,8 +197,8 @@ func (s *Sensor) attach() error {
 		switch {
 		case err == nil:
 			s.links = append(s.links, l)
-		case a.optional != "":
-			s.lack("attach %s: %v: %s", a.tracepoint, err, a.optional)
+		case optionalPrograms[a.program] != "":
+			s.lack("attach %s: %v: %s", a.tracepoint, err, optionalPrograms[a.program])
 		default:
 			return fmt.Errorf("attach %s: %w", a.tracepoint, err)
 		}
@@ -178,9 +222,13 @@ func (s *Sensor) attachHooks() {
 		bpf.SensorProgHookSendmsg4: ebpf.AttachCGroupUDP4Sendmsg,
 		bpf.SensorProgHookSendmsg6: ebpf.AttachCGroupUDP6Sendmsg,
 	} {
-		l, err := link.AttachCgroup(link.CgroupOptions{Path: root, Attach: typ, Program: s.coll.Programs[name]})
+		p := s.coll.Programs[name]
+		if p == nil {
+			continue
+		}
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: root, Attach: typ, Program: p})
 		if err != nil {
-			s.lack("attach %s to %s: %v: destinations of sockets are read from the program's memory", name, root, err)
+			s.lack("attach %s to %s: %v: %s", name, root, err, optionalPrograms[name])
 			continue
 		}
 		s.links = append(s.links, l)
@@ -200,7 +248,7 @@ func ringBytes(share, least, most uint64) int {
 	if err := unix.Sysinfo(&info); err != nil {
 		return int(least)
 	}
-	n := uint64(info.Totalram) * uint64(info.Unit) / share
+	n := info.Totalram * uint64(info.Unit) / share
 	n = min(max(n, least), most)
 	return 1 << (bits.Len64(n) - 1)
 }

@@ -90,7 +90,8 @@ func (p *poller) wait() error {
 		if p.tokens < 1 {
 			gap = pollGap
 		}
-		time.Sleep(gap)
+		ts := unix.NsecToTimespec(int64(gap))
+		_ = unix.Nanosleep(&ts, nil) // cut short by a signal it is as good
 		return nil
 	}
 	state, deadline := readerWaits, readDeadline
