@@ -4,6 +4,8 @@ package eventcmd
 import (
 	"errors"
 	"fmt"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,7 +57,9 @@ func newTail(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			return tail(cmd.Context(), s, b, &o)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM) // the usual end of a tail, so no error
+			defer stop()
+			return tail(ctx, s, b, &o)
 		},
 	}
 	f := cmd.Flags()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -90,5 +91,34 @@ func TestErrorsAreReturned(t *testing.T) {
 	}
 	if out.Len()+errs.Len() > 0 {
 		t.Errorf("printed %q and %q", out.String(), errs.String())
+	}
+}
+
+// TestTailEndsInPeace: a tail that is interrupted has not failed.
+func TestTailEndsInPeace(t *testing.T) {
+	cfg := bus.DefaultServerConfig()
+	cfg.DataDir = t.TempDir()
+	s, err := bus.StartServer(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	bc := bus.DefaultConfig()
+	bc.Server = s
+	b, err := bus.Connect(t.Context(), bc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(t.Context(), bus.RoleSensor); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	cmd := eventcmd.New(cli.Streams{Out: t.Output(), Err: t.Output()})
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs([]string{"tail", "--data", cfg.DataDir})
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		t.Errorf("got %v", err)
 	}
 }
