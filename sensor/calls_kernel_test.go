@@ -3,6 +3,7 @@
 package sensor
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -38,7 +39,7 @@ func makeCalls(dir string) error {
 	fd, err := unix.Openat(dirfd, "made", unix.O_CREAT|unix.O_RDWR|unix.O_EXCL, 0o755)
 	try("openat", err)
 	_, err = unix.Open("absent", unix.O_RDONLY, 0)
-	if err != unix.ENOENT {
+	if !errors.Is(err, unix.ENOENT) {
 		errs = append(errs, fmt.Sprintf("open absent: %v", err))
 	}
 	try("fchmod", unix.Fchmod(fd, 0o4711))

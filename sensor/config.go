@@ -96,8 +96,11 @@ func (c Config) Validate() error {
 		path string
 		d    time.Duration
 	}{
-		{"httpTimeout", c.HTTPTimeout}, {"retention", c.Retention}, {"identityTimeout", c.IdentityTimeout},
-		{"drainTimeout", c.DrainTimeout}, {"reloadDelay", c.ReloadDelay},
+		{"httpTimeout", c.HTTPTimeout},
+		{"retention", c.Retention},
+		{"identityTimeout", c.IdentityTimeout},
+		{"drainTimeout", c.DrainTimeout},
+		{"reloadDelay", c.ReloadDelay},
 	} {
 		if d.d <= 0 {
 			bad(d.path, "%v is not positive", d.d)
@@ -110,8 +113,11 @@ func (c Config) Validate() error {
 		path string
 		n    int
 	}{
-		{"outputQueue", c.OutputQueue}, {"processes", c.Processes}, {"waiting", c.Waiting},
-		{"bufferEvents", c.BufferEvents}, {"bufferBytes", c.BufferBytes},
+		{"outputQueue", c.OutputQueue},
+		{"processes", c.Processes},
+		{"waiting", c.Waiting},
+		{"bufferEvents", c.BufferEvents},
+		{"bufferBytes", c.BufferBytes},
 	} {
 		if n.n <= 0 {
 			bad(n.path, "%d is not positive", n.n)

@@ -83,6 +83,9 @@ func live(t testing.TB, text string) (*Sensor, <-chan *bus.Event) {
 		}
 	})
 	log.waitFor(t, "watching the kernel")
+	if strings.Contains(log.String(), "watching the kernel: over") {
+		t.FailNow() // the cleanup says why
+	}
 	return s, got
 }
 

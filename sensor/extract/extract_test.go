@@ -613,10 +613,19 @@ func TestUnknown(t *testing.T) {
 		reading bool
 		want    bool
 	}{
-		{"container.id", pending, true, false}, {"container.name", pending, false, true}, {"container.name", known, true, false},
-		{"k8s.ns.name", pending, false, true}, {"k8s.pod.uid", pending, false, true}, {"container.type", pending, false, true},
-		{"user.name", pending, false, false}, {"user.name", known, true, true}, {"user.uid", pending, true, false}, {"group.name", known, true, true},
-		{"evt.arg.uid", known, true, true}, {"proc.name", pending, true, false}, {"tiercel.identity", pending, false, true},
+		{"container.id", pending, true, false},
+		{"container.name", pending, false, true},
+		{"container.name", known, true, false},
+		{"k8s.ns.name", pending, false, true},
+		{"k8s.pod.uid", pending, false, true},
+		{"container.type", pending, false, true},
+		{"user.name", pending, false, false},
+		{"user.name", known, true, true},
+		{"user.uid", pending, true, false},
+		{"group.name", known, true, true},
+		{"evt.arg.uid", known, true, true},
+		{"proc.name", pending, true, false},
+		{"tiercel.identity", pending, false, true},
 	} {
 		ref, err := field.Lookup(tt.name)
 		if err != nil {
@@ -633,8 +642,15 @@ func TestGlobMatch(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"/etc", "/etc", true}, {"/etc", "/etcd", false}, {"/proc*", "/proc/1", true}, {"/root*", "/", false}, {"*", "", true},
-		{"/a/*/c", "/a/b/x/c", true}, {"/a?", "/ab", true}, {"[", "[", false}, {"/x/*", "/", false},
+		{"/etc", "/etc", true},
+		{"/etc", "/etcd", false},
+		{"/proc*", "/proc/1", true},
+		{"/root*", "/", false},
+		{"*", "", true},
+		{"/a/*/c", "/a/b/x/c", true},
+		{"/a?", "/ab", true},
+		{"[", "[", false},
+		{"/x/*", "/", false},
 	} {
 		if got := globMatch(tt.pattern, tt.s); got != tt.want {
 			t.Errorf("globMatch(%q, %q) = %v", tt.pattern, tt.s, got)
