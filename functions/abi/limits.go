@@ -3,6 +3,7 @@ package abi
 // Limits that hold for every function.
 const (
 	MaxModule   = 32 << 20  // bytes of a module
+	MaxInitial  = 256 << 20 // bytes of memory that a module begins with, after its initialisation
 	MaxEvent    = 256 << 10 // bytes of the event
 	MaxConfig   = 64 << 10  // bytes of the configuration
 	MaxManifest = 64 << 10  // bytes of the manifest section

@@ -16,7 +16,7 @@ import (
 // Limits of a module's initialisation.
 const (
 	initTimeout = 2 * time.Second
-	initMemory  = 256 << 20
+	initMemory  = abi.MaxInitial
 )
 
 // A Module is a compiled module. It is safe for concurrent use.
@@ -130,9 +130,6 @@ func (m *Module) Close() error {
 // initialise runs the initialisation and makes the state it comes to the one that instances begin from. It has the same clock and random
 // numbers on every machine, so that it comes to the same state.
 func (m *Module) initialise(ctx context.Context, seed [32]byte) error {
-	if m.Memory() > initMemory {
-		return &ModuleError{Text: fmt.Sprintf("its memory begins with %d bytes, more than %d", m.Memory(), int64(initMemory))}
-	}
 	inv := &Invocation{Seed: seed, Time: time.Unix(1, 0), Limits: Limits{Timeout: initTimeout, Memory: initMemory}.withDefaults()}
 	c := &call{ctx: ctx, inv: inv, report: &Report{}, clock: newStopwatch(initTimeout)}
 	r, err := m.image.take(initMemory)

@@ -23,20 +23,23 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// cacheDir keeps compiled modules between the tests of one run: a Go module takes more than a second to compile.
+var cacheDir string
 
-// cacheDir keeps compiled modules between the tests of one run: a Go module takes half a second to compile.
-var cacheDir = sync.OnceValue(func() string {
-	dir, err := os.MkdirTemp("", "tiercel-sandbox-test-")
-	if err != nil {
+func TestMain(m *testing.M) {
+	var err error
+	if cacheDir, err = os.MkdirTemp("", "tiercel-sandbox-test-"); err != nil {
 		panic(err)
 	}
-	return dir
-})
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(cacheDir)
+		os.Exit(code)
+	}))
+}
 
 func newEngine(t testing.TB, slots int) *sandbox.Engine {
 	t.Helper()
-	e, err := sandbox.New(sandbox.Config{CacheDir: cacheDir(), Slots: slots}, nil)
+	e, err := sandbox.New(sandbox.Config{CacheDir: cacheDir, Slots: slots}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

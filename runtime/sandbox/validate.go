@@ -148,8 +148,8 @@ func (c *checker) sizes(info *wasm.Info) {
 		c.bad(fmt.Sprintf("it has %d memories", len(info.Memories)), "one is supported")
 	}
 	for _, m := range info.Memories {
-		if int64(m.Min)*wasm.PageSize > abi.MaxMemory {
-			c.bad(fmt.Sprintf("its memory begins with %d MiB", m.Min/16), fmt.Sprintf("at most %d MiB can be had", abi.MaxMemory>>20))
+		if int64(m.Min)*wasm.PageSize > initMemory {
+			c.bad(fmt.Sprintf("its memory begins with %d MiB", m.Min/16), fmt.Sprintf("it may begin with %d MiB, and grow", initMemory>>20))
 		}
 	}
 	var elements uint64

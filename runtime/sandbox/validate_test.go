@@ -52,7 +52,7 @@ func TestRefusedModules(t *testing.T) {
 		{"import of another type", from(imports("tiercel_v1", "log", nothing)), "it imports tiercel_v1.log as () -> (): it is (i32, i32, i32) -> ()"},
 		{"no manifest", from(func(a *assembly) { a.manifest = "-" }), "it has no manifest section: put a manifest.json beside the source"},
 		{"bad manifest", from(func(a *assembly) { a.manifest = `{"abi":"tiercel_v9"}` }), `its manifest: abi: "tiercel_v9"; this runtime knows "tiercel_v1"`},
-		{"huge memory", from(func(a *assembly) { a.memory.Min = 20_000 }), "its memory begins with 1250 MiB: at most 1024 MiB can be had"},
+		{"huge memory", from(func(a *assembly) { a.memory.Min = 20_000 }), "its memory begins with 1250 MiB: it may begin with 256 MiB, and grow"},
 		{"huge table", from(func(a *assembly) { a.tables = []wasm.Limits{{Min: 1 << 27}} }), "it has 1 tables with 134217728 elements: at most 8 tables with 262144 elements can be had"},
 		{"many tables", from(func(a *assembly) { a.tables = make([]wasm.Limits, 9) }), "it has 9 tables with 0 elements"},
 		{"threads", from(func(a *assembly) { a.funcs[0].code = code([]byte{0xfe, 3, 0}, constant(0)) }), "instruction 0xfe is not one of WebAssembly 2.0, at byte"},
