@@ -132,7 +132,11 @@ func (c *compiler) condition(u *load.Rule, cond *load.Condition, r *Rule, output
 	c.lint(u, cond)
 	r.prog, r.Events = prog, prog.EventTypes()
 	if err := prog.EventTypesErr(); err != nil {
-		c.col.RuleProblem(load.AsError, load.ErrCompileCondition, u, err.Error(), "")
+		off, msg := cond.Expr.Pos().Offset, err.Error()
+		if merr, ok := errors.AsType[*match.Error](err); ok {
+			off, msg = merr.Pos.Offset, merr.Msg
+		}
+		c.col.ConditionProblem(load.AsError, load.ErrCompileCondition, u, cond, off, msg, "")
 		return nil
 	}
 	if u.Source == "syscall" && u.WarnEvttypes && r.Events.Len() > manyEvents {

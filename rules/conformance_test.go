@@ -2,30 +2,15 @@ package rules_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 	"github.com/tiercel-project/tiercel/rules/k8saudit"
 	"github.com/tiercel-project/tiercel/rules/load"
 )
-
-// conformance reads a file of Falco's own cases, or says that the folder is not given.
-func conformance(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("TIERCEL_CONFORMANCE")
-	if dir == "" {
-		t.Skip("TIERCEL_CONFORMANCE names no folder: Falco's cases are not run")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // names are Falco's names for messages that its tests share.
 var names = map[string]string{
@@ -67,9 +52,7 @@ func TestConformanceLoader(t *testing.T) {
 		Schema     []string
 		Compiled   [][2]string
 	}
-	if err := json.Unmarshal(conformance(t, "rule_loader_cases.json"), &cases); err != nil {
-		t.Fatal(err)
-	}
+	conformance.Decode(t, "rule_loader_cases.json", &cases)
 	for _, c := range cases {
 		t.Run(c.Test, func(t *testing.T) {
 			if len(c.Loads) == 0 { // the texts are loaded by the test's own hand
@@ -162,9 +145,7 @@ func TestConformanceValidation(t *testing.T) {
 			ItemName                        string `json:"item_name"`
 		}
 	}
-	if err := json.Unmarshal(conformance(t, "validation_cases.json"), &cases); err != nil {
-		t.Fatal(err)
-	}
+	conformance.Decode(t, "validation_cases.json", &cases)
 	for _, c := range cases {
 		t.Run(c.Test, func(t *testing.T) {
 			var files []rules.File
@@ -227,9 +208,7 @@ func TestConformanceK8sAudit(t *testing.T) {
 			Count                            int
 		}
 	}
-	if err := json.Unmarshal(conformance(t, "k8saudit/cases.json"), &cases); err != nil {
-		t.Fatal(err)
-	}
+	conformance.Decode(t, "k8saudit/cases.json", &cases)
 	for _, c := range cases {
 		t.Run(c.Test, func(t *testing.T) {
 			var files []rules.File
@@ -238,7 +217,7 @@ func TestConformanceK8sAudit(t *testing.T) {
 				if name == "k8s_audit_rules.yaml" {
 					path = "rules/" + name
 				}
-				files = append(files, rules.File{Name: name, Data: conformance(t, path)})
+				files = append(files, rules.File{Name: name, Data: conformance.Read(t, path)})
 			}
 			set, rep := rules.Load(files, rules.Options{})
 			if set == nil {
@@ -247,7 +226,7 @@ func TestConformanceK8sAudit(t *testing.T) {
 			byRule, byPriority, total := map[string]int{}, map[string]int{}, 0
 			m := set.NewMatcher()
 			for _, name := range c.Traces {
-				events, rejected, err := k8saudit.Parse(conformance(t, "k8saudit/traces/"+name))
+				events, rejected, err := k8saudit.Parse(conformance.Read(t, "k8saudit/traces/"+name))
 				if err != nil || len(rejected) > 0 {
 					t.Fatal(err, rejected)
 				}
@@ -285,9 +264,7 @@ func TestConformanceEnable(t *testing.T) {
 		Test  string
 		Rules map[string]string
 	}
-	if err := json.Unmarshal(conformance(t, "rule_loader_cases.json"), &cases); err != nil {
-		t.Fatal(err)
-	}
+	conformance.Decode(t, "rule_loader_cases.json", &cases)
 	ran := 0
 	for _, c := range cases {
 		text, ok := c.Rules["single_rule"]

@@ -100,6 +100,13 @@ func (s *Set) EventTypes(source string) field.EventSet {
 	return set
 }
 
+// Prepare does now what the first event of each type would have to wait for. Call it before a new Set takes over from another.
+func (s *Set) Prepare() {
+	for _, x := range s.sources {
+		x.index.Prepare(s.EventTypes(x.source))
+	}
+}
+
 // A Matcher matches events against a Set. It is not safe for concurrent use: make one for each goroutine.
 type Matcher struct {
 	set     *Set

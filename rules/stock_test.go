@@ -11,6 +11,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 	"github.com/tiercel-project/tiercel/rules/load"
 )
 
@@ -21,7 +22,7 @@ func stock(t testing.TB) []rules.File {
 	t.Helper()
 	var files []rules.File
 	for _, name := range stockNames {
-		files = append(files, rules.File{Name: name, Data: conformance(t, "rules/"+name)})
+		files = append(files, rules.File{Name: name, Data: conformance.Read(t, "rules/"+name)})
 	}
 	return files
 }

@@ -1,29 +1,13 @@
 package load_test
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
 	"github.com/tiercel-project/tiercel/rules/load"
 )
-
-// conformance reads a file of Falco's own cases, or says that the folder is not given.
-func conformance(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("TIERCEL_CONFORMANCE")
-	if dir == "" {
-		t.Skip("TIERCEL_CONFORMANCE names no folder: Falco's cases are not run")
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // The conditions that Falco's loader tests expect after lists, macros and exceptions are expanded.
 func TestConformanceExpansion(t *testing.T) {
@@ -32,9 +16,7 @@ func TestConformanceExpansion(t *testing.T) {
 		Rules    map[string]string
 		Compiled [][2]string
 	}
-	if err := json.Unmarshal(conformance(t, "rule_loader_cases.json"), &cases); err != nil {
-		t.Fatal(err)
-	}
+	conformance.Decode(t, "rule_loader_cases.json", &cases)
 	for _, c := range cases {
 		t.Run(c.Test, func(t *testing.T) {
 			for name, text := range c.Rules {
@@ -57,7 +39,7 @@ func TestConformanceExpansion(t *testing.T) {
 func TestStockRules(t *testing.T) {
 	var files []load.File
 	for _, name := range []string{"falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml", "k8s_audit_rules.yaml"} {
-		files = append(files, load.File{Name: name, Data: conformance(t, "rules/"+name)})
+		files = append(files, load.File{Name: name, Data: conformance.Read(t, "rules/"+name)})
 	}
 	col, rep := load.Read(files, load.Options{})
 	conds := col.Resolve()

@@ -87,17 +87,21 @@ func evaluate(req *evalRequest, source string) *evalAnswer {
 		return a.invalid(err)
 	}
 	prog, _, err := match.Compile(e, match.Env{Source: source})
-	if err == nil {
-		err = prog.EventTypesErr()
-	}
 	if err != nil {
 		return a.invalid(err)
 	}
-	a.Valid = true
-	a.EventTypes = notNil(prog.EventTypes().Names())
-	if req.Fields == nil {
+	typesErr := prog.EventTypesErr()
+	if typesErr == nil {
+		a.EventTypes = notNil(prog.EventTypes().Names())
+	}
+	if req.Fields == nil { // a condition as such: of a rule, which must have event types
+		if typesErr != nil {
+			return a.invalid(typesErr)
+		}
+		a.Valid = true
 		return a
 	}
+	a.Valid = true
 	if source == "" {
 		source = "syscall"
 	}
