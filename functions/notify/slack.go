@@ -61,9 +61,6 @@ func firstOf(a, b string) string {
 
 // escape keeps text from being a link, a mention or an entity in Slack.
 func escape(s string) string {
-	if !strings.ContainsAny(s, "&<>") {
-		return s
-	}
 	s = strings.ReplaceAll(s, "&", "&amp;")
 	s = strings.ReplaceAll(s, "<", "&lt;")
 	return strings.ReplaceAll(s, ">", "&gt;")

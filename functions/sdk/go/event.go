@@ -21,15 +21,17 @@ type Event struct {
 	Target      Target
 
 	JSON Value // all of the event
+
+	fields, outputFields Value // of its data
 }
 
 // Field returns a field of the event by its name in rules ("fd.sip"): one of the standard fields of its type, or one that the
 // rule's output names.
 func (e Event) Field(name string) Value {
-	if v := e.JSON.Get("data", "fields", name); v.Exists() {
+	if v := e.fields.Get(name); v.Exists() {
 		return v
 	}
-	return e.JSON.Get("data", "output_fields", name)
+	return e.outputFields.Get(name)
 }
 
 // A Target says exactly what an event is about. What is not known is empty.
@@ -91,6 +93,10 @@ func parseEvent(data []byte) (Event, error) {
 			ev.Tags = value.Strings()
 		case "priority":
 			ev.Priority = value.String() // as Falco writes it
+		case "fields":
+			ev.fields = value
+		case "output_fields":
+			ev.outputFields = value
 		case "target":
 			ev.Target = parseTarget(value)
 		}

@@ -100,7 +100,7 @@ func TestEvent(t *testing.T) {
 			t.Errorf("field %s: got %q, want %q", name, got, want)
 		}
 	}
-	ev.JSON, ev.Output = Value{}, ev.Output[:10]
+	ev.JSON, ev.fields, ev.outputFields, ev.Output = Value{}, Value{}, Value{}, ev.Output[:10]
 	want := Event{
 		ID: "node-7-01JD8Y4J9Q6W0V7N3M5K2T8RXA", Source: "/prod/node-7/syscall", Type: "dev.tiercel.rule.matched.v1", Subject: "payments/checkout-7d9c5b6f4-x2x9k",
 		Time: "2026-11-20T22:58:41.123456789Z", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Rule: "Connection to a forbidden site", Priority: "Warning",
@@ -110,7 +110,7 @@ func TestEvent(t *testing.T) {
 			ContainerID: "3f4c5a6b7d8e9f", Image: "registry.example.com/payments/checkout:v2.31.4", CgroupID: 18446744073709551000, PID: 4242, PIDStartTime: 123456789012,
 		},
 	}
-	if diff := cmp.Diff(want, ev, cmp.AllowUnexported(Value{})); diff != "" {
+	if diff := cmp.Diff(want, ev, cmp.AllowUnexported(Value{}, Event{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
