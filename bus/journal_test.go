@@ -12,8 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
 func TestAppend(t *testing.T) {
@@ -229,41 +227,6 @@ func receive(t *testing.T, b *Bus) <-chan Record {
 	}
 	t.Cleanup(cc.Stop)
 	return out
-}
-
-func TestMetrics(t *testing.T) {
-	reg := prometheus.NewPedanticRegistry()
-	b := newBus(t, WithRegistry(reg))
-	p := NewPublisher(b, DefaultPublisherConfig())
-	stop := run(t, p)
-	if err := p.PublishSync(t.Context(), testSubject, numbered(1)); err != nil {
-		t.Fatal(err)
-	}
-	connect(t, startServer(t, t.TempDir()), WithRegistry(reg)) // a second one shares them
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	problems, err := promlint.NewWithMetricFamilies(families).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pr := range problems {
-		t.Errorf("%s: %s", pr.Metric, pr.Text)
-	}
-	var names []string
-	for _, f := range families {
-		names = append(names, f.GetName())
-	}
-	want := []string{
-		"tiercel_bus_connected", "tiercel_bus_messages_dropped_total", "tiercel_bus_messages_duplicate_total", "tiercel_bus_messages_published_total",
-		"tiercel_bus_messages_retried_total", "tiercel_bus_publish_duration_seconds", "tiercel_bus_queue_bytes", "tiercel_bus_queue_messages",
-		"tiercel_bus_reconnects_total",
-	}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	stop()
 }
 
 func BenchmarkAppend(b *testing.B) {

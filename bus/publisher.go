@@ -41,8 +41,8 @@ type PublisherConfig struct {
 	// DrainWait is how long Run goes on after its context has ended, to get the rest acknowledged. Default 5s.
 	DrainWait time.Duration
 
-	// OnAck is called when JetStream has stored a message, OnError when one was given up. Both are called from the publisher's goroutines,
-	// one call at a time each, in no order; they must be quick and not call the Publisher. Either may be nil.
+	// OnAck is called when JetStream has stored a message, OnError when one was given up: from the publisher's goroutines, several at a
+	// time, and OnError also from within Publish (ErrOverflow). They must be quick and not call the Publisher. Either may be nil.
 	OnAck   func(*Message)
 	OnError func(*Message, error)
 }
@@ -343,7 +343,7 @@ func (p *Publisher) abandon() {
 // one, from the first message that is not acknowledged, so that order holds.
 func (p *Publisher) session(ctx context.Context) (sent bool, err error) {
 	lost := make(chan error, 1)
-	nc, err := p.bus.dial(ctx, nats.NoReconnect(),
+	nc, err := p.bus.dial(ctx, nats.NoReconnect(), nats.Name(p.bus.cfg.Name+"-publisher"),
 		nats.ClosedHandler(func(nc *nats.Conn) {
 			if err := nc.LastError(); err != nil {
 				lost <- err

@@ -685,7 +685,26 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkPublishAck measures Publish to acknowledgement of single events: percentiles in microseconds.
 func BenchmarkPublishAck(b *testing.B) {
-	p := NewPublisher(newBus(b), DefaultPublisherConfig())
+	b.Run("in process", func(b *testing.B) { publishAck(b, newBus(b)) })
+	b.Run("loopback", func(b *testing.B) {
+		o := startOutside(b)
+		bus := o.connect(b)
+		if err := bus.EnsureStreams(b.Context(), RoleSensor); err != nil {
+			b.Fatal(err)
+		}
+		publishAck(b, bus)
+	})
+	b.Run("sync always", func(b *testing.B) {
+		bus := connect(b, startServer(b, b.TempDir(), func(c *ServerConfig) { c.SyncAlways = true }))
+		if err := bus.EnsureStreams(b.Context(), RoleSensor); err != nil {
+			b.Fatal(err)
+		}
+		publishAck(b, bus)
+	})
+}
+
+func publishAck(b *testing.B, bus *Bus) {
+	p := NewPublisher(bus, DefaultPublisherConfig())
 	run(b, p)
 	e := sampleEvent()
 	ids := NewIDs("n")

@@ -91,6 +91,9 @@ func StartServer(ctx context.Context, cfg ServerConfig, opts ...Option) (*Server
 		s.Close()
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
+	if o.registry != nil {
+		register(o.registry, newServerMetrics(s.srv))
+	}
 	return s, nil
 }
 
