@@ -3,7 +3,9 @@ package sandbox
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -83,6 +85,9 @@ func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
 	}
 	compiled, err := e.rt.CompileModule(ctx, wasm.Encode(stripped.Sections))
 	if err != nil {
+		if _, ok := errors.AsType[*fs.PathError](err); ok { // of the cache
+			return nil, fmt.Errorf("compile: %w", err)
+		}
 		return nil, &ModuleError{Text: fmt.Sprintf("it is not a valid module: %v", err), Hint: "the compiler that made it used a feature beyond WebAssembly 2.0, or is broken"}
 	}
 	m := &Module{

@@ -599,3 +599,31 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v %v", problems, err)
 	}
 }
+
+// A cache that cannot be written is the machine's fault, not the module's.
+func TestCacheFolderGone(t *testing.T) {
+	dir := t.TempDir()
+	e, err := sandbox.New(sandbox.Config{CacheDir: dir, Slots: 1}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Compile(t.Context(), good().bytes(t))
+	if _, isModule := errors.AsType[*sandbox.ModuleError](err); isModule || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want os.ErrNotExist", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	if err := sandbox.DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, slots := range []int{-1, 0, 1025} {
+		if _, err := sandbox.New(sandbox.Config{Slots: slots}, nil); err == nil || !strings.Contains(err.Error(), "slots: ") {
+			t.Errorf("%d slots: %v", slots, err)
+		}
+	}
+}
