@@ -26,6 +26,8 @@ type pipeline struct {
 	report  func(m *match)
 	wake    chan<- struct{} // tells housekeeping that somebody waits
 
+	seesProcesses bool // pids are the same here as in the kernel's records
+
 	mu       sync.Mutex // guards all below
 	table    *process.Table
 	extract  *extract.Extractor
@@ -101,8 +103,10 @@ func (p *pipeline) identity(ev *event.Event) *container.Identity {
 		return id
 	}
 	p.metrics.cgroupMissed.Inc()
-	if path := cgroupOf(ev.Task.PID, v1); path != "" && ev.Task.CgroupID != 0 {
-		return p.cgroups.SetPath(ev.Task.CgroupID, v1, path)
+	if p.seesProcesses && ev.Task.CgroupID != 0 {
+		if path := cgroupOf(ev.Task.PID, v1); path != "" {
+			return p.cgroups.SetPath(ev.Task.CgroupID, v1, path)
+		}
 	}
 	return container.UnknownIdentity
 }
@@ -127,7 +131,7 @@ func cgroupOf(pid uint32, v1 bool) string {
 // root only if its program was started in its mount namespace: what prepares a container is not yet below the container's root.
 func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *container.Identity) container.Root {
 	root := extract.RootOf(id, ev.Task.MntNS)
-	if id.IsHost() {
+	if id.IsHost() || !p.seesProcesses {
 		return root // those of the host are read at the start, and kept fresh by tend
 	}
 	if im := proc.Image(ev.Task.ExecGen); im != nil && im.MntNS == ev.Task.MntNS {

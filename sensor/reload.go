@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -93,10 +92,7 @@ func (s *Sensor) rejected(why string, err error) {
 
 // listen reloads on SIGHUP and on changes that watch sees, and opens the file output anew on SIGUSR1, until ctx ends. It closes watch,
 // which may be nil.
-func (s *Sensor) listen(ctx context.Context, watch *fsnotify.Watcher) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
-	defer signal.Stop(signals)
+func (s *Sensor) listen(ctx context.Context, signals <-chan os.Signal, watch *fsnotify.Watcher) error {
 	if watch != nil {
 		defer func() { _ = watch.Close() }()
 	}
@@ -117,6 +113,7 @@ func (s *Sensor) listen(ctx context.Context, watch *fsnotify.Watcher) error {
 				s.reload("SIGHUP")
 			} else if s.file != nil {
 				s.file.Reopen()
+				s.log.Info("file output opened anew", "why", "SIGUSR1")
 			}
 		case ev := <-changes:
 			if s.concerns(ev) {

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/rules"
@@ -143,7 +146,14 @@ func (s *Sensor) newPipeline() {
 	p.clock, p.now, p.metrics, p.wake = newClock(), bootNS, s.metrics, s.wake
 	p.cgroups = container.NewTable(cc, resolvers, func(string) { s.rouse() }, s.log)
 	p.users = container.NewUsers(container.DefaultUsersConfig())
-	p.table = process.New(process.Config{Max: s.cfg.Processes, Retention: s.cfg.Retention}, process.Proc{})
+	var outside process.Outside
+	if p.seesProcesses = process.InHostPIDNamespace(); p.seesProcesses {
+		outside = process.Proc{}
+	} else {
+		s.log.Warn("not in the host's pid namespace: the users of containers have no names, and lost records of processes are not made up for",
+			"hint", "run with hostPID: true, or docker's --pid=host")
+	}
+	p.table = process.New(process.Config{Max: s.cfg.Processes, Retention: s.cfg.Retention}, outside)
 	p.waiting = waiting{max: s.cfg.Waiting, timeout: s.cfg.IdentityTimeout}
 	s.domains = domain.New(domain.DefaultConfig(), nil, s.log)
 	p.extract = extract.New(extract.Config{
@@ -185,8 +195,11 @@ func (s *Sensor) Run(ctx context.Context) error {
 	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
 	feeders.Go(func() error { return s.domains.Run(aside) })
 	feeders.Go(func() error { return s.tend(aside, src) })
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
+	defer signal.Stop(signals)
 	watch := s.watch()
-	feeders.Go(func() error { return s.listen(aside, watch) })
+	feeders.Go(func() error { return s.listen(aside, signals, watch) })
 
 	err = s.read(ctx, src)
 	stopAside()

@@ -494,6 +494,34 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestSignals: SIGHUP loads the rules anew, SIGUSR1 opens the file output anew.
+func TestSignals(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "alerts")
+	r := start(t, func(c *Config, d *Deps) {
+		c.FileOutput = file
+		set := load(t, testRules)
+		d.Load = func() (*rules.Set, *rules.Report, error) { return set, &rules.Report{}, nil }
+	})
+	r.log.waitFor(t, "watching the kernel")
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	r.log.waitFor(t, `msg="rules reloaded" why=SIGHUP`)
+	if err := os.Rename(file, file+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	r.log.waitFor(t, "file output opened anew")
+	r.src.events <- cgroup(1, "/user.slice")
+	r.src.events <- shell(task(21, "sh"))
+	r.stop()
+	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), "Shell started") {
+		t.Errorf("new file: %q %v", b, err)
+	}
+}
+
 // TestLoss: lost records make an alert and an event.
 func TestLoss(t *testing.T) {
 	b := startBus(t)
