@@ -12,6 +12,8 @@ import (
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/internal/conformance"
+	"github.com/tiercel-project/tiercel/rules/k8saudit"
 )
 
 // A fastEvent has its values by field, so that what is measured is the matching.
@@ -253,4 +255,24 @@ func BenchmarkAlert(b *testing.B) {
 	for b.Loop() {
 		buf = m.Alert(hits[0], ev).AppendJSON(buf[:0])
 	}
+}
+
+// An audit event is read from JSON and matched against the stock audit rules.
+func BenchmarkAuditStock(b *testing.B) {
+	set, rep := rules.Load(stock(b)[3:], rules.Options{Matching: rules.All})
+	if set == nil {
+		b.Fatal(rep.Err())
+	}
+	data := conformance.Read(b, "k8saudit/traces/create_nginx_pod_unprivileged.json")
+	m := set.NewMatcher()
+	var hits []*rules.Rule
+	b.ReportAllocs()
+	for b.Loop() {
+		events, _, err := k8saudit.Parse(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		hits = m.Match(events[0], hits[:0])
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

@@ -40,3 +40,29 @@ func TestBounds(t *testing.T) {
 		})
 	}
 }
+
+// What the YAML library gives no place for, or the wrong one, is placed all the same.
+func TestSyntaxPlaces(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, want string
+		line, col        int
+	}{
+		{"second colon", "- rule: r\n  desc: a: b\n", "mapping values", 2, 10},
+		{"tab", "- rule: r\n\tdesc: d\n", "tab character", 2, 1},
+		{"no UTF-8", "- rule: r\n  desc: \"a\xff\"\n", "UTF-8", 2, 11},
+		{"control character", "- rule: r\n  desc: \"ab\x01\"\n", "control characters", 2, 12},
+		{"carriage returns", "- rule: r\r\n  desc: >\r\n    a\r\n  output: o: p\r\n", "mapping values", 4, 12},
+		{"open bracket", "- list: l\n  items: [a, b\n- list: m\n  items: []\n", "did not find expected", 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, rep := load.Read([]load.File{{Name: "f", Data: []byte(tt.text)}}, load.Options{})
+			errs := rep.Errors()
+			if len(errs) != 1 || errs[0].Code != load.ErrYAMLParse || !strings.Contains(errs[0].Message(), tt.want) {
+				t.Fatalf("errors %v, want %q", rep.Err(), tt.want)
+			}
+			if p := errs[0]; tt.line != 0 && (p.Line != tt.line || p.Col != tt.col) {
+				t.Errorf("at %d:%d, want %d:%d", p.Line, p.Col, tt.line, tt.col)
+			}
+		})
+	}
+}

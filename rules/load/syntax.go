@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // yamlErrorLine is the beginning of a message of the YAML library that knows a line.
@@ -42,6 +43,9 @@ func (r *reader) syntaxError(err error) *Problem {
 		}
 	}
 	col := r.syntaxColumn(line, msg)
+	if off := badCharacter(r.src.text); off >= 0 && (strings.Contains(msg, "UTF-8") || strings.Contains(msg, "control characters")) {
+		line, col = place{r.src, off}.lineCol()
+	}
 	falcos := msg
 	for _, m := range cppMessages {
 		if strings.Contains(msg, m.ours) {
@@ -53,6 +57,17 @@ func (r *reader) syntaxError(err error) *Problem {
 	problem := sc.problem(ErrYAMLParse, p, 1, msg, r.syntaxHint(line, msg))
 	problem.falco = fmt.Sprintf("yaml-cpp: error at line %d, column %d: %s", line, col, falcos)
 	return problem
+}
+
+// badCharacter returns where the first byte of text is that is no UTF-8, or no character YAML allows; -1 if there is none.
+func badCharacter(text string) int {
+	for i, c := range text {
+		if c == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)) ||
+			c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0x7f {
+			return i
+		}
+	}
+	return -1
 }
 
 // syntaxColumn returns the column on the line where what msg says is, as far as the library lets one know: it gives lines only.

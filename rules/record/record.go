@@ -3,7 +3,7 @@
 //
 //	{"type":"openat","time":"2026-01-02T03:04:05.000000006Z","fields":{"proc.name":"cat","fd.name":"/etc/shadow","evt.is_open_read":true}}
 //
-// type is an event type. time may be missing. source is the rule source, default syscall. fields has the value of each field by name and
+// type is an event type. time may be missing: the epoch then. source is the rule source, default syscall. fields has the value of each field by name and
 // argument, as conditions write it; one that is missing, or null, has no value. Numbers, truth values and lists are those of JSON;
 // addresses are strings. resolved has the other form of paths, where the kernel walked to another file than the one that was named.
 package record
@@ -60,7 +60,7 @@ func Parse(data []byte) (*Event, error) {
 		}
 		return nil, fmt.Errorf("unknown event type %q", l.Type)
 	}
-	e := &Event{source: l.Source, typ: t}
+	e := &Event{source: l.Source, typ: t, time: time.Unix(0, 0).UTC()}
 	if l.Time != nil {
 		e.time = *l.Time
 	}
@@ -208,7 +208,7 @@ func parseUint(s string) (uint64, error) {
 // Type returns the event's type.
 func (e *Event) Type() field.EventType { return e.typ }
 
-// Time returns when the event happened; the zero time if the record does not say.
+// Time returns when the event happened; the epoch if the record does not say.
 func (e *Event) Time() time.Time { return e.time }
 
 // RuleSource returns the source of the event.
