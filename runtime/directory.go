@@ -54,7 +54,7 @@ func quiet(ctx context.Context, w *fsnotify.Watcher) bool {
 		select {
 		case <-w.Events:
 			settled = time.After(settleTime)
-		case <-w.Errors:
+		case <-w.Errors: //nolint:errcheck // events were lost: it is read again
 			settled = time.After(settleTime)
 		case <-settled:
 			return true

@@ -63,8 +63,10 @@ func (i *invocation) letter(ctx context.Context, a *journal.Action) error {
 	if a.End.Reason == reasonRetries {
 		reason = reasonRetries
 	}
-	l := dispatch.Letter{Function: a.Function.String(), Invocation: a.ID, Reason: reason, Text: a.End.Text, Address: a.Event.Address, Sequence: a.Event.Sequence,
-		Time: a.Ended, Event: i.d.Raw, Redrive: fmt.Sprintf("tiercel action get %s, then tiercel fn resume %s", a.ID, a.Function.Name)}
+	l := dispatch.Letter{
+		Function: a.Function.String(), Invocation: a.ID, Reason: reason, Text: a.End.Text, Address: a.Event.Address, Sequence: a.Event.Sequence,
+		Time: a.Ended, Event: i.d.Raw, Redrive: fmt.Sprintf("tiercel action get %s, then tiercel fn resume %s", a.ID, a.Function.Name),
+	}
 	for _, c := range a.Effects() {
 		l.Inverses = append(l.Inverses, c.Undo().Summary)
 	}

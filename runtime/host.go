@@ -49,8 +49,10 @@ func newHost(i *invocation, log *journal.Log, claim journal.Claim) *host {
 }
 
 func (i *invocation) scope() capability.Scope {
-	return capability.Scope{Function: i.lv.fn.ID.Capability(), Grants: i.lv.grants, Target: i.d.Match.Target, Mode: i.mode(), Invocation: i.id,
-		Event: i.d.Event.ID, Rule: i.d.Match.Rule, Root: i.d.Event.ID, Config: i.lv.fn.Doc.Spec.Config}
+	return capability.Scope{
+		Function: i.lv.fn.ID.Capability(), Grants: i.lv.grants, Target: i.d.Match.Target, Mode: i.mode(), Invocation: i.id,
+		Event: i.d.Event.ID, Rule: i.d.Match.Rule, Root: i.d.Event.ID, Config: i.lv.fn.Doc.Spec.Config,
+	}
 }
 
 // unfinished reports whether a run that has ended has left out a call that an earlier one had made.

@@ -181,8 +181,10 @@ func (i *invocation) claim(decision string) journal.Claim {
 
 func (i *invocation) event() journal.EventRef {
 	d := i.d
-	return journal.EventRef{ID: d.Event.ID, Source: d.Event.Source, Subject: d.Event.Subject, Time: d.Event.Time, Published: d.Published, Started: d.Received,
-		Sequence: d.Sequence, Rule: d.Match.Rule, Priority: d.Match.Priority, Address: d.Address, Trace: d.Event.TraceParent, Target: d.Match.Target}
+	return journal.EventRef{
+		ID: d.Event.ID, Source: d.Event.Source, Subject: d.Event.Subject, Time: d.Event.Time, Published: d.Published, Started: d.Received,
+		Sequence: d.Sequence, Rule: d.Match.Rule, Priority: d.Match.Priority, Address: d.Address, Trace: d.Event.TraceParent, Target: d.Match.Target,
+	}
 }
 
 // resume attempts an invocation that was claimed before.
@@ -205,8 +207,10 @@ func (i *invocation) resume(ctx context.Context) dispatch.Verdict {
 	}
 	if !s.Claim.Pins.Same(i.lv.pins) || s.Claim.Mode != i.mode() {
 		if s.Intents != 0 {
-			return i.end(ctx, i.begin(claim), journal.End{Outcome: journal.Unresumable, Reason: reasonPins,
-				Text: fmt.Sprintf("begun under revision %d, which is not what is deployed now, and effects were begun", s.Claim.Pins.Revision)})
+			return i.end(ctx, i.begin(claim), journal.End{
+				Outcome: journal.Unresumable, Reason: reasonPins,
+				Text: fmt.Sprintf("begun under revision %d, which is not what is deployed now, and effects were begun", s.Claim.Pins.Revision),
+			})
 		}
 		claim.Fresh = true
 	}
@@ -302,9 +306,11 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	beat := make(chan struct{})
 	go func() { defer close(beat); i.renew(gctx, log, cancel) }()
 	spec := &i.lv.fn.Doc.Spec
-	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
+	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{
+		ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
 		Seed: sha256.Sum256([]byte(i.id)), Time: i.d.Event.Time,
-		Limits: sandbox.Limits{Timeout: spec.Limits.Timeout.Std(), Memory: int64(spec.Limits.Memory)}}, h)
+		Limits: sandbox.Limits{Timeout: spec.Limits.Timeout.Std(), Memory: int64(spec.Limits.Memory)},
+	}, h)
 	cause := context.Cause(gctx)
 	cancel(nil)
 	<-beat

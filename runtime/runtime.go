@@ -41,8 +41,10 @@ type Config struct {
 
 // DefaultConfig is complete.
 func DefaultConfig() Config {
-	return Config{Lease: 10 * time.Second, AckWait: 10 * time.Second, Seen: time.Hour, Grace: 10 * time.Second, Attempts: 3, Sweep: time.Minute,
-		Protected: []string{"kube-system"}}
+	return Config{
+		Lease: 10 * time.Second, AckWait: 10 * time.Second, Seen: time.Hour, Grace: 10 * time.Second, Attempts: 3, Sweep: time.Minute,
+		Protected: []string{"kube-system"},
+	}
 }
 
 // Validate returns all that is wrong with c. It does no I/O.
@@ -52,8 +54,13 @@ func (c *Config) Validate() error {
 		name  string
 		value time.Duration
 		least time.Duration
-	}{{"lease", c.Lease, 100 * time.Millisecond}, {"ackWait", c.AckWait, 100 * time.Millisecond}, {"seen", c.Seen, time.Second}, {"grace", c.Grace, 0},
-		{"sweep", c.Sweep, 100 * time.Millisecond}} {
+	}{
+		{"lease", c.Lease, 100 * time.Millisecond},
+		{"ackWait", c.AckWait, 100 * time.Millisecond},
+		{"seen", c.Seen, time.Second},
+		{"grace", c.Grace, 0},
+		{"sweep", c.Sweep, 100 * time.Millisecond},
+	} {
 		if d.value < d.least {
 			errs = append(errs, fmt.Errorf("%s: %v is below %v", d.name, d.value, d.least))
 		}
@@ -157,11 +164,13 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Runtime, error) {
 	r.guard = guard.New(guard.Config{Protected: cfg.Protected}, r.state, r.halts)
 	r.stop = guard.NewSwitch(guard.SwitchConfig{Boot: deps.Clock.Boot}, r.state, r.turned)
 	r.skips = guard.NewSkips(r.journal, r.log)
-	r.reverter = revert.New(revert.Config{Runtime: cfg.Name}, revert.Deps{Bus: deps.Bus, Journal: r.journal, State: r.state, Capabilities: deps.Capabilities,
+	r.reverter = revert.New(revert.Config{Runtime: cfg.Name}, revert.Deps{
+		Bus: deps.Bus, Journal: r.journal, State: r.state, Capabilities: deps.Capabilities,
 		Check: func(ctx context.Context) error { return r.stop.Check(ctx, true) },
 		Reach: func(ctx context.Context, p, invocation string) error {
 			return deps.Faults.Reach(ctx, Point(p), invocation)
-		}, OnAction: r.sealed, Log: r.log})
+		}, OnAction: r.sealed, Log: r.log,
+	})
 	r.metrics = newMetrics(deps.Metrics)
 	r.dispatch = dispatch.NewMetrics(deps.Metrics)
 	return r, nil

@@ -33,8 +33,10 @@ const kindRetry = "retry"
 
 // scheduleRetry has the event of a suspended invocation come again after d.
 func (r *Runtime) scheduleRetry(ctx context.Context, i *invocation, d time.Duration) error {
-	b, err := json.Marshal(retry{Kind: kindRetry, Function: i.token, UID: i.lv.fn.ID.UID, Invocation: i.id, Address: i.d.Address, Sequence: i.d.Sequence,
-		MsgID: i.d.Event.ID, Published: i.d.Published, Event: i.d.Raw})
+	b, err := json.Marshal(retry{
+		Kind: kindRetry, Function: i.token, UID: i.lv.fn.ID.UID, Invocation: i.id, Address: i.d.Address, Sequence: i.d.Sequence,
+		MsgID: i.d.Event.ID, Published: i.d.Published, Event: i.d.Raw,
+	})
 	if err != nil {
 		return err
 	}
@@ -165,8 +167,10 @@ func (r *Runtime) wake(ctx context.Context) error {
 			r.gone(ctx, a.Function.Token(), a.ID)
 			continue
 		}
-		b, err := json.Marshal(retry{Kind: kindRetry, Function: a.Function.Token(), UID: a.Function.UID, Invocation: a.ID, Address: m.Subject, Sequence: m.Sequence,
-			MsgID: m.Header.Get(nats.MsgIdHdr), Published: m.Time, Event: m.Data})
+		b, err := json.Marshal(retry{
+			Kind: kindRetry, Function: a.Function.Token(), UID: a.Function.UID, Invocation: a.ID, Address: m.Subject, Sequence: m.Sequence,
+			MsgID: m.Header.Get(nats.MsgIdHdr), Published: m.Time, Event: m.Data,
+		})
 		if err != nil {
 			return err
 		}

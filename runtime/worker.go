@@ -213,8 +213,10 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 		}
 	}
 	sum := sha256.Sum256(doc.Spec.Config)
-	return &live{entry: e, fn: fn, guest: guest, grants: grants, pins: journal.Pins{Revision: e.Revision, Module: e.Module,
-		Config: "sha256:" + hex.EncodeToString(sum[:]), ABI: abi.ImportModule, Arch: goruntime.GOARCH}}, nil
+	return &live{entry: e, fn: fn, guest: guest, grants: grants, pins: journal.Pins{
+		Revision: e.Revision, Module: e.Module,
+		Config: "sha256:" + hex.EncodeToString(sum[:]), ABI: abi.ImportModule, Arch: goruntime.GOARCH,
+	}}, nil
 }
 
 // message makes a delivery of a message of EVENTS and handles it.
@@ -234,9 +236,11 @@ func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg, again 
 
 // malformed ends a message that is no match at all.
 func (r *Runtime) malformed(ctx context.Context, lv *live, m jetstream.Msg, meta *jetstream.MsgMetadata, why error) dispatch.Verdict {
-	stored, err := dispatch.DeadLetter(ctx, r.deps.Bus.JetStream(), lv.fn.ID.Token(), dispatch.Letter{Function: lv.fn.ID.String(), Reason: "malformed", Text: why.Error(),
+	stored, err := dispatch.DeadLetter(ctx, r.deps.Bus.JetStream(), lv.fn.ID.Token(), dispatch.Letter{
+		Function: lv.fn.ID.String(), Reason: "malformed", Text: why.Error(),
 		Address: m.Subject(), Sequence: meta.Sequence.Stream, Time: r.deps.Clock.Now(), Event: m.Data(),
-		Redrive: "publish it again once its producer makes matches of type " + bus.TypeRuleMatched})
+		Redrive: "publish it again once its producer makes matches of type " + bus.TypeRuleMatched,
+	})
 	if err != nil {
 		r.log.Warn("dead letter cannot be stored, trying again", "function", lv.fn.ID.Token(), "err", err)
 		return dispatch.Nak(time.Second)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -84,7 +85,7 @@ func syntaxError(file string, err error) error {
 	e := &PosError{File: file, Line: 1, Err: err}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		if m[1] != "" {
-			fmt.Sscan(m[1], &e.Line)
+			e.Line, _ = strconv.Atoi(m[1]) // digits
 		}
 		e.Err = errors.New(m[2])
 	}

@@ -59,7 +59,7 @@ func checkName(name string) error {
 	case len(name) > 100:
 		return errors.New("is longer than 100 bytes")
 	case !dnsSubdomain.MatchString(name):
-		return fmt.Errorf("%q is no DNS name: lower-case letters, digits, - and .", name)
+		return fmt.Errorf("%q is no DNS name of lower-case letters, digits, dots and hyphens", name)
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func checkModule(ref string) error {
 	case ref == "":
 		return errors.New("is missing")
 	case kind == "oci":
-		return errors.New("modules from registries are not supported yet: use file: or sha256:")
+		return errors.New("modules from registries are not supported yet, use a file or the digest of a stored module")
 	case kind == "sha256" && !digestRef.MatchString(ref):
 		return fmt.Errorf("%q is no digest: sha256: and 64 hexadecimal digits", ref)
 	case ok && rest != "" && (kind == "builtin" || kind == "file" || kind == "sha256"):

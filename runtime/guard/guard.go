@@ -158,7 +158,10 @@ func (g *Guard) Settle(ctx context.Context, r Request, outcome journal.Outcome) 
 		return fmt.Errorf("dedup: %w", err)
 	}
 	var o owned
-	if json.Unmarshal(e.Value(), &o) != nil || o.Owner != r.Invocation {
+	if err := json.Unmarshal(e.Value(), &o); err != nil {
+		return fmt.Errorf("dedup: entry %s: %w", key, err)
+	}
+	if o.Owner != r.Invocation {
 		return nil
 	}
 	err = g.kv.Purge(ctx, key, jetstream.LastRevision(e.Revision()))

@@ -55,9 +55,11 @@ func (s *Skips) Add(ctx context.Context, x Skip) error {
 			// A full one waits under a key of its own.
 			s.pending[skipKey{k.token, k.reason, k.target + "\x00" + p.action.ID}] = p
 		}
-		p = &skipped{action: &journal.Action{ID: ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String(), Function: x.Function, Mode: x.Mode, Event: x.Event,
+		p = &skipped{action: &journal.Action{
+			ID: ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String(), Function: x.Function, Mode: x.Mode, Event: x.Event,
 			Outcome: x.Decision.Outcome, End: journal.End{Outcome: x.Decision.Outcome, Reason: x.Decision.Reason, Text: x.Decision.Text},
-			Skips: &journal.Skips{Reason: x.Decision.Reason, First: now}}}
+			Skips: &journal.Skips{Reason: x.Decision.Reason, First: now},
+		}}
 		s.pending[k] = p
 	}
 	sk := p.action.Skips

@@ -26,8 +26,10 @@ const (
 )
 
 // Outcomes lists all outcomes.
-var Outcomes = []Outcome{Succeeded, Skipped, Pending, Refused, Failed, Expired, Lost, Crashed, Diverged, Unresumable, Unknown, Stale,
-	Forged, Superseded, Ineffective, Reverted}
+var Outcomes = []Outcome{
+	Succeeded, Skipped, Pending, Refused, Failed, Expired, Lost, Crashed, Diverged, Unresumable, Unknown, Stale,
+	Forged, Superseded, Ineffective, Reverted,
+}
 
 // Valid reports whether o is one of Outcomes.
 func (o Outcome) Valid() bool { return slices.Contains(Outcomes, o) }

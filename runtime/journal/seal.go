@@ -92,8 +92,10 @@ type Settled struct {
 }
 
 func outcomeMsg(a *Action) (*nats.Msg, error) {
-	s := Settled{Invocation: a.ID, Function: a.Function.Tenant + "/" + a.Function.Name, Mode: string(a.Mode), Outcome: a.Outcome,
-		Reason: a.End.Reason, Text: a.End.Text, Event: a.Event.ID, Rule: a.Event.Rule, Target: a.Event.Target}
+	s := Settled{
+		Invocation: a.ID, Function: a.Function.Tenant + "/" + a.Function.Name, Mode: string(a.Mode), Outcome: a.Outcome,
+		Reason: a.End.Reason, Text: a.End.Text, Event: a.Event.ID, Rule: a.Event.Rule, Target: a.Event.Target,
+	}
 	for _, c := range a.Calls {
 		if c.Object != "" {
 			s.Effects = append(s.Effects, c.Op+" "+c.Object)
@@ -103,8 +105,10 @@ func outcomeMsg(a *Action) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &bus.Event{ID: a.ID + "/settled", Source: "/tiercel/runtime/" + a.Function.Token(), Type: bus.TypeInvocationSettled, Subject: a.Event.Subject,
-		Time: a.Ended, Rule: a.Event.Rule, Priority: a.Event.Priority, TraceParent: a.Event.Trace, Data: data}
+	e := &bus.Event{
+		ID: a.ID + "/settled", Source: "/tiercel/runtime/" + a.Function.Token(), Type: bus.TypeInvocationSettled, Subject: a.Event.Subject,
+		Time: a.Ended, Rule: a.Event.Rule, Priority: a.Event.Priority, TraceParent: a.Event.Trace, Data: data,
+	}
 	m := &nats.Msg{Subject: string(bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))), Data: bus.Marshal(e)}
 	m.Header = nats.Header{nats.MsgIdHdr: {e.ID}, "Content-Type": {"application/cloudevents+json"}}
 	return m, nil
@@ -248,7 +252,19 @@ func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Ti
 	if err != nil {
 		return err
 	}
-	if info := cons.CachedInfo(); info != nil && info.NumPending == 0 {
+	info := cons.CachedInfo()
+	if info == nil {
+		return fmt.Errorf("read %s: no consumer", stream)
+	}
+	// Until the server forgets a consumer, each message that leaves the stream costs it a count of what the consumer has still to see.
+	defer func() {
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if info := cons.CachedInfo(); info != nil {
+			_ = j.bus.JetStream().DeleteConsumer(dctx, stream, info.Name) // it ends by itself as well
+		}
+	}()
+	if info.NumPending == 0 {
 		return nil
 	}
 	it, err := cons.Messages()

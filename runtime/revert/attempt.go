@@ -86,8 +86,10 @@ func (a *attempt) perform(ctx context.Context) dispatch.Verdict {
 	if err != nil {
 		return a.r.later(a.q, err)
 	}
-	a.log = j.Begin(a.token(), a.id, journal.Claim{Event: action.Event, Function: action.Function, Pins: action.Pins, Mode: capability.Enforce, Decision: "run",
-		Revert: &journal.RevertOf{Invocation: a.q.Invocation, By: a.q.By}}, a.state)
+	a.log = j.Begin(a.token(), a.id, journal.Claim{
+		Event: action.Event, Function: action.Function, Pins: action.Pins, Mode: capability.Enforce, Decision: "run",
+		Revert: &journal.RevertOf{Invocation: a.q.Invocation, By: a.q.By},
+	}, a.state)
 	if err := a.log.Claim(ctx); err != nil {
 		return a.lost(err)
 	}
@@ -226,8 +228,10 @@ func (a *attempt) undo(ctx context.Context, step int, c *journal.Call, action *j
 	}
 	inverse := c.Undo()
 	clock := a.r.deps.Journal.Clock()
-	call := journal.Call{Step: step, Op: inverse.Op, Effect: a.id + "." + strconv.Itoa(step), Start: clock.Now(),
-		Prepared: &capability.Prepared{Op: inverse.Op, Write: true, Class: capability.Convergent, Canonical: inverse.Request, Summary: inverse.Summary}}
+	call := journal.Call{
+		Step: step, Op: inverse.Op, Effect: a.id + "." + strconv.Itoa(step), Start: clock.Now(),
+		Prepared: &capability.Prepared{Op: inverse.Op, Write: true, Class: capability.Convergent, Canonical: inverse.Request, Summary: inverse.Summary},
+	}
 	if err := a.log.Intend(ctx, call); err != nil {
 		return nil, err
 	}
@@ -237,8 +241,10 @@ func (a *attempt) undo(ctx context.Context, step int, c *journal.Call, action *j
 	}
 	ectx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	scope := capability.Scope{Function: action.Function.Capability(), Target: action.Event.Target, Mode: capability.Enforce, Invocation: a.id,
-		Event: action.Event.ID, Rule: action.Event.Rule}
+	scope := capability.Scope{
+		Function: action.Function.Capability(), Target: action.Event.Target, Mode: capability.Enforce, Invocation: a.id,
+		Event: action.Event.ID, Rule: action.Event.Rule,
+	}
 	res, err := a.r.deps.Capabilities.Revert(ectx, scope, inverse, call.Effect)
 	if ferr := a.reach(ctx, pointSent); ferr != nil {
 		return nil, ferr

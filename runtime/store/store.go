@@ -245,8 +245,10 @@ func (s *Store) apply(ctx context.Context, token string, d *function.Document, m
 		if err != nil {
 			return nil, "", err
 		}
-		e := &Entry{ID: function.ID{Tenant: d.Metadata.Namespace, Name: d.Metadata.Name, UID: ulid.Make().String()}, ManagedBy: by, Origin: origin,
-			Revision: 1, StartAt: start, Module: module, Manifest: m, Created: now, Updated: now, Document: doc}
+		e := &Entry{
+			ID: function.ID{Tenant: d.Metadata.Namespace, Name: d.Metadata.Name, UID: ulid.Make().String()}, ManagedBy: by, Origin: origin,
+			Revision: 1, StartAt: start, Module: module, Manifest: m, Created: now, Updated: now, Document: doc,
+		}
 		return e, Created, s.write(ctx, e)
 	}
 	if old.ManagedBy != by {

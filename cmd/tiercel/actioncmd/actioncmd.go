@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -35,7 +34,7 @@ func New(s cli.Streams) *cobra.Command {
 
 // open connects. Close the bus.
 func open(ctx context.Context, flags *connect.Flags) (*bus.Bus, *journal.Journal, error) {
-	b, err := flags.Connect(ctx, bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	b, err := flags.Connect(ctx, bus.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, nil, err
 	}

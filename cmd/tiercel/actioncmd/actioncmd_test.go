@@ -64,18 +64,28 @@ func run(t *testing.T, make func(cli.Streams) *cobra.Command, args ...string) (c
 // sample is an action of one read, one change that can be undone and one that cannot.
 func sample(at time.Time) (journal.Claim, []journal.Call, journal.End) {
 	ms := func(n int) time.Time { return at.Add(time.Duration(n) * time.Millisecond) }
-	claim := journal.Claim{Function: function.ID{Tenant: "default", Name: "isolate-pod", UID: "01A"}, Mode: capability.Enforce, Decision: "run",
+	claim := journal.Claim{
+		Function: function.ID{Tenant: "default", Name: "isolate-pod", UID: "01A"}, Mode: capability.Enforce, Decision: "run",
 		Pins: journal.Pins{Revision: 3, Module: "sha256:00", ABI: abi.ImportModule},
-		Event: journal.EventRef{ID: "n1-1", Time: at, Published: ms(1), Started: ms(2), Rule: "Terminal shell in container", Priority: "Warning",
+		Event: journal.EventRef{
+			ID: "n1-1", Time: at, Published: ms(1), Started: ms(2), Rule: "Terminal shell in container", Priority: "Warning",
 			Address: "tiercel.events.syscall.warning.terminal_shell_in_container.payments.n1",
-			Target:  bus.Target{Node: "n1", Namespace: "payments", Pod: "web-1", PodUID: "u1", Image: "evil\x1b[31m:latest", PID: 42}}}
+			Target:  bus.Target{Node: "n1", Namespace: "payments", Pod: "web-1", PodUID: "u1", Image: "evil\x1b[31m:latest", PID: 42},
+		},
+	}
 	calls := []journal.Call{
 		{Step: 1, Op: "kubernetes.get", Start: ms(3), Done: ms(5)},
-		{Step: 2, Op: "kubernetes.create", Start: ms(5), Done: ms(9), Effect: "x.2", Object: "networkpolicies/payments/q", RevertAt: ms(900_000),
-			Prepared: &capability.Prepared{Write: true, Summary: "create networkpolicies payments/q",
-				Inverse: &capability.Inverse{Op: "kubernetes.create", Summary: "delete networkpolicies payments/q"}}},
-		{Step: 3, Op: "http", Start: ms(9), Done: ms(12), Effect: "x.3", Tries: 1,
-			Prepared: &capability.Prepared{Write: true, Summary: "POST https://hooks.example", Inverse: &capability.Inverse{Irreversible: "what is told is told"}}},
+		{
+			Step: 2, Op: "kubernetes.create", Start: ms(5), Done: ms(9), Effect: "x.2", Object: "networkpolicies/payments/q", RevertAt: ms(900_000),
+			Prepared: &capability.Prepared{
+				Write: true, Summary: "create networkpolicies payments/q",
+				Inverse: &capability.Inverse{Op: "kubernetes.create", Summary: "delete networkpolicies payments/q"},
+			},
+		},
+		{
+			Step: 3, Op: "http", Start: ms(9), Done: ms(12), Effect: "x.3", Tries: 1,
+			Prepared: &capability.Prepared{Write: true, Summary: "POST https://hooks.example", Inverse: &capability.Inverse{Irreversible: "what is told is told"}},
+		},
 		{Step: 4, Op: "kubernetes.get", Start: ms(12), Done: ms(13), Error: abi.NewError(abi.CodeDenied, "secrets are not granted")},
 	}
 	return claim, calls, journal.End{Outcome: journal.Succeeded, Text: "isolated", Log: []journal.LogLine{{Level: "info", Text: "policy made"}}, Data: []byte(`{"left":[]}`)}
@@ -85,23 +95,31 @@ func TestDescribe(t *testing.T) {
 	time.Local = time.UTC
 	at := time.Date(2026, 1, 2, 3, 4, 5, 123456000, time.UTC)
 	claim, calls, end := sample(at)
-	enforced := &journal.Action{ID: "01X", Function: claim.Function, Mode: claim.Mode, Event: claim.Event, Pins: claim.Pins, Outcome: end.Outcome, End: end, Calls: calls,
-		Attempts: []journal.Attempt{{Number: 1, Runtime: "r1", Time: at.Add(6 * time.Millisecond), Decision: "run", Ended: "suspended: connection refused"},
-			{Number: 2, Runtime: "r2", Time: at.Add(8 * time.Millisecond), Decision: "resumed", Ended: "ended"}},
-		Ended: at.Add(14 * time.Millisecond), Sealed: at.Add(15 * time.Millisecond)}
+	enforced := &journal.Action{
+		ID: "01X", Function: claim.Function, Mode: claim.Mode, Event: claim.Event, Pins: claim.Pins, Outcome: end.Outcome, End: end, Calls: calls,
+		Attempts: []journal.Attempt{
+			{Number: 1, Runtime: "r1", Time: at.Add(6 * time.Millisecond), Decision: "run", Ended: "suspended: connection refused"},
+			{Number: 2, Runtime: "r2", Time: at.Add(8 * time.Millisecond), Decision: "resumed", Ended: "ended"},
+		},
+		Ended: at.Add(14 * time.Millisecond), Sealed: at.Add(15 * time.Millisecond),
+	}
 	reverted := &journal.Action{ID: "01X/revert/1", Outcome: journal.Succeeded, End: journal.End{Text: "1 undone"}, Revert: &journal.RevertOf{Invocation: "01X", By: "timer"}, Ended: at.Add(time.Hour)}
 	dry := *enforced
 	dry.Mode, dry.Attempts = capability.DryRun, nil
-	dry.Calls = []journal.Call{{Step: 1, Op: "kubernetes.patch", Start: at, Done: at, Rehearsed: true, Prepared: &capability.Prepared{Summary: "patch pods payments/web-1: metadata.labels"},
+	dry.Calls = []journal.Call{{
+		Step: 1, Op: "kubernetes.patch", Start: at, Done: at, Rehearsed: true, Prepared: &capability.Prepared{Summary: "patch pods payments/web-1: metadata.labels"},
 		Before: []byte(`{"metadata":{"labels":{"app":"web","old":"1"},"name":"web-1"},"spec":{"a":1,"b":2,"c":3,"d":4}}`),
-		After:  []byte(`{"metadata":{"labels":{"app":"web","quarantine":"u1"},"name":"web-1"},"spec":{"a":1,"b":2,"c":3,"d":4}}`)}}
+		After:  []byte(`{"metadata":{"labels":{"app":"web","quarantine":"u1"},"name":"web-1"},"spec":{"a":1,"b":2,"c":3,"d":4}}`),
+	}}
 	pending := *enforced
 	pending.Outcome, pending.End, pending.Ended, pending.Sealed = journal.Pending, journal.End{}, time.Time{}, time.Time{}
 	pending.Waiting = &journal.Suspend{Step: 3, Until: at.Add(time.Minute), Cause: "connection refused"}
 	pending.Calls = append([]journal.Call(nil), calls[:3]...)
 	pending.Calls[2].Done = time.Time{}
-	skips := &journal.Action{ID: "01Y", Function: claim.Function, Event: claim.Event, Outcome: journal.Skipped, End: journal.End{Outcome: journal.Skipped, Reason: "duplicate"},
-		Skips: &journal.Skips{Reason: "duplicate", Count: 2, Events: []string{"n1-2", "n1-3"}, First: at, Last: at.Add(time.Second)}}
+	skips := &journal.Action{
+		ID: "01Y", Function: claim.Function, Event: claim.Event, Outcome: journal.Skipped, End: journal.End{Outcome: journal.Skipped, Reason: "duplicate"},
+		Skips: &journal.Skips{Reason: "duplicate", Count: 2, Events: []string{"n1-2", "n1-3"}, First: at, Last: at.Add(time.Second)},
+	}
 	for _, c := range []struct {
 		name    string
 		a       *journal.Action

@@ -41,8 +41,10 @@ func show(e *store.Entry) (*shown, error) {
 	if err != nil {
 		return nil, fmt.Errorf("function %s: %w", e.Key(), err)
 	}
-	v := &shown{Name: e.ID.Tenant + "/" + e.ID.Name, UID: e.ID.UID, Mode: string(doc.Spec.Mode), Suspended: e.Suspended || doc.Spec.Suspend, Revision: e.Revision,
-		ManagedBy: e.ManagedBy, Origin: e.Origin, Module: e.Module, Created: e.Created, Updated: e.Updated, Document: e.Document, doc: doc}
+	v := &shown{
+		Name: e.ID.Tenant + "/" + e.ID.Name, UID: e.ID.UID, Mode: string(doc.Spec.Mode), Suspended: e.Suspended || doc.Spec.Suspend, Revision: e.Revision,
+		ManagedBy: e.ManagedBy, Origin: e.Origin, Module: e.Module, Created: e.Created, Updated: e.Updated, Document: e.Document, doc: doc,
+	}
 	if e.Manifest != nil {
 		v.Version = e.Manifest.Version
 	}
