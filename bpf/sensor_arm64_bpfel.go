@@ -99,6 +99,15 @@ type SensorDestinations struct {
 	}
 }
 
+type SensorEntered struct {
+	_     structs.HostLayout
+	Index uint32
+	Pad   uint32
+	Len   [2]uint32
+	Hash  [2]uint32
+	Path  [2][512]int8
+}
+
 type SensorExecInfo struct {
 	_          structs.HostLayout
 	Flags      uint32
@@ -307,6 +316,7 @@ const (
 	SensorMapCgroupsSeen       = "cgroups_seen"
 	SensorMapCurrentCalls      = "current_calls"
 	SensorMapDestinationsOf    = "destinations_of"
+	SensorMapEnteredOf         = "entered_of"
 	SensorMapEventRing         = "event_ring"
 	SensorMapExempted          = "exempted"
 	SensorMapLastPeers         = "last_peers"
@@ -317,6 +327,7 @@ const (
 	SensorMapScratches         = "scratches"
 	SensorMapUringPending      = "uring_pending"
 	SensorMapWalks             = "walks"
+	SensorProgCallEnter        = "call_enter"
 	SensorProgCallExec         = "call_exec"
 	SensorProgCallExit         = "call_exit"
 	SensorProgCallGeneric      = "call_generic"
@@ -338,8 +349,11 @@ const (
 	SensorProgUringDone        = "uring_done"
 	SensorProgUringDoneV518    = "uring_done_v518"
 	SensorProgUringSubmit      = "uring_submit"
+	SensorVarHashSeed          = "hash_seed"
 	SensorVarInterest          = "interest"
 	SensorVarInterestAny       = "interest_any"
+	SensorVarInterestEnter     = "interest_enter"
+	SensorVarInterestEnterAny  = "interest_enter_any"
 	SensorVarProcessWake       = "process_wake"
 	SensorVarSelves            = "selves"
 	SensorVarShareCallFlag     = "share_call_flag"
@@ -407,6 +421,7 @@ type SensorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorProgramSpecs struct {
+	CallEnter     *ebpf.ProgramSpec `ebpf:"call_enter"`
 	CallExec      *ebpf.ProgramSpec `ebpf:"call_exec"`
 	CallExit      *ebpf.ProgramSpec `ebpf:"call_exit"`
 	CallGeneric   *ebpf.ProgramSpec `ebpf:"call_generic"`
@@ -439,6 +454,7 @@ type SensorMapSpecs struct {
 	CgroupsSeen    *ebpf.MapSpec `ebpf:"cgroups_seen"`
 	CurrentCalls   *ebpf.MapSpec `ebpf:"current_calls"`
 	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
+	EnteredOf      *ebpf.MapSpec `ebpf:"entered_of"`
 	EventRing      *ebpf.MapSpec `ebpf:"event_ring"`
 	Exempted       *ebpf.MapSpec `ebpf:"exempted"`
 	LastPeers      *ebpf.MapSpec `ebpf:"last_peers"`
@@ -455,8 +471,11 @@ type SensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorVariableSpecs struct {
+	HashSeed          *ebpf.VariableSpec `ebpf:"hash_seed"`
 	Interest          *ebpf.VariableSpec `ebpf:"interest"`
 	InterestAny       *ebpf.VariableSpec `ebpf:"interest_any"`
+	InterestEnter     *ebpf.VariableSpec `ebpf:"interest_enter"`
+	InterestEnterAny  *ebpf.VariableSpec `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.VariableSpec `ebpf:"process_wake"`
 	Selves            *ebpf.VariableSpec `ebpf:"selves"`
 	ShareCallFlag     *ebpf.VariableSpec `ebpf:"share_call_flag"`
@@ -507,6 +526,7 @@ type SensorMaps struct {
 	CgroupsSeen    *ebpf.Map `ebpf:"cgroups_seen"`
 	CurrentCalls   *ebpf.Map `ebpf:"current_calls"`
 	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
+	EnteredOf      *ebpf.Map `ebpf:"entered_of"`
 	EventRing      *ebpf.Map `ebpf:"event_ring"`
 	Exempted       *ebpf.Map `ebpf:"exempted"`
 	LastPeers      *ebpf.Map `ebpf:"last_peers"`
@@ -526,6 +546,7 @@ func (m *SensorMaps) Close() error {
 		m.CgroupsSeen,
 		m.CurrentCalls,
 		m.DestinationsOf,
+		m.EnteredOf,
 		m.EventRing,
 		m.Exempted,
 		m.LastPeers,
@@ -543,8 +564,11 @@ func (m *SensorMaps) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorVariables struct {
+	HashSeed          *ebpf.Variable `ebpf:"hash_seed"`
 	Interest          *ebpf.Variable `ebpf:"interest"`
 	InterestAny       *ebpf.Variable `ebpf:"interest_any"`
+	InterestEnter     *ebpf.Variable `ebpf:"interest_enter"`
+	InterestEnterAny  *ebpf.Variable `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.Variable `ebpf:"process_wake"`
 	Selves            *ebpf.Variable `ebpf:"selves"`
 	ShareCallFlag     *ebpf.Variable `ebpf:"share_call_flag"`
@@ -574,6 +598,7 @@ type SensorVariables struct {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorPrograms struct {
+	CallEnter     *ebpf.Program `ebpf:"call_enter"`
 	CallExec      *ebpf.Program `ebpf:"call_exec"`
 	CallExit      *ebpf.Program `ebpf:"call_exit"`
 	CallGeneric   *ebpf.Program `ebpf:"call_generic"`
@@ -599,6 +624,7 @@ type SensorPrograms struct {
 
 func (p *SensorPrograms) Close() error {
 	return _SensorClose(
+		p.CallEnter,
 		p.CallExec,
 		p.CallExit,
 		p.CallGeneric,

@@ -242,24 +242,34 @@ static __always_inline struct head *begin_call(struct call *c, struct scratch *s
 	return h;
 }
 
+// put_call_dir appends the directory that the first (0) or second (1) path argument starts from if it is relative.
+__noinline int put_call_dir(__u32 o, __u32 second)
+{
+	struct call *c = current_call();
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (!c)
+		return o;
+	__u32 dir = second ? c->l.dir2 : c->l.dir;
+	second = second ? 1 : 0;
+	__s32 fd = dir ? (__s32)arg(c, dir) : AT_FDCWD;
+	if (fd == AT_FDCWD)
+		return put_cwd(SLOT_CALL, o, TAG_DIR + second, t);
+	__u64 f = file_of(t, fd);
+	return f ? put_file_path(SLOT_CALL, o, TAG_DIR + second, t, f) : o;
+}
+
 // put_call_path appends the first (0) or second (1) path argument: as passed and, where it is relative or always is set, the directory
 // it starts from.
 __noinline int put_call_path(__u32 o, __u32 second, __u32 always)
 {
 	struct call *c = current_call();
 	struct scratch *s = scratch_of(SLOT_CALL);
-	struct task_struct *t = bpf_get_current_task_btf();
 	if (!c || !s || o > RECORD_MAX)
 		return o;
-	__u32 at = second ? c->l.path2 : c->l.path, dir = second ? c->l.dir2 : c->l.dir;
 	__u32 from = o;
 	second = second ? 1 : 0;
-	o = put_user_string(SLOT_CALL, o, TAG_RAW + second, arg(c, at));
+	o = put_user_string(SLOT_CALL, o, TAG_RAW + second, arg(c, second ? c->l.path2 : c->l.path));
 	if (o == from || (s->b[from + 4] == '/' && !always))
 		return o;
-	__s32 fd = dir ? (__s32)arg(c, dir) : AT_FDCWD;
-	if (fd == AT_FDCWD)
-		return put_cwd(SLOT_CALL, o, TAG_DIR + second, t);
-	__u64 f = file_of(t, fd);
-	return f ? put_file_path(SLOT_CALL, o, TAG_DIR + second, t, f) : o;
+	return put_call_dir(o, second);
 }

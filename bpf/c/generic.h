@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // All other calls, by their layout: up to two paths, what a descriptor is, a string or the first bytes of a buffer, and the raw numbers.
 #pragma once
+#include "enter.h"
 #include "open.h"
 #include "socket.h"
 
@@ -23,31 +24,58 @@ __noinline int put_descriptor(__u32 o, __s32 fd)
 	return put_file_path(SLOT_CALL, o, TAG_RESOLVED, t, f);
 }
 
-SEC("tp_btf/sys_exit")
-int BPF_PROG(call_generic, struct pt_regs *regs, long result)
+// put_rest appends what is no path: the descriptor, and a string or the first bytes of a buffer.
+static __always_inline __u32 put_rest(struct call *c, __u32 o)
 {
-	struct call *c = current_call();
-	struct scratch *s = scratch_of(SLOT_CALL);
-	if (!c || !s) {
-		count_loss(RING_EVENT, LOSS_SCRATCH);
-		return 0;
-	}
-	begin_call(c, s);
-	__u32 o = put_numbers(c, s, sizeof(struct head));
-	if (c->l.path)
-		o = put_call_path(o, 0, 0);
-	if (c->l.path2)
-		o = put_call_path(o, 1, 0);
 	if (c->l.fd || c->l.flags & CALL_NEW_FD)
 		o = put_descriptor(o, c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd));
 	if (c->l.data && c->l.size) {
 		__u64 n = arg(c, c->l.size);
 		if (c->l.flags & CALL_RECEIVES)
 			n = c->result > 0 ? c->result : 0;
-		o = put_user_bytes(SLOT_CALL, o, TAG_DATA, arg(c, c->l.data), n > DATA_LEN ? DATA_LEN : n);
-	} else if (c->l.data) {
-		o = put_user_string(SLOT_CALL, o, TAG_DATA, arg(c, c->l.data));
+		return put_user_bytes(SLOT_CALL, o, TAG_DATA, arg(c, c->l.data), n > DATA_LEN ? DATA_LEN : n);
 	}
+	if (c->l.data)
+		return put_user_string(SLOT_CALL, o, TAG_DATA, arg(c, c->l.data));
+	return o;
+}
+
+// submit_entered sends the record once more, with the paths as they were before the call.
+static __always_inline void submit_entered(struct call *c, struct scratch *s, __u32 from)
+{
+	__u32 o = put_entered(from, 0);
+	if (c->l.path2)
+		o = put_entered(o, 1);
+	o = put_rest(c, o);
 	submit(RING_EVENT, SLOT_CALL, o, true);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_generic, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (!c || !s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	begin_call(c, s);
+	__u32 from = put_numbers(c, s, sizeof(struct head)), second = from, o = from;
+	if (c->l.path)
+		second = o = put_call_path(o, 0, 0);
+	if (c->l.path2)
+		o = put_call_path(o, 1, 0);
+	bool changed = false;
+	struct entered *e = c->l.path ? bpf_task_storage_get(&entered_of, t, 0, 0) : 0;
+	if (e && e->index == c->index + 1) {
+		e->index = 0;
+		changed = differs(e, s, from, second, 0) || (c->l.path2 && differs(e, s, second, o, 1));
+	}
+	if (changed)
+		set_flag(s, HEAD_UNSTABLE);
+	submit(RING_EVENT, SLOT_CALL, put_rest(c, o), true);
+	if (changed)
+		submit_entered(c, s, from);
 	return 0;
 }

@@ -48,7 +48,7 @@ struct {
 
 // Scratch is per CPU. Programs that can interrupt each other there use different slots: a cgroup's first sight is recorded in the middle
 // of any event, an iterator can be preempted by all of them. Hooks of sockets can be preempted by themselves and use none.
-enum slot { SLOT_PROCESS, SLOT_CALL, SLOT_URING, SLOT_CGROUP, SLOT_ITERATOR, SLOTS };
+enum slot { SLOT_PROCESS, SLOT_CALL, SLOT_URING, SLOT_CGROUP, SLOT_ITERATOR, SLOT_ENTER, SLOTS };
 
 struct scratch {
 	__u8 b[SCRATCH_LEN];

@@ -41,7 +41,7 @@ func Check() error {
 }
 
 // The tracepoints without which there is no sensor.
-var tracepoints = []string{"sys_exit", "sched_process_exec", "sched_process_exit", "task_newtask"}
+var tracepoints = []string{"sys_enter", "sys_exit", "sched_process_exec", "sched_process_exit", "task_newtask"}
 
 func hasTracepoint(spec *btf.Spec, name string) bool {
 	var t *btf.Typedef

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,19 @@ type watch struct {
 	*Sensor
 	events chan *event.Event
 	seen   []*event.Event
+
+	mu    sync.Mutex
+	exits map[uint32]chan struct{} // guarded by mu; closed when the process's end has been delivered
+}
+
+// ended returns a channel that is closed once the end of process pid has been delivered.
+func (w *watch) ended(pid uint32) chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.exits[pid] == nil {
+		w.exits[pid] = make(chan struct{})
+	}
+	return w.exits[pid]
 }
 
 // start opens a sensor that watches types and keeps the events for which keep is true.
@@ -78,13 +92,18 @@ func startConfig(t testing.TB, cfg Config, keep func(*event.Event) bool, types .
 	if err := s.SetInterest(field.NewEventSet(types...)); err != nil {
 		t.Fatal(err)
 	}
-	w := &watch{Sensor: s, events: make(chan *event.Event, 1<<16)}
+	w := &watch{Sensor: s, events: make(chan *event.Event, 1<<16), exits: map[uint32]chan struct{}{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- s.Run(ctx, func(ev *event.Event) {
 			if keep(ev) {
 				w.events <- ev.Clone()
+			}
+			if ev.Type == field.EventProcexit {
+				if c := w.ended(ev.Task.PID); c != nil {
+					close(c)
+				}
 			}
 		})
 	}()
@@ -118,6 +137,23 @@ func (w *watch) find(t testing.TB, what string, ok func(*event.Event) bool) *eve
 			}
 		case <-deadline:
 			t.Fatalf("no %s among:\n%s", what, w.list())
+		}
+	}
+}
+
+// collect returns what process pid did, once its end has arrived.
+func (w *watch) collect(t testing.TB, pid uint32) []*event.Event {
+	t.Helper()
+	<-w.ended(pid)
+	var events []*event.Event
+	for {
+		select {
+		case ev := <-w.events:
+			if ev.Task.PID == pid {
+				events = append(events, ev)
+			}
+		default:
+			return events
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf/link"
@@ -13,11 +14,13 @@ import (
 type interest struct {
 	any          [callsNative / 64]uint64       // by call number, whatever the ABI
 	exact        [(callsTotal + 63) / 64]uint64 // by index in the call table
-	layouts      []bpf.SensorCallLayout         // the call table
-	wake         uint32                         // process events that wake the reader, by kind
-	connect      uint32                         // the type of connect, if it is wanted
-	destinations uint32                         // 1: somebody wants to know where sockets go
-	uring        [uringOps]uint16               // event types of the operations of io_uring
+	enter        [(callsTotal + 63) / 64]uint64 // calls whose paths are read before the call as well
+	enterAny     [callsNative / 64]uint64
+	layouts      []bpf.SensorCallLayout // the call table
+	wake         uint32                 // process events that wake the reader, by kind
+	connect      uint32                 // the type of connect, if it is wanted
+	destinations uint32                 // 1: somebody wants to know where sockets go
+	uring        [uringOps]uint16       // event types of the operations of io_uring
 }
 
 // interestOf works out which calls make the events of types.
@@ -39,6 +42,10 @@ func interestOf(types field.EventSet) interest {
 		if want {
 			in.exact[index/64] |= 1 << (index % 64)
 			in.any[nr/64] |= 1 << (nr % 64)
+		}
+		if want && l.Program == progGeneric && l.Path != 0 {
+			in.enter[index/64] |= 1 << (index % 64)
+			in.enterAny[nr/64] |= 1 << (nr % 64)
 		}
 	}
 	for nr, t := range decode.NativeCalls() {
@@ -97,8 +104,6 @@ func (in *interest) socketcall() {
 	}
 }
 
-func (in *interest) empty() bool { return in.any == [len(in.any)]uint64{} }
-
 // applyInterest writes in to the call table and the programs' variables.
 func (s *Sensor) applyInterest(in interest) error {
 	m := s.coll.Maps[bpf.SensorMapCallLayouts]
@@ -114,6 +119,8 @@ func (s *Sensor) applyInterest(in interest) error {
 	for name, v := range map[string]any{
 		bpf.SensorVarInterest:          in.exact,
 		bpf.SensorVarInterestAny:       in.any,
+		bpf.SensorVarInterestEnter:     in.enter,
+		bpf.SensorVarInterestEnterAny:  in.enterAny,
 		bpf.SensorVarProcessWake:       in.wake,
 		bpf.SensorVarTypeConnect:       in.connect,
 		bpf.SensorVarWatchDestinations: in.destinations,
@@ -126,23 +133,28 @@ func (s *Sensor) applyInterest(in interest) error {
 	return nil
 }
 
-// attachDispatcher attaches the program at the end of system calls while there is a call that somebody wants.
-func (s *Sensor) attachDispatcher(in interest) error {
-	if in.empty() {
-		if s.dispatcher == nil {
-			return nil
+// attachCalls attaches the programs at both ends of system calls while there is a call that somebody wants.
+func (s *Sensor) attachCalls(in interest) error {
+	none := [len(in.any)]uint64{}
+	return errors.Join(
+		s.attachWhile(&s.callExit, bpf.SensorProgCallExit, in.any != none),
+		s.attachWhile(&s.callEnter, bpf.SensorProgCallEnter, in.enterAny != none),
+	)
+}
+
+// attachWhile attaches the program called name if it is wanted and detaches it if it is not. l is its link, nil if it is detached.
+func (s *Sensor) attachWhile(l *link.Link, name string, wanted bool) error {
+	switch {
+	case wanted && *l == nil:
+		attached, err := link.AttachTracing(link.TracingOptions{Program: s.coll.Programs[name]})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
 		}
-		err := s.dispatcher.Close()
-		s.dispatcher = nil
+		*l = attached
+	case !wanted && *l != nil:
+		err := (*l).Close()
+		*l = nil
 		return err
 	}
-	if s.dispatcher != nil {
-		return nil
-	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: s.coll.Programs[bpf.SensorProgCallExit]})
-	if err != nil {
-		return fmt.Errorf("attach sys_exit: %w", err)
-	}
-	s.dispatcher = l
 	return nil
 }

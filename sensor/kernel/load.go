@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -60,11 +61,13 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 	spec.Maps[bpf.SensorMapProcessRing].MaxEntries = uint32(s.cfg.ProcessRingBytes)
 	spec.Maps[bpf.SensorMapEventRing].MaxEntries = uint32(s.cfg.RingBytes)
 	v1 := findV1Controller(kernel)
+	seed := rand.Uint64()
 	for name, v := range map[string]any{
 		bpf.SensorVarV1Controller: v1.index,
 		bpf.SensorVarV1Hierarchy:  v1.hierarchy,
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
+		bpf.SensorVarHashSeed:     seed,
 	} {
 		if err := spec.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -35,11 +35,11 @@ type Sensor struct {
 	missing   []string                         // what could not be attached
 	layouts   [callsTotal]bpf.SensorCallLayout // guarded by mu; what the call table holds
 
-	mu         sync.Mutex
-	links      []link.Link // guarded by mu
-	dispatcher link.Link   // guarded by mu; nil while nobody wants a system call
-	uring      []link.Link // guarded by mu; empty while nobody wants a request of io_uring
-	closed     atomic.Bool
+	mu                  sync.Mutex
+	links               []link.Link // guarded by mu
+	callExit, callEnter link.Link   // guarded by mu; nil while nobody wants a system call
+	uring               []link.Link // guarded by mu; empty while nobody wants a request of io_uring
+	closed              atomic.Bool
 
 	event     event.Event // the one that Run hands out
 	seq       uint64
@@ -86,7 +86,7 @@ func (s *Sensor) SetInterest(types field.EventSet) error {
 		return ErrClosed
 	}
 	b := interestOf(types)
-	return errors.Join(s.applyInterest(b), s.attachDispatcher(b), s.attachUring(b))
+	return errors.Join(s.applyInterest(b), s.attachCalls(b), s.attachUring(b))
 }
 
 // Close detaches the programs and frees the rings. It may be called twice; Run must have returned.
@@ -98,8 +98,10 @@ func (s *Sensor) Close() error {
 	}
 	s.unregister()
 	var errs []error
-	if s.dispatcher != nil {
-		errs = append(errs, s.dispatcher.Close())
+	for _, l := range []link.Link{s.callExit, s.callEnter} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
 	}
 	for _, l := range append(s.links, s.uring...) {
 		errs = append(errs, l.Close())
