@@ -41,9 +41,13 @@ func (e *fastEvent) Extract(ref *field.Ref, _ field.Form, v *field.Value) bool {
 	if x.Kind == 0 {
 		return false
 	}
-	list := v.List[:0]
-	*v = *x
-	v.List = append(list, x.List...)
+	v.Kind, v.Num, v.Str = x.Kind, x.Num, x.Str
+	switch x.Kind {
+	case field.KindAddr:
+		v.Addr = x.Addr
+	case field.KindList:
+		v.List = append(v.List[:0], x.List...)
+	}
 	return true
 }
 
