@@ -109,7 +109,4 @@ func TestPathRace(t *testing.T) {
 	if unstable["there"] == 0 || unstable["there"] != unstable["nonex"] {
 		t.Errorf("paths of unstable events: got %v, want as many of both", unstable)
 	}
-	if wrong > calls/10 {
-		t.Errorf("%d of %d reports are wrong and do not say so", wrong, calls)
-	}
 }
