@@ -93,9 +93,9 @@ func (m *metrics) observeMatch(ev *event.Event, r *rules.Rule, now uint64) {
 type collector struct {
 	s *Sensor
 
-	processes, processEvicted, processRefused, processIncomplete, processReaped *prometheus.Desc
-	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved  *prometheus.Desc
-	waiting, alerts                                                             *prometheus.Desc
+	processes, processBytes, processEvicted, processRefused, processIncomplete, processReaped *prometheus.Desc
+	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved                *prometheus.Desc
+	waiting, alerts                                                                           *prometheus.Desc
 }
 
 func newCollector(s *Sensor) *collector {
@@ -105,6 +105,7 @@ func newCollector(s *Sensor) *collector {
 	return &collector{
 		s:                   s,
 		processes:           desc("processes", "Processes in the table, ended ones included."),
+		processBytes:        desc("process_text_bytes", "Arguments, environments and paths kept for processes."),
 		processEvicted:      desc("processes_evicted_total", "Ended processes that were forgotten early, for want of room."),
 		processRefused:      desc("processes_refused_total", "Processes that found the table full of living ones."),
 		processIncomplete:   desc("processes_incomplete_total", "Processes met without their fork or exec."),
@@ -122,7 +123,7 @@ func newCollector(s *Sensor) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.processes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped,
+		c.processes, c.processBytes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped,
 		c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved, c.waiting, c.alerts,
 	} {
 		ch <- d
@@ -142,6 +143,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	gauge(c.processes, procs.Processes)
+	gauge(c.processBytes, procs.Bytes)
 	counter(c.processEvicted, procs.Evicted)
 	counter(c.processRefused, procs.Refused)
 	counter(c.processIncomplete, procs.Incomplete)

@@ -153,7 +153,9 @@ func (s *Sensor) newPipeline() {
 		s.log.Warn("not in the host's pid namespace: the users of containers have no names, and lost records of processes are not made up for",
 			"hint", "run with hostPID: true, or docker's --pid=host")
 	}
-	p.table = process.New(process.Config{Max: s.cfg.Processes, Retention: s.cfg.Retention}, outside)
+	pc := process.DefaultConfig()
+	pc.Max, pc.Retention = s.cfg.Processes, s.cfg.Retention
+	p.table = process.New(pc, outside)
 	p.waiting = waiting{max: s.cfg.Waiting, timeout: s.cfg.IdentityTimeout}
 	s.domains = domain.New(domain.DefaultConfig(), nil, s.log)
 	p.extract = extract.New(extract.Config{

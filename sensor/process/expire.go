@@ -2,6 +2,15 @@ package process
 
 // Expire drops ended processes that are past the retention at boot time nowNS and that nothing refers to.
 func (t *Table) Expire(nowNS uint64) {
+	const settled = 2e9 // no event of the process is on its way any more
+	for p := t.fresh.head; p != nil && p.ExitNS+settled <= nowNS; p = t.fresh.head {
+		t.fresh.remove(p)
+		t.recent.push(p)
+		if p.pins == 0 {
+			p.lean()
+			t.weigh(p)
+		}
+	}
 	keep := uint64(t.cfg.Retention)
 	for p := t.recent.head; p != nil && p.ExitNS+keep <= nowNS; p = t.recent.head {
 		t.recent.remove(p)
@@ -40,9 +49,11 @@ func (t *Table) Sweep(n int, nowNS uint64) {
 
 // evict removes the ended process that matters least and reports whether there was one.
 func (t *Table) evict() bool {
-	p := t.held.head
-	if p == nil {
-		p = t.recent.head
+	var p *Process
+	for _, l := range []*exitList{&t.held, &t.recent, &t.fresh} {
+		if p = l.head; p != nil {
+			break
+		}
 	}
 	if p == nil {
 		return false
@@ -87,6 +98,7 @@ func (t *Table) remove(p *Process) {
 func (t *Table) unlink(p *Process) {
 	p.removed = true
 	t.stats.Processes--
+	t.weigh(p)
 	if p.list != nil {
 		p.list.remove(p)
 	}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
@@ -32,15 +33,14 @@ type Image struct {
 // newImage copies what ev's exec says.
 func newImage(ev *event.Event) *Image {
 	x := &ev.Exec
-	n := len(ev.Task.Comm) + len(x.Exe) + len(x.ExePath) + len(x.Filename) + len(x.Args) + len(x.Env)
-	buf := make([]byte, 0, n) // one allocation for all strings of the image
+	n := len(ev.Task.Comm) + len(x.Exe) + len(x.ExePath) + len(x.Filename) + len(x.Args)
+	buf := make([]byte, 0, n) // one allocation for all strings but the environment, which goes first
 	buf = append(buf, ev.Task.Comm...)
 	buf = append(buf, x.Exe...)
 	buf = append(buf, x.ExePath...)
 	buf = append(buf, x.Filename...)
 	buf = append(buf, x.Args...)
-	buf = append(buf, x.Env...)
-	all := string(buf)
+	all := unsafe.String(unsafe.SliceData(buf), len(buf))
 	cut := func(n int) string {
 		s := all[:n]
 		all = all[n:]
@@ -56,7 +56,7 @@ func newImage(ev *event.Event) *Image {
 	im.ExePath = cut(len(x.ExePath))
 	im.Filename = cut(len(x.Filename))
 	im.Args = cut(len(x.Args))
-	im.Env = cut(len(x.Env))
+	im.Env = string(x.Env)
 	if ev.Type != field.EventProcinfo {
 		im.TimeNS = ev.BootNS
 	}
@@ -106,6 +106,18 @@ func (im *Image) EnvVar(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// size is about how many bytes the texts of im take.
+func (im *Image) size() int {
+	return len(im.Name) + len(im.Exe) + len(im.ExePath) + len(im.Filename) + len(im.Args) + len(im.Env) + len(im.cmdline)
+}
+
+// lean is im without what only its own events are asked for.
+func (im *Image) lean() *Image {
+	l := *im
+	l.Env, l.cmdline = "", ""
+	return &l
 }
 
 // stub is the part of an image that lineage needs.

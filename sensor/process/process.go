@@ -31,10 +31,12 @@ type Process struct {
 	adopters []adopter // who looked after it since, oldest first
 	older    *Process  // earlier process with the same pid
 	refs     int       // children that point here, and pins
-	tries    uint8     // how often its image or reaper was asked for outside
-	expired  bool      // past the retention: goes once refs is 0
-	removed  bool      // no longer in the table
-	next     *Process  // in the list of exited ones
+	pins     int
+	bytes    int      // of texts, as counted in the table
+	tries    uint8    // how often its image or reaper was asked for outside
+	expired  bool     // past the retention: goes once refs is 0
+	removed  bool     // no longer in the table
+	next     *Process // in the list of exited ones
 	prev     *Process
 	list     *exitList
 }
@@ -45,6 +47,7 @@ type version struct {
 	image *Image // nil: still to be taken from the process that forked this one
 	from  *Process
 	of    uint32 // generation of from
+	own   bool   // of an exec of this process: no other's
 }
 
 // get returns the image of v. One that is to be taken over is, as soon as the record of that exec has arrived.
@@ -159,13 +162,33 @@ func (p *Process) observe(t *event.Task, ns uint64) {
 	}
 }
 
+// weight is how many bytes of texts are p's alone.
+func (p *Process) weight() int {
+	n := len(p.Cwd)
+	for i := range p.versions {
+		if v := &p.versions[i]; v.own {
+			n += v.image.size()
+		}
+	}
+	return n
+}
+
+// lean drops what only events of p are asked for.
+func (p *Process) lean() {
+	for i := range p.versions {
+		if v := &p.versions[i]; v.own {
+			v.image = v.image.lean()
+		}
+	}
+}
+
 // shrink drops what lineage does not need.
 func (p *Process) shrink() {
 	if n := len(p.versions); n > 0 {
 		last := &p.versions[n-1]
 		p.versions = nil
 		if im := last.get(); im != nil {
-			p.versions = []version{{gen: last.gen, image: im.stub()}}
+			p.versions = []version{{gen: last.gen, image: im.stub(), own: true}}
 		}
 	}
 	p.Cwd = ""

@@ -13,12 +13,16 @@ import (
 type Config struct {
 	// Max is how many processes are kept, ended ones included. Positive. Default 131072.
 	Max int
+	// MaxBytes bounds the texts that are kept for ended processes: beyond it they go early. Positive. Default 64 MiB.
+	MaxBytes int
 	// Retention is how long an ended process is kept at least, room permitting. Positive. Default 30s.
 	Retention time.Duration
 }
 
 // DefaultConfig returns the defaults of Config.
-func DefaultConfig() Config { return Config{Max: 131072, Retention: 30 * time.Second} }
+func DefaultConfig() Config {
+	return Config{Max: 131072, MaxBytes: 64 << 20, Retention: 30 * time.Second}
+}
 
 // An Outside is what a table may ask the machine for when records were lost or a parent died. All of it may answer "unknown".
 type Outside interface {
@@ -33,6 +37,7 @@ type Outside interface {
 // Stats are counters of a Table since its start, and its present size.
 type Stats struct {
 	Processes  int    // entries, ended ones included
+	Bytes      int    // of their texts: arguments, environments, paths
 	Evicted    uint64 // ended ones that went before their time, for want of room
 	Refused    uint64 // processes that found the table full of living ones
 	Incomplete uint64 // processes met without their fork, exec or snapshot
@@ -44,6 +49,7 @@ type Table struct {
 	cfg     Config
 	outside Outside
 	byPID   map[uint32]*Process // the newest start; the others follow in older
+	fresh   exitList            // ended just now: events of theirs may still come
 	recent  exitList            // ended, within the retention
 	held    exitList            // ended, past it, still referenced
 	stats   Stats
@@ -93,11 +99,12 @@ func (t *Table) Apply(ev *event.Event) *Process {
 	t.observeParent(p, &ev.Task)
 	switch {
 	case execed:
-		p.setVersion(version{gen: ev.Task.ExecGen, image: newImage(ev)})
+		p.setVersion(version{gen: ev.Task.ExecGen, image: newImage(ev), own: true})
 		p.Incomplete = false
 		if ev.BootNS >= p.seenNS { // not an older record
 			setCwd(p, ev.Exec.Cwd)
 		}
+		t.weigh(p)
 	case ev.Fork.ChildPID != 0:
 		t.fork(p, ev)
 	case ev.Type == field.EventProcexit:
@@ -136,12 +143,12 @@ func (t *Table) meet(task *event.Task, ns uint64, execed bool) *Process {
 			if task.Comm != "" {
 				im.Name = strings.Clone(task.Comm)
 			}
-			p.setVersion(version{gen: task.ExecGen, image: im})
+			p.setVersion(version{gen: task.ExecGen, image: im, own: true})
 			setCwd(p, cwd)
 			return p
 		}
 	}
-	p.setVersion(version{gen: task.ExecGen, image: &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS, partial: true}})
+	p.setVersion(version{gen: task.ExecGen, image: &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS, partial: true}, own: true})
 	return p
 }
 
@@ -194,12 +201,24 @@ func (t *Table) gone(p *Process, ns uint64) {
 // end puts p among the ended ones.
 func (t *Table) end(p *Process) {
 	if p.ExitNS == 0 && !p.removed {
-		t.recent.push(p)
+		t.fresh.push(p)
 	}
+}
+
+// weigh counts the bytes of p anew.
+func (t *Table) weigh(p *Process) {
+	n := 0
+	if !p.removed {
+		n = p.weight()
+	}
+	t.stats.Bytes += n - p.bytes
+	p.bytes = n
 }
 
 // insert adds p, which is not in the table, making room if there is none.
 func (t *Table) insert(p *Process) {
+	for t.stats.Bytes > t.cfg.MaxBytes && t.evict() {
+	}
 	if t.stats.Processes >= t.cfg.Max && !t.evict() {
 		t.stats.Refused++
 		p.removed = true // the caller may use it, the table does not know it
@@ -228,12 +247,14 @@ func (t *Table) insert(p *Process) {
 func (t *Table) Pin(p *Process) {
 	if p != nil {
 		p.refs++
+		p.pins++
 	}
 }
 
 // Unpin ends a Pin.
 func (t *Table) Unpin(p *Process) {
 	if p != nil {
+		p.pins--
 		t.release(p)
 	}
 }

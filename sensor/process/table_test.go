@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -221,7 +222,7 @@ func exit(k Key, ns uint64) *event.Event {
 }
 
 func TestRetention(t *testing.T) {
-	table := New(Config{Max: 100, Retention: 30 * time.Second}, nil)
+	table := New(Config{Max: 100, MaxBytes: 1 << 20, Retention: 30 * time.Second}, nil)
 	a, b := Key{10, 1}, Key{11, 2}
 	table.Apply(fork(a, b, 2))
 	table.Apply(exit(a, 1e9))
@@ -262,7 +263,7 @@ func TestPin(t *testing.T) {
 // TestForkBomb: a chain in which each process forks the next and ends, and a crowd, both stay within the bound.
 func TestForkBomb(t *testing.T) {
 	const limit = 500
-	table := New(Config{Max: limit, Retention: time.Hour}, nil)
+	table := New(Config{Max: limit, MaxBytes: 1 << 30, Retention: time.Hour}, nil)
 	prev := Key{1, 1}
 	for i := uint32(2); i < 20_000; i++ {
 		next := Key{i, uint64(i) * 100}
@@ -284,6 +285,35 @@ func TestForkBomb(t *testing.T) {
 	}
 	if st := table.Stats(); st.Processes > limit || st.Refused == 0 {
 		t.Errorf("crowd: %+v, want at most %d processes and some refused", st, limit)
+	}
+}
+
+// TestBytes: what ended processes leave behind is bounded in bytes too, and their environments go first.
+func TestBytes(t *testing.T) {
+	const limit = 1 << 20
+	table := New(Config{Max: 1 << 20, MaxBytes: limit, Retention: time.Hour}, nil)
+	env := []byte("A=" + strings.Repeat("x", 4000) + "\x00")
+	var last *Process
+	for i := uint32(1); i < 5000; i++ {
+		k := Key{i, uint64(i)}
+		last = table.Apply(&event.Event{
+			Type: field.EventExecve, BootNS: uint64(i), Task: event.Task{PID: i, StartNS: uint64(i), Comm: "x"},
+			Exec: event.Exec{Exe: "x", Args: fmt.Appendf(nil, "%d\x00", i), Env: env},
+		})
+		table.Apply(exit(k, uint64(i)+1))
+	}
+	st := table.Stats()
+	if st.Bytes > limit+len(env)+100 || st.Evicted == 0 {
+		t.Errorf("%+v", st)
+	}
+	table.Pin(last)
+	kept := st.Processes
+	table.Expire(10e9)
+	if st := table.Stats(); st.Processes != kept || st.Bytes > 2*len(env) {
+		t.Errorf("after a while %+v", st)
+	}
+	if im := last.Image(0); im.EnvString() == "" || im.Cmdline() != "x 4999" {
+		t.Errorf("the pinned one lost its environment: %+v", im)
 	}
 }
 
