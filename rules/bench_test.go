@@ -206,6 +206,7 @@ func BenchmarkMatchOpenStock(b *testing.B) { benchmarkMatch(b, stockSyscall(b), 
 func BenchmarkMatchExecStock(b *testing.B) { benchmarkMatch(b, stockSyscall(b), 1, execEvent(b)) }
 
 func BenchmarkMatchOpenStock10(b *testing.B) { benchmarkMatch(b, stockSyscall(b), 10, openEvent(b)) }
+
 func BenchmarkMatchExecStock10(b *testing.B) { benchmarkMatch(b, stockSyscall(b), 10, execEvent(b)) }
 
 // samples returns the rules that come with Tiercel. The package that embeds them may not be imported here.
@@ -236,6 +237,7 @@ func BenchmarkLoadSamples(b *testing.B) {
 func BenchmarkMatchOpenSamples(b *testing.B) {
 	benchmarkMatch(b, syscallSamples(b), 1, openEvent(b))
 }
+
 func BenchmarkMatchExecSamples(b *testing.B) {
 	benchmarkMatch(b, syscallSamples(b), 1, execEvent(b))
 }

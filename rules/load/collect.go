@@ -20,7 +20,6 @@ type Collection struct {
 	failed   map[string]bool // items whose definition had an error: what refers to them is not reported again
 	next     int             // position of the next definition or append
 	report   *Report
-	sources  []*source
 	exprs    []exprFile
 	oddLists []*List // lists whose names are no words
 }

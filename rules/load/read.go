@@ -174,7 +174,8 @@ func (r *reader) readEngineVersion(d *decoder) *Problem {
 	if d.err != nil {
 		return d.err
 	}
-	want, ok := [3]uint64{}, false
+	var want [3]uint64
+	var ok bool
 	if n, err := strconv.ParseUint(v.Value, 0, 32); err == nil {
 		want, ok = [3]uint64{0, n, 0}, true
 	} else {
