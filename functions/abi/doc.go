@@ -34,8 +34,8 @@
 //	response(ptr, cap) -> len
 //	    Copies min(cap, len) bytes of the last call's response to ptr and returns len; 0 before the first call. Asks nothing anew.
 //	log(level, ptr, len)
-//	    Appends a line to the invocation's log. level is 0 debug, 1 info, 2 warn, 3 error; others count as info. A line above the line
-//	    limit is cut, what is above the log limit is dropped and counted; neither ends the invocation.
+//	    Appends to the invocation's log. level is 0 debug, 1 info, 2 warn, 3 error; others count as info. A line feed begins another
+//	    line. A text above the line limit is cut, what is above the log limit is dropped and counted; neither ends the invocation.
 //
 // Requests and responses are JSON objects in UTF-8. Unknown keys in a request are [CodeInvalid]; a guest ignores unknown keys in a
 // response. A request that names one key twice is [CodeInvalid].

@@ -25,7 +25,7 @@ func isolate(ev tiercel.Event) error {
 		"metadata": tiercel.Object{"labels": tiercel.Object{labelKey: pod.UID()}},
 	})
 	if err != nil {
-		return gone(pod, err)
+		return pod.SkipIfGone(err)
 	}
 	name, err := deny(pod, ev)
 	if err != nil {
@@ -35,21 +35,6 @@ func isolate(ev tiercel.Event) error {
 	tiercel.Report("policy", name)
 	tiercel.Progress("labelled, and policy " + name + " created")
 	return reportOthers(pod, labelled, name)
-}
-
-// gone makes an error that says the pod no longer exists a reason to skip. A conflict may also be a change by somebody else at the same
-// time: then the same can be tried again.
-func gone(pod tiercel.Pod, err error) error {
-	if tiercel.CodeOf(err) == tiercel.CodeConflict {
-		if _, getErr := pod.Get(); tiercel.CodeOf(getErr) != tiercel.CodeNotFound {
-			return tiercel.Retry(err)
-		}
-		return tiercel.Skip("the pod is gone: " + err.Error())
-	}
-	if tiercel.CodeOf(err) == tiercel.CodeNotFound {
-		return tiercel.Skip("the pod is gone: " + err.Error())
-	}
-	return err
 }
 
 // deny creates the policy and returns its name. A pod has one, however many events ask for it; if somebody else has made one of that

@@ -16,7 +16,7 @@ func kill(ev tiercel.Event) error {
 	if spared := config.Get("spare").Strings(); len(spared) > 0 {
 		object, err := pod.Get()
 		if err != nil {
-			return gone(pod, err)
+			return pod.SkipIfGone(err)
 		}
 		if kind := sparedOwner(object, spared); kind != "" {
 			return tiercel.Skip("the pod belongs to a " + kind + ", which the configuration spares")
@@ -31,9 +31,9 @@ func kill(ev tiercel.Event) error {
 	tiercel.Report("pod", string(pod.Namespace())+"/"+pod.Name())
 	tiercel.Report("method", method)
 	if method == "evict" {
-		return gone(pod, pod.Evict(grace))
+		return pod.SkipIfGone(pod.Evict(grace))
 	}
-	return gone(pod, pod.Delete(tiercel.DeleteOptions{GraceSeconds: grace}))
+	return pod.SkipIfGone(pod.Delete(tiercel.DeleteOptions{GraceSeconds: grace}))
 }
 
 // sparedOwner returns the kind of an owner of the pod that is one of spared, or "".
@@ -46,19 +46,4 @@ func sparedOwner(pod tiercel.Value, spared []string) string {
 		}
 	}
 	return ""
-}
-
-// gone makes an error that says the pod no longer exists a reason to skip. A conflict may also be a change by somebody else at the same
-// time: then the same can be tried again.
-func gone(pod tiercel.Pod, err error) error {
-	if tiercel.CodeOf(err) == tiercel.CodeConflict {
-		if _, getErr := pod.Get(); tiercel.CodeOf(getErr) != tiercel.CodeNotFound {
-			return tiercel.Retry(err)
-		}
-		return tiercel.Skip("the pod is gone: " + err.Error())
-	}
-	if tiercel.CodeOf(err) == tiercel.CodeNotFound {
-		return tiercel.Skip("the pod is gone: " + err.Error())
-	}
-	return err
 }

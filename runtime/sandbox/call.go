@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -109,18 +110,19 @@ func (c *call) doLog(_ context.Context, m api.Module, s []uint64) {
 	c.log(abi.Level(int32(s[0])), c.slice(m, abi.ImportLog, s[1], n))
 }
 
-// log appends a line, or counts it if the log is full.
-func (c *call) log(level abi.Level, line []byte) {
+// log appends text, a line for each of its own, or counts those that do not fit.
+func (c *call) log(level abi.Level, text []byte) {
 	if level < abi.LevelDebug || level > abi.LevelError {
 		level = abi.LevelInfo
 	}
-	text := clean(cut(string(line), abi.MaxLogLine))
-	if c.logged+len(text)+1 > c.inv.Limits.Log {
-		c.report.LogDropped++
-		return
+	for line := range strings.SplitSeq(strings.TrimRight(clean(cut(string(text), abi.MaxLogLine)), "\n"), "\n") {
+		if c.logged+len(line)+1 > c.inv.Limits.Log {
+			c.report.LogDropped++
+			continue
+		}
+		c.logged += len(line) + 1
+		c.report.Log = append(c.report.Log, LogLine{level, line})
 	}
-	c.logged += len(text) + 1
-	c.report.Log = append(c.report.Log, LogLine{level, text})
 }
 
 func (c *call) doCall(_ context.Context, m api.Module, s []uint64) {

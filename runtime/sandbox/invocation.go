@@ -47,7 +47,7 @@ type Report struct {
 // A LogLine is a line a guest wrote.
 type LogLine struct {
 	Level abi.Level `json:"level"`
-	Text  string    `json:"text"` // valid UTF-8, without control characters
+	Text  string    `json:"text"` // valid UTF-8, without control characters but tabs
 }
 
 // Handle runs the module on one event. It waits for a free slot first. The Report is never nil.

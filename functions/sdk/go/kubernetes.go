@@ -226,6 +226,21 @@ func (p Pod) Delete(o DeleteOptions) error {
 	return p.Namespace().Pods().Delete(p.name, p.uid, o)
 }
 
+// SkipIfGone makes an error of an operation on the pod one that ends the invocation as skipped, if it says that the pod is no longer
+// there. A conflict may also be a change by somebody else at the same time: then the error asks for a fresh attempt.
+func (p Pod) SkipIfGone(err error) error {
+	switch CodeOf(err) {
+	case CodeConflict:
+		if _, getErr := p.Get(); CodeOf(getErr) != CodeNotFound {
+			return Retry(err)
+		}
+	case CodeNotFound:
+	default:
+		return err
+	}
+	return Skip("the pod is gone: " + err.Error())
+}
+
 // Evict asks for the pod's eviction, which disruption budgets may refuse. graceSeconds may be nil: the pod's own.
 func (p Pod) Evict(graceSeconds *int64) error {
 	if !p.Exists() {

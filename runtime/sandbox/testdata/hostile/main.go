@@ -91,7 +91,7 @@ var attacks = map[string]func() error{
 		return nil
 	},
 	"log-huge-line": func() error { tiercel.Log(strings.Repeat("x", 1<<20)); return nil },
-	"log-binary":    func() error { tiercel.Log("\x1b[2J\xff\x00end"); return nil },
+	"log-binary":    func() error { tiercel.Log("\x1b[2J\xff\x00end\nsecond\n"); return nil },
 	"print":         func() error { print("half "); println("line"); print("rest"); return nil },
 	"call-flood": func() error {
 		for {
