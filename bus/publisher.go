@@ -1,12 +1,10 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,87 +12,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Errors of publishing.
-var (
-	ErrClosed       = errors.New("publisher is closed")
-	ErrTooLarge     = errors.New("message is too large")
-	ErrOverflow     = errors.New("dropped: the queue was full")
-	ErrUnfinished   = errors.New("dropped: not acknowledged before the end")
-	ErrStreamFull   = errors.New("stream is full")
-	ErrNotPermitted = errors.New("the server does not permit publishing there")
-)
-
-// A PublisherConfig configures a Publisher.
-type PublisherConfig struct {
-	// MaxMessages and MaxBytes bound what is kept until it is acknowledged, sent or not. Beyond, the oldest is dropped. Positive.
-	// Default 65536 and 64 MiB.
-	MaxMessages int
-	MaxBytes    int
-
-	// MaxInFlight and MaxInFlightBytes bound what is sent and not acknowledged. Positive. Default 1024 and 8 MiB.
-	MaxInFlight      int
-	MaxInFlightBytes int
-
-	// AckWait is how long an acknowledgement may take before what is in flight is sent again. Positive. Default 5s.
-	AckWait time.Duration
-
-	// DrainWait is how long Run goes on after its context has ended, to get the rest acknowledged. Default 5s.
-	DrainWait time.Duration
-
-	// OnAck is called when JetStream has stored a message, OnError when one was given up: from the publisher's goroutines, several at a
-	// time, and OnError also from within Publish (ErrOverflow). They must be quick and not call the Publisher. Either may be nil.
-	OnAck   func(*Message)
-	OnError func(*Message, error)
-}
-
-// DefaultPublisherConfig returns the defaults.
-func DefaultPublisherConfig() PublisherConfig {
-	return PublisherConfig{
-		MaxMessages: 65536, MaxBytes: 64 * mib, MaxInFlight: 1024, MaxInFlightBytes: 8 * mib,
-		AckWait: 5 * time.Second, DrainWait: 5 * time.Second,
-	}
-}
-
-// Validate returns all that is wrong with c.
-func (c *PublisherConfig) Validate() error {
-	var errs []error
-	for _, f := range []struct {
-		name string
-		n    int
-	}{
-		{"maxMessages", c.MaxMessages},
-		{"maxBytes", c.MaxBytes},
-		{"maxInFlight", c.MaxInFlight},
-		{"maxInFlightBytes", c.MaxInFlightBytes},
-		{"ackWait", int(c.AckWait)},
-	} {
-		if f.n <= 0 {
-			errs = append(errs, fmt.Errorf("%s: not positive", f.name))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// A Message is what a Publisher sends. Its owner must not change it after handing it over.
-type Message struct {
-	Subject Subject
-	ID      string    // the Nats-Msg-Id; empty for none, then a retry may store it twice
-	Time    time.Time // the event's, for whoever measures; not sent
-	Queued  time.Time // when the Publisher accepted it; it sets this
-	Header  nats.Header
-	Data    []byte
-
-	done func(error) // called once, before OnAck or OnError
-}
-
 // A Publisher sends messages to JetStream without making its callers wait.
 //
 // It promises:
 //
 //   - A message that was accepted (Publish returned nil) is either acknowledged by JetStream, and OnAck called, or given up, counted by
 //     reason and OnError called. Never both, never neither, once Run has returned.
-//   - Messages are stored in the order of their acceptance, also across a loss of the connection; only a message that the server
-//     refused for the moment while it took later ones comes behind those.
+//   - Messages are stored in the order of their acceptance, also across a loss of the connection. Only what the server refused for the
+//     moment while it took later messages comes behind those, as when a cluster elects a new leader for the stream.
 //   - While the server is away or does not acknowledge, everything unacknowledged is kept up to MaxMessages and MaxBytes and sent again,
 //     under the same Nats-Msg-Id, so that the stream holds it once if it is back within its duplicate window (2 min). Beyond the bound
 //     the oldest goes (ErrOverflow).
@@ -108,6 +33,8 @@ type Publisher struct {
 	metrics *metrics
 	wake    chan struct{} // capacity 1: there is something to do
 	idle    chan struct{} // capacity 1: the queue has become empty
+
+	calls sync.WaitGroup // of messages that have left the queue and whose owner is being told; added to under mu
 
 	mu    sync.Mutex
 	q     window    // guarded by mu
@@ -200,6 +127,7 @@ func (p *Publisher) PublishMessage(m *Message) error {
 	for p.q.len() > p.cfg.MaxMessages || (p.q.bytes > p.cfg.MaxBytes && p.q.len() > 1) {
 		dropped = append(dropped, p.q.dropOldest())
 	}
+	p.calls.Add(len(dropped))
 	p.measure()
 	p.mu.Unlock()
 	signal(p.wake)
@@ -222,8 +150,9 @@ func (p *Publisher) measure() {
 	p.metrics.queueBytes.Set(float64(p.q.bytes))
 }
 
-// fail tells that m was given up.
+// fail tells that m was given up. calls was added to when m left the queue.
 func (p *Publisher) fail(m *Message, reason string, err error) {
+	defer p.calls.Done()
 	p.metrics.dropped.WithLabelValues(reason).Inc()
 	if m.done != nil {
 		m.done(err)
@@ -271,6 +200,7 @@ func (p *Publisher) Drain(ctx context.Context) error {
 		n := p.Pending()
 		if n == 0 {
 			signal(p.idle) // for another one who drains
+			p.calls.Wait()
 			return nil
 		}
 		select {
@@ -331,11 +261,13 @@ func (p *Publisher) abandon() {
 	for p.q.len() > 0 {
 		left = append(left, p.q.dropOldest())
 	}
+	p.calls.Add(len(left))
 	p.measure()
 	p.mu.Unlock()
 	for _, m := range left {
 		p.fail(m, dropShutdown, ErrUnfinished)
 	}
+	p.calls.Wait()
 	signal(p.idle)
 }
 
@@ -442,119 +374,4 @@ func (p *Publisher) expire() {
 	p.why = fmt.Errorf("JetStream has not acknowledged for %v", p.cfg.AckWait)
 	p.metrics.retries.Add(float64(p.q.rewind(p.q.first)))
 	signal(p.wake)
-}
-
-// acknowledged takes the server's answer to one message.
-func (p *Publisher) acknowledged(reply *nats.Msg) {
-	token, ok := parseToken(reply.Subject[strings.LastIndexByte(reply.Subject, '.')+1:])
-	if !ok {
-		return
-	}
-	duplicate, err := parseAck(reply)
-	switch {
-	case err == nil:
-		p.stored(token, duplicate)
-	case isFinal(err):
-		p.refuse(token, err)
-	default:
-		p.postpone(token, err)
-	}
-}
-
-func (p *Publisher) stored(token token, duplicate bool) {
-	p.mu.Lock()
-	m := p.q.remove(token)
-	p.why, p.tries = nil, 0
-	empty := p.q.len() == 0
-	p.measure()
-	p.mu.Unlock()
-	signal(p.wake)
-	if m == nil {
-		return // acknowledged twice, or dropped in the meantime
-	}
-	p.metrics.published.Inc()
-	p.metrics.publish.Observe(time.Since(m.Queued).Seconds())
-	if duplicate {
-		p.metrics.duplicates.Inc()
-	}
-	if m.done != nil {
-		m.done(nil)
-	}
-	if p.cfg.OnAck != nil {
-		p.cfg.OnAck(m)
-	}
-	if empty {
-		signal(p.idle)
-	}
-}
-
-// refuse gives up a message that the server will never take.
-func (p *Publisher) refuse(token token, err error) {
-	p.mu.Lock()
-	m := p.q.remove(token)
-	empty := p.q.len() == 0
-	p.measure()
-	p.mu.Unlock()
-	signal(p.wake)
-	if m != nil {
-		p.fail(m, dropRefused, err)
-	}
-	if empty {
-		signal(p.idle)
-	}
-}
-
-// postpone sends from this message on again, after a while.
-func (p *Publisher) postpone(token token, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.q.has(token) {
-		return
-	}
-	if p.tries == 0 {
-		p.log.LogAttrs(context.Background(), slog.LevelWarn, "JetStream does not take messages for now; they are kept", slog.Any("err", err))
-	}
-	p.why = fmt.Errorf("JetStream does not take messages: %w", err)
-	if time.Now().Before(p.pause) {
-		p.metrics.retries.Add(float64(p.q.rewind(token)))
-		return
-	}
-	p.tries++
-	p.pause = time.Now().Add(backoff(p.tries, 20*time.Millisecond, 2*time.Second))
-	p.metrics.retries.Add(float64(p.q.rewind(token)))
-	signal(p.wake)
-}
-
-// denied gives up the messages to the subject that a permission error of the server names.
-func (p *Publisher) denied(err error) {
-	text := err.Error()
-	p.mu.Lock()
-	var gone []*Message
-	p.q.eachInFlight(func(t token, m *Message) {
-		if strings.Contains(text, `"`+string(m.Subject)+`"`) {
-			p.q.remove(t)
-			gone = append(gone, m)
-		}
-	})
-	empty := p.q.len() == 0
-	p.measure()
-	p.mu.Unlock()
-	signal(p.wake)
-	for _, m := range gone {
-		p.fail(m, dropRefused, fmt.Errorf("%w: %s", ErrNotPermitted, m.Subject))
-	}
-	if empty {
-		signal(p.idle)
-	}
-}
-
-// parseAck reads JetStream's answer.
-func parseAck(reply *nats.Msg) (duplicate bool, err error) {
-	if len(reply.Data) == 0 && reply.Header.Get("Status") == "503" {
-		return false, nats.ErrNoResponders // no stream has the subject, or its leader is away
-	}
-	if !bytes.Contains(reply.Data, []byte(`"error"`)) {
-		return bytes.Contains(reply.Data, []byte(`"duplicate"`)), nil // written only if true
-	}
-	return false, ackError(reply.Data)
 }

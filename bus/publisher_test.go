@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,61 +114,6 @@ func upTo(from, n int) []string {
 		ids = append(ids, fmt.Sprint(i))
 	}
 	return ids
-}
-
-// An outside is a NATS server that is not ours, in this process so that a test can end it and start it again on its port and files.
-type outside struct {
-	srv  *server.Server
-	opts server.Options
-}
-
-func startOutside(t testing.TB, edit ...func(*server.Options)) *outside {
-	t.Helper()
-	o := &outside{opts: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		JetStreamMaxStore: 16 << 30, JetStreamMaxMemory: 1 << 20,
-	}}
-	for _, f := range edit {
-		f(&o.opts)
-	}
-	o.start(t)
-	t.Cleanup(o.stop)
-	return o
-}
-
-func (o *outside) start(t testing.TB) {
-	t.Helper()
-	opts := o.opts
-	srv, err := server.NewServer(&opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	o.opts.Port = srv.Addr().(*net.TCPAddr).Port
-	o.srv = srv
-}
-
-func (o *outside) stop() {
-	o.srv.Shutdown()
-	o.srv.WaitForShutdown()
-}
-
-func (o *outside) connect(t testing.TB, edit ...func(*Config)) *Bus {
-	t.Helper()
-	cfg := DefaultConfig()
-	cfg.URL = fmt.Sprintf("nats://127.0.0.1:%d", o.opts.Port)
-	for _, f := range edit {
-		f(&cfg)
-	}
-	b, err := Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b
 }
 
 func TestPublish(t *testing.T) {
@@ -641,83 +584,4 @@ func TestStoredAfterUncleanEnd(t *testing.T) {
 	if diff := cmp.Diff(upTo(0, 100), stored(t, b.JetStream())); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
 	}
-}
-
-func BenchmarkPublish(b *testing.B) {
-	bus := newBus(b)
-	l := newLedger()
-	cfg := l.config()
-	acked := make(chan struct{}, 1)
-	n, want := 0, -1
-	var mu sync.Mutex
-	cfg.OnAck = func(*Message) {
-		mu.Lock()
-		defer mu.Unlock()
-		if n++; n == want {
-			signal(acked)
-		}
-	}
-	p := NewPublisher(bus, cfg)
-	run(b, p)
-	e := sampleEvent()
-	ids := NewIDs("n")
-	sent := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		for p.Pending() > 4096 { // what a source that is paced by its ring does
-			<-time.After(50 * time.Microsecond)
-		}
-		e.ID = ids.New(e.Time)
-		if err := p.Publish(testSubject, e); err != nil {
-			b.Fatal(err)
-		}
-		sent++
-	}
-	mu.Lock()
-	want = sent
-	done := n >= want
-	mu.Unlock()
-	if !done {
-		<-acked
-	}
-	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "events/s")
-}
-
-// BenchmarkPublishAck measures Publish to acknowledgement of single events: percentiles in microseconds.
-func BenchmarkPublishAck(b *testing.B) {
-	b.Run("in process", func(b *testing.B) { publishAck(b, newBus(b)) })
-	b.Run("loopback", func(b *testing.B) {
-		o := startOutside(b)
-		bus := o.connect(b)
-		if err := bus.EnsureStreams(b.Context(), RoleSensor); err != nil {
-			b.Fatal(err)
-		}
-		publishAck(b, bus)
-	})
-	b.Run("sync always", func(b *testing.B) {
-		bus := connect(b, startServer(b, b.TempDir(), func(c *ServerConfig) { c.SyncAlways = true }))
-		if err := bus.EnsureStreams(b.Context(), RoleSensor); err != nil {
-			b.Fatal(err)
-		}
-		publishAck(b, bus)
-	})
-}
-
-func publishAck(b *testing.B, bus *Bus) {
-	p := NewPublisher(bus, DefaultPublisherConfig())
-	run(b, p)
-	e := sampleEvent()
-	ids := NewIDs("n")
-	var took []time.Duration
-	for b.Loop() {
-		e.ID = ids.New(e.Time)
-		begin := time.Now()
-		if err := p.PublishSync(b.Context(), testSubject, e); err != nil {
-			b.Fatal(err)
-		}
-		took = append(took, time.Since(begin))
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
