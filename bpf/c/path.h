@@ -6,6 +6,7 @@
 
 #define WALK_DEPTH 256
 #define SB_NOUSER (1UL << 31)
+#define TMPFS_MAGIC 0x01021994
 
 enum walk_flag {
 	WALK_CUT = 1 << 0,     // more components or bytes than are walked
@@ -65,8 +66,8 @@ __noinline int walk_path(__u32 slot)
 	if (!d || !m)
 		return 0;
 	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
-	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER)
-		return 0; // pipes, sockets, anonymous inodes: no path
+	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER && KREAD(struct super_block, sb, s_magic) != TMPFS_MAGIC)
+		return 0; // pipes, sockets, anonymous inodes: no path; a memfd has a name
 	struct walk w = {
 		.dentry = d,
 		.vfsmount = m,

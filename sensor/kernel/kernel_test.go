@@ -1,0 +1,170 @@
+package kernel
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/decode"
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
+
+func TestParseRelease(t *testing.T) {
+	for _, tt := range []struct {
+		in           string
+		major, minor int
+		ok           bool
+	}{
+		{"6.1.0-56-amd64", 6, 1, true},
+		{"5.17-rc1", 5, 17, true},
+		{"6.18.44", 6, 18, true},
+		{"6", 0, 0, false},
+		{"x.y", 0, 0, false},
+	} {
+		major, minor, ok := parseRelease(tt.in)
+		if ok != tt.ok || ok && (major != tt.major || minor != tt.minor) {
+			t.Errorf("%q: got %d.%d %v", tt.in, major, minor, ok)
+		}
+	}
+}
+
+func TestParseCgroups(t *testing.T) {
+	const in = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t2\t9\t1\nmemory\t0\t7\t1\npids\t8\t7\t0\n"
+	want := map[string]int32{"cpu": 2, "memory": 0}
+	if diff := cmp.Diff(want, parseCgroups(strings.NewReader(in))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseMountinfo(t *testing.T) {
+	const hybrid = "30 24 0:26 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n31 24 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n"
+	if got, err := parseMountinfo(strings.NewReader(hybrid)); err != nil || got != "/sys/fs/cgroup/unified" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := parseMountinfo(strings.NewReader("30 24 0:26 / / rw - ext4 /dev/sda1 rw\n")); err == nil {
+		t.Errorf("got %q, want an error", got)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	if err := (Config{RingBytes: 1 << 20, ProcessRingBytes: minRingBytes}).Validate(); err != nil {
+		t.Error(err)
+	}
+	err := Config{RingBytes: 100_000, ProcessRingBytes: 4096}.Validate()
+	if err == nil || !strings.Contains(err.Error(), "ringBytes") || !strings.Contains(err.Error(), "processRingBytes") {
+		t.Errorf("got %v, want both fields named", err)
+	}
+}
+
+func bit(words []uint64, i int) bool { return words[i/64]>>(i%64)&1 != 0 }
+
+func TestInterest(t *testing.T) {
+	number := func(typ field.EventType) int {
+		for nr, got := range decode.NativeCalls() {
+			if got == typ {
+				return nr
+			}
+		}
+		t.Fatalf("no number for %s", typ)
+		return 0
+	}
+	openat, unlinkat, sendto := number(field.EventOpenat), number(field.EventUnlinkat), number(field.EventSendto)
+
+	none := interestOf(field.EventSet{})
+	if none.any != [len(none.any)]uint64{} || none.enterAny != none.any || none.uring != [uringOps]uint16{} || none.wake != 0 {
+		t.Errorf("nobody wants anything, got %+v", none)
+	}
+	in := interestOf(field.NewEventSet(field.EventOpenat, field.EventUnlinkat, field.EventConnect, field.EventExecve))
+	for _, nr := range []int{openat, unlinkat, sendto, number(field.EventConnect), number(field.EventExecve)} {
+		if !bit(in.any[:], nr) || !bit(in.exact[:], nr) {
+			t.Errorf("call %d is not let through", nr)
+		}
+	}
+	if bit(in.any[:], number(field.EventMkdirat)) {
+		t.Error("mkdirat is let through")
+	}
+	if !bit(in.enter[:], unlinkat) || bit(in.enter[:], openat) {
+		t.Error("paths before the call: want those of unlinkat, not those of openat")
+	}
+	if l := in.layouts[sendto]; l.Flags&onlyFastopen == 0 {
+		t.Errorf("sendto: got %+v, want only fast open", l)
+	}
+	if l := interestOf(field.NewEventSet(field.EventSendto)).layouts[sendto]; l.Flags&onlyFastopen != 0 {
+		t.Errorf("sendto: got %+v, want all of it", l)
+	}
+	if in.uring[18] != uint16(field.EventOpenat) || in.uring[37] != 0 || in.wake == 0 || in.destinations != 1 {
+		t.Errorf("got %v, wake %b, destinations %d", in.uring, in.wake, in.destinations)
+	}
+	if hasIA32 {
+		const ia32Openat, socketcallConnect = 295, 3
+		if !bit(in.exact[:], callsNative+ia32Openat) || !bit(in.exact[:], callsNative+ia32Socketcall) || !bit(in.exact[:], callsNative+callsCompat+socketcallConnect) {
+			t.Error("32-bit calls are not let through")
+		}
+	}
+}
+
+// Every layout names arguments that a call can have, and every call of the stock rules has one.
+func TestLayouts(t *testing.T) {
+	for typ, l := range layouts {
+		for _, at := range []uint8{l.Path, l.Dir, l.Path2, l.Dir2, l.Fd, l.Data, l.Size, l.Addr, l.AddrLen, l.OpenFlags, l.OpenMode, l.OpenHow} {
+			if at > 6 {
+				t.Errorf("%s: argument %d", typ, at)
+			}
+		}
+		if typ.Info().Kind != field.Syscall {
+			t.Errorf("%s is no system call", typ)
+		}
+	}
+	given := Given()
+	for _, name := range strings.Fields(`execve execveat open openat openat2 connect accept accept4 listen sendmsg sendto rename renameat
+		renameat2 rmdir unlink unlinkat recvfrom chmod creat fchmod fchmodat mkdir mkdirat ptrace recvmsg bpf dup dup2 dup3 finit_module
+		init_module link linkat setns setuid socket symlink symlinkat unshare userfaultfd`) {
+		typ, ok := field.EventTypeByName(name)
+		if !ok || !given.Has(typ) {
+			t.Errorf("%s is not given", name)
+		}
+	}
+}
+
+func TestSortNearly(t *testing.T) {
+	got := []entry{{time: 3}, {time: 1, pos: 1}, {time: 1, pos: 2}, {time: 2}}
+	sortNearly(got)
+	want := []entry{{time: 1, pos: 1}, {time: 1, pos: 2}, {time: 2}, {time: 3}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(entry{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRequests(t *testing.T) {
+	var r requests
+	var got []uint64
+	hand := func(ev *event.Event) {
+		if ev.Flags&event.NoResult == 0 {
+			t.Errorf("event of %d has a result", ev.BootNS)
+		}
+		got = append(got, ev.BootNS)
+	}
+	r.add(1, &event.Event{BootNS: 10})
+	r.add(2, &event.Event{BootNS: 20})
+	r.add(3, &event.Event{BootNS: 30})
+	if ev := r.take(2); ev == nil || ev.BootNS != 20 {
+		t.Fatalf("take: got %+v", ev)
+	}
+	r.expire(10+uint64(requestWait), hand)
+	if diff := cmp.Diff([]uint64{10}, got); diff != "" {
+		t.Errorf("first (-want +got):\n%s", diff)
+	}
+	r.expire(30+uint64(requestWait), hand)
+	if diff := cmp.Diff([]uint64{10, 30}, got); diff != "" || !r.empty() {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	got = nil
+	for i := range uint64(maxRequests + 2) {
+		r.add(i, &event.Event{BootNS: i})
+	}
+	r.expire(0, hand)
+	if diff := cmp.Diff([]uint64{0, 1}, got); diff != "" {
+		t.Errorf("beyond the bound (-want +got):\n%s", diff)
+	}
+}
