@@ -22,23 +22,21 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 )
 
-// cacheDir keeps compiled modules between the tests of one run: a Go module takes more than a second to compile.
-var cacheDir string
-
+// A Go module takes more than a second to compile: the tests of one run share a cache.
 func TestMain(m *testing.M) {
 	var err error
-	if cacheDir, err = os.MkdirTemp("", "tiercel-sandbox-test-"); err != nil {
+	if sandbox.TestCache, err = os.MkdirTemp("", "tiercel-sandbox-test-"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(cacheDir)
+		_ = os.RemoveAll(sandbox.TestCache)
 		os.Exit(code)
 	}))
 }
 
 func newEngine(t testing.TB, slots int) *sandbox.Engine {
 	t.Helper()
-	e, err := sandbox.New(sandbox.Config{CacheDir: cacheDir, Slots: slots}, nil)
+	e, err := sandbox.New(sandbox.Config{CacheDir: sandbox.TestCache, Slots: slots}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
