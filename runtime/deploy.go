@@ -20,6 +20,9 @@ type Deployer struct {
 	Store   *store.Store
 	Builtin func(name string) ([]byte, error) // nil: there are no bundled modules
 	Rules   func() []string                   // names of known rules, for warnings; nil: not known
+
+	// Compile compiles a module and runs its initialisation; nil: only what can be told without is checked.
+	Compile func(ctx context.Context, module []byte) error
 }
 
 // A Deployment is what Deploy did with a document.
@@ -42,6 +45,11 @@ func (d *Deployer) Check(ctx context.Context, doc *function.Document) (module []
 	}
 	if err := doc.Check(m); err != nil {
 		return nil, m, nil, err
+	}
+	if d.Compile != nil {
+		if err := d.Compile(ctx, module); err != nil {
+			return nil, m, nil, doc.Problem("spec.module", fmt.Errorf("%s does not compile: %w", doc.Spec.Module, err))
+		}
 	}
 	if d.Rules != nil {
 		if known := d.Rules(); len(known) != 0 {

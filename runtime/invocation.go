@@ -124,7 +124,7 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 func (i *invocation) aged() bool {
 	const window = 2 * time.Minute // EVENTS' duplicate window
 	spooled := i.d.Published.Sub(i.d.Event.Time) > window
-	again := i.d.Again && i.d.Received.Sub(i.d.Published) > i.rt.cfg.Seen/2
+	again := i.d.Again && i.d.Received.Sub(i.d.Published) > min(journal.MinSeen, i.rt.cfg.Seen)/2
 	return spooled || again
 }
 

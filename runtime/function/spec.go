@@ -77,7 +77,7 @@ type Limits struct {
 	Timeout     Duration `json:"timeout,omitempty"`     // of the guest. Up to 5m. Default 5s
 	Memory      Size     `json:"memory,omitempty"`      // linear memory. Up to 1Gi. Default 64Mi
 	Concurrency int      `json:"concurrency,omitempty"` // in one runtime. 1 to 256. Default 4
-	Fuel        int64    `json:"fuel,omitempty"`        // reserved; 0: by time only
+	Fuel        int64    `json:"fuel,omitempty"`        // instructions of the guest, roughly; 0: by time only
 }
 
 // Retry is what happens to calls that fail transiently.

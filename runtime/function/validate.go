@@ -100,7 +100,7 @@ func (d *Document) validateLimits() error {
 	bound("spec.limits.timeout", l.Timeout.Std() >= time.Millisecond && l.Timeout.Std() <= abi.MaxTimeout, "%s is not within 1ms and %s", l.Timeout, Duration(abi.MaxTimeout))
 	bound("spec.limits.memory", l.Memory >= 64<<10 && l.Memory <= abi.MaxMemory, "%s is not within 64Ki and %s", l.Memory, Size(abi.MaxMemory))
 	bound("spec.limits.concurrency", l.Concurrency >= 1 && l.Concurrency <= MaxConcurrency, "%d is not within 1 and %d", l.Concurrency, MaxConcurrency)
-	bound("spec.limits.fuel", l.Fuel == 0, "is not supported yet: leave it out or 0")
+	bound("spec.limits.fuel", l.Fuel >= 0, "%d is negative", l.Fuel)
 	bound("spec.retry.attempts", r.Attempts >= 0 && r.Attempts <= 100, "%d is not within 0 and 100", r.Attempts)
 	bound("spec.retry.backoff", r.Backoff > 0 && r.Backoff.Std() <= MaxBackoff, "%s is not within 1ns and %s", r.Backoff, Duration(MaxBackoff))
 	if rv := d.Spec.Revert; rv != nil {

@@ -31,7 +31,7 @@ const (
 type Config struct {
 	Runtime string        // name of this runtime, in claims
 	Lease   time.Duration // of a claim, from before its append. Positive. Default 10s
-	Seen    time.Duration // how long a sealed invocation refuses duplicates by itself. Default 1h; older events are looked up in ACTIONS
+	Seen    time.Duration // how long a sealed invocation refuses duplicates by itself, at most. Default 1h; see MinSeen
 	Clock   Clock         // nil: SystemClock
 }
 
@@ -44,6 +44,8 @@ func DefaultConfig() Config {
 type Journal struct {
 	cfg Config
 	bus *bus.Bus
+
+	marks marks
 }
 
 // New returns a Journal on streams that exist already.

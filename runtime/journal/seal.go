@@ -117,7 +117,7 @@ func outcomeMsg(a *Action) (*nats.Msg, error) {
 // mark replaces the invocation's records by one that says it is sealed.
 func (j *Journal) mark(ctx context.Context, a *Action, last uint64) error {
 	h := nats.Header{nats.MsgRollup: {nats.MsgRollupSubject}, headerSealed: {strconv.FormatUint(a.Sequence, 10)}}
-	h.Set(jetstream.MsgTTLHeader, j.cfg.Seen.Truncate(time.Second).String())
+	h.Set(jetstream.MsgTTLHeader, j.marks.ttl(j.cfg.Clock.Boot(), j.cfg.Seen).String())
 	r := &Record{Nonce: nonce(), Runtime: j.cfg.Runtime, Time: j.cfg.Clock.Now(), Sealed: a.Sequence}
 	_, err := j.append(ctx, a.Function.Token(), a.ID, r, last, h)
 	if errors.Is(err, ErrTaken) {

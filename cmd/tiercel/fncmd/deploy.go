@@ -1,6 +1,7 @@
 package fncmd
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/tiercel-project/tiercel/functions/builtin"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
 )
 
@@ -49,13 +51,37 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			return deploy(cmd, s, &runtime.Deployer{Store: st, Builtin: builtin.Module}, docs, dryRun, format)
+			engine, err := sandbox.New(sandboxConfig(), nil)
+			if err != nil {
+				return err
+			}
+			defer engine.Close()
+			d := &runtime.Deployer{Store: st, Builtin: builtin.Module, Compile: func(ctx context.Context, module []byte) error {
+				m, err := engine.Compile(ctx, module)
+				if err != nil {
+					return err
+				}
+				return m.Close()
+			}}
+			return deploy(cmd, s, d, docs, dryRun, format)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file or directory of Function documents; may be given several times")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only, store nothing")
 	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
 	return cmd
+}
+
+// sandboxConfig keeps compiled modules in the user's cache, if there is one.
+func sandboxConfig() sandbox.Config {
+	cfg := sandbox.DefaultConfig()
+	if dir, err := os.UserCacheDir(); err == nil {
+		dir = filepath.Join(dir, "tiercel", "modules")
+		if os.MkdirAll(dir, 0o700) == nil {
+			cfg.CacheDir = dir
+		}
+	}
+	return cfg
 }
 
 // collect reads the documents of all paths, and builds those that are source folders.

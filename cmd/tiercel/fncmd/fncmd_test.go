@@ -34,6 +34,7 @@ spec:
 // data starts a server as tiercel run does, and returns its data directory.
 func data(t *testing.T) string {
 	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	scfg := bus.DefaultServerConfig()
 	scfg.DataDir = t.TempDir()
 	s, err := bus.StartServer(t.Context(), scfg)
@@ -137,6 +138,7 @@ func TestDeployRefuses(t *testing.T) {
 		{"no module", nil, tinyDoc, []string{"x.yaml:5:11: spec.module: there is no", "tiercel fn build"}},
 		{"no wasm", []byte("#!/bin/sh\n"), tinyDoc, []string{"x.yaml:5:11: spec.module: file:tiny.wasm is no module of a function", "hint: "}},
 		{"no manifest", tiny, tinyDoc, []string{"spec.module", "manifest"}},
+		{"spins when it starts", spinning(t), tinyDoc, []string{"x.yaml:5:11: spec.module: file:tiny.wasm does not compile"}},
 		{"not granted", good, strings.Replace(tinyDoc, "  grants: {kv: true}\n", "", 1), []string{`module "tiny" needs kv, which is not granted`}},
 		{"not needed", good, strings.Replace(tinyDoc, "kv: true", `kv: true, http: ["https://example.com/"]`, 1), []string{"x.yaml:7:", `grants http, which module "tiny" does not need`}},
 		{"no configuration", good, tinyDoc + "  config: {a: 1}\n", []string{"x.yaml:8:", "spec.config"}},
@@ -162,6 +164,19 @@ func TestDeployRefuses(t *testing.T) {
 	if _, stdout, _ := run(t, "list", "-o", "json", "--data", d); strings.TrimSpace(stdout) != "[]" {
 		t.Errorf("something was stored: %s", stdout)
 	}
+}
+
+// spinning is tiny with an _initialize that loops for ever.
+func spinning(t *testing.T) []byte {
+	t.Helper()
+	m := []byte("\x00asm\x01\x00\x00\x00" + "\x01\x09\x02\x60\x01\x7f\x01\x7f\x60\x00\x00" + "\x03\x03\x02\x00\x01" + "\x05\x03\x01\x00\x01" +
+		"\x07\x29\x03\x06memory\x02\x00\x0etiercel_handle\x00\x00\x0b_initialize\x00\x01" +
+		"\x0a\x0e\x02\x04\x00\x41\x00\x0b\x07\x00\x03\x40\x0c\x00\x0b\x0b")
+	m, err := manifest.Append(m, []byte(tinyManifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 func TestInit(t *testing.T) {
