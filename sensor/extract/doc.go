@@ -15,6 +15,7 @@
 //   - fd.lip, fd.rip and fd.is_server go by the role of the socket, not by the addresses that this host happens to have.
 //   - fd.sip.name and its like are null for an address that none of the rules' names has; a comparison by != is then false.
 //   - proc.name is the name at exec, whatever prctl made of it since; proc.p* and proc.a* are those of the time of the event.
+//   - A request of io_uring that never completed counts as one that succeeded with 0; Falco does not see io_uring at all.
 //   - evt.rawarg of ptrace's request and other enumerations is the kernel's number, not Falco's own.
 //   - evt.args leaves out the arguments that are not given, such as an exec's memory sizes.
 package extract

@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/rules/field"
-	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
 const second = 1_000_000_000
@@ -110,11 +109,10 @@ func stamp(layout string, utc bool) getter {
 // since is the time from ns to the event, not negative.
 func (e *Event) since(ns int64) uint64 { return uint64(max(0, e.time-ns)) }
 
-// hasResult reports whether the event is a call whose return value is known.
+// hasResult reports whether the event is a call, which returns something. A request of io_uring without a completion counts as one that
+// returned 0: a completion is suppressed for success only (IOSQE_CQE_SKIP_SUCCESS), and a null would let it slip through every condition
+// on results.
 func (e *Event) hasResult() bool {
-	if e.ev.Flags&event.NoResult != 0 {
-		return false
-	}
 	k := e.ev.Type.Info().Kind
 	return k == field.Syscall || k == field.Generic
 }
