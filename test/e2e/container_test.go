@@ -29,7 +29,7 @@ type netns struct{ name, path string }
 
 var namespaces atomic.Int32
 
-func newNetns(t *testing.T) netns {
+func newNetns(t testing.TB) netns {
 	t.Helper()
 	n := netns{name: fmt.Sprintf("tiercel-e2e-%d-%d", os.Getpid(), namespaces.Add(1))}
 	n.path = "/var/run/netns/" + n.name
@@ -40,7 +40,7 @@ func newNetns(t *testing.T) netns {
 }
 
 // join connects two namespaces: each gets an address and a default route to the other.
-func join(t *testing.T, a netns, addrA string, b netns, addrB string) {
+func join(t testing.TB, a netns, addrA string, b netns, addrB string) {
 	t.Helper()
 	sh(t, "ip", "-n", a.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b.name)
 	for ns, addr := range map[netns]string{a: addrA, b: addrB} {
@@ -51,7 +51,7 @@ func join(t *testing.T, a netns, addrA string, b netns, addrB string) {
 }
 
 // listen accepts and closes connections in the namespace until the test ends.
-func (n netns) listen(t *testing.T, addr string) {
+func (n netns) listen(t testing.TB, addr string) {
 	t.Helper()
 	type result struct {
 		l   net.Listener
@@ -93,7 +93,7 @@ func listenIn(path, addr string) (net.Listener, error) {
 
 // A container is a real one, of runc, with a cgroup named as a kubelet names them.
 type container struct {
-	t      *testing.T
+	t      testing.TB
 	id     string
 	bundle string
 }
@@ -106,7 +106,7 @@ func newContainerID() string {
 }
 
 // runContainer starts a container of busybox that does nothing, in the network namespace.
-func runContainer(t *testing.T, id, podUID string, ns netns) *container {
+func runContainer(t testing.TB, id, podUID string, ns netns) *container {
 	t.Helper()
 	c := &container{t: t, id: id, bundle: t.TempDir()}
 	c.makeRoot()
@@ -205,7 +205,7 @@ func removeCgroups(top string) {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	kubetest.Eventually(t, 30*time.Second, what, ok)
 }

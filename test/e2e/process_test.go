@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 
 // A process is the program running in the background.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
 	stdout *transcript
@@ -57,7 +57,7 @@ type process struct {
 }
 
 // start runs tiercel until the test ends.
-func start(t *testing.T, args ...string) *process {
+func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: "tiercel " + args[0], stdout: newTranscript(), stderr: newTranscript(), done: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)
@@ -105,7 +105,7 @@ func (p *process) exit(limit time.Duration) int {
 }
 
 // tiercel runs a command to its end and returns its standard output. It fails the test if the command fails.
-func tiercel(t *testing.T, args ...string) string {
+func tiercel(t testing.TB, args ...string) string {
 	t.Helper()
 	out, stderr, code := command(t, args...)
 	if code != 0 {
@@ -115,7 +115,7 @@ func tiercel(t *testing.T, args ...string) string {
 }
 
 // command runs a command to its end.
-func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
+func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, err bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), binary, args...)
@@ -127,7 +127,7 @@ func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 }
 
 // sh runs a program that must succeed.
-func sh(t *testing.T, args ...string) string {
+func sh(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	if err != nil {
@@ -195,7 +195,7 @@ func (tr *transcript) String() string {
 }
 
 // waitFor returns the first line that matches, present or to come.
-func (tr *transcript) waitFor(t *testing.T, limit time.Duration, pattern string) string {
+func (tr *transcript) waitFor(t testing.TB, limit time.Duration, pattern string) string {
 	t.Helper()
 	re, timeout := regexp.MustCompile(pattern), time.After(limit)
 	for seen := 0; ; {
@@ -229,7 +229,7 @@ func (tr *transcript) count(pattern string) int {
 	return n
 }
 
-func writeFile(t *testing.T, path, text string) {
+func writeFile(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 )
 
 // startRun starts tiercel run without a cluster and waits until it watches.
-func startRun(t *testing.T, args ...string) (p *process, data string) {
+func startRun(t testing.TB, args ...string) (p *process, data string) {
 	t.Helper()
 	data = t.TempDir()
 	p = start(t, append([]string{"run", "--data", data, "--http", "", "--node", "e2e"}, args...)...)
