@@ -19,6 +19,20 @@ struct walk {
 	__u32 pos, flags, done;
 };
 
+// push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit.
+static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry)
+{
+	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1);
+	const unsigned char *name = KREAD(struct dentry, dentry, d_name.name);
+	if (pos < len + 1)
+		return pos;
+	pos -= len + 1;
+	pos &= PATH_LEN - 1;
+	b->b[pos] = '/';
+	bpf_probe_read_kernel(&b->b[pos + 1], len, name);
+	return pos;
+}
+
 static long walk_step(__u64 i, struct walk *w)
 {
 	__u64 d = w->dentry, m = w->vfsmount;
@@ -39,15 +53,9 @@ static long walk_step(__u64 i, struct walk *w)
 		w->vfsmount = (__u64)KADDR(struct mount, up, mnt);
 		return 0;
 	}
-	__u32 len = KREAD(struct dentry, d, d_name.len) & (NAME_LEN - 1);
-	const unsigned char *name = KREAD(struct dentry, d, d_name.name);
-	__u32 pos = w->pos;
-	if (pos < len + 1)
+	__u32 pos = push_name(w->w, w->pos, d);
+	if (pos == w->pos)
 		return 1;
-	pos -= len + 1;
-	pos &= PATH_LEN - 1;
-	w->w->b[pos] = '/';
-	bpf_probe_read_kernel(&w->w->b[pos + 1], len, name);
 	w->pos = pos;
 	w->dentry = parent;
 	return 0;
@@ -66,8 +74,12 @@ __noinline int walk_path(__u32 slot)
 	if (!d || !m)
 		return 0;
 	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
-	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER && KREAD(struct super_block, sb, s_magic) != TMPFS_MAGIC)
-		return 0; // pipes, sockets, anonymous inodes: no path; a memfd has a name
+	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER) {
+		// Pipes, sockets and anonymous inodes have no path. A memfd has a name and no directory.
+		if (KREAD(struct super_block, sb, s_magic) == TMPFS_MAGIC)
+			b->pos = push_name(b, PATH_LEN, d);
+		return 0;
+	}
 	struct walk w = {
 		.dentry = d,
 		.vfsmount = m,
