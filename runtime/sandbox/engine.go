@@ -79,8 +79,12 @@ func (e *Engine) Free() int { return cap(e.slots) - len(e.slots) }
 // Slots returns how many invocations can run at one time.
 func (e *Engine) Slots() int { return cap(e.slots) }
 
-// Close frees what the engine holds. No invocation may be running; modules are closed before, or leak their images.
+// Close waits for the invocations that run and frees what the engine holds. It is called once, after the modules have been closed;
+// none may be compiled and no event handled afterwards.
 func (e *Engine) Close() error {
+	for range cap(e.slots) {
+		e.slots <- struct{}{} // code must not be freed under a guest that runs
+	}
 	ctx := context.Background()
 	return errors.Join(e.rt.Close(ctx), e.cache.Close(ctx))
 }

@@ -82,6 +82,10 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	guest := context.WithValue(ctx, callKey{}, c)
 	c.clock = newStopwatch(c.inv.Limits.Timeout)
 	defer c.clock.stop()
+	if err := m.begin(); err != nil {
+		return failed(&Stop{err})
+	}
+	defer m.end()
 	in, err := m.take(c.inv.Limits.Memory)
 	if err != nil {
 		return failed(&Stop{err})

@@ -40,9 +40,13 @@ type Module struct {
 	globals []uint64 // values by names, after initialisation
 	each    bool     // every instance is initialised by itself
 
-	mu   sync.Mutex
-	idle map[int64][]*instance // by the size of their region; guarded by mu, nil once closed
+	mu      sync.Mutex
+	idle    map[int64][]*instance // by the size of their region; guarded by mu, nil once closed
+	running int                   // invocations; guarded by mu
 }
+
+// ErrClosed is the cause of a *Stop that Handle returns for a module that has been closed.
+var ErrClosed = errors.New("the module has been closed")
 
 // Validate checks a module as Compile does, short of compiling and initialising it, and returns its manifest.
 func Validate(bin []byte) (abi.Manifest, error) {
@@ -117,10 +121,11 @@ func (m *Module) Manifest() abi.Manifest { return m.manifest }
 // Memory returns the size in bytes that the module's memory begins with: the least Limits.Memory that it can run with.
 func (m *Module) Memory() int64 { return int64(m.pages) * wasm.PageSize }
 
-// Close frees the compiled code and the image. No invocation of m may be running or start afterwards. It may be called twice.
+// Close frees the compiled code and the memory, once the last running invocation has ended. None starts afterwards. It may be called
+// twice.
 func (m *Module) Close() error {
 	m.mu.Lock()
-	idle := m.idle
+	idle, last := m.idle, m.running == 0
 	m.idle = nil
 	m.mu.Unlock()
 	for _, l := range idle {
@@ -128,8 +133,37 @@ func (m *Module) Close() error {
 			in.discard()
 		}
 	}
+	if !last {
+		return nil
+	}
+	return m.free()
+}
+
+func (m *Module) free() error {
 	m.image.close()
 	return m.compiled.Close(context.Background())
+}
+
+// begin counts an invocation in, unless m is closed.
+func (m *Module) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.idle == nil {
+		return ErrClosed
+	}
+	m.running++
+	return nil
+}
+
+// end counts an invocation out; the last one of a closed module frees it.
+func (m *Module) end() {
+	m.mu.Lock()
+	m.running--
+	last := m.idle == nil && m.running == 0
+	m.mu.Unlock()
+	if last {
+		_ = m.free() // closing compiled code does not fail
+	}
 }
 
 // initialise runs the initialisation and makes the state it comes to the one that instances begin from. It has the same clock and random

@@ -337,6 +337,26 @@ func TestParallel(t *testing.T) {
 	wg.Wait()
 }
 
+// A module that is closed while it runs ends what runs, and then frees itself.
+func TestCloseWhileRunning(t *testing.T) {
+	e := newEngine(t, 2)
+	m := hostileModule(t, e)
+	wellBehaved(t, m) // leaves an idle instance
+	res, _, err := m.Handle(t.Context(), invocation(event("calls")), hostFunc(func(context.Context, string, []byte) ([]byte, error) {
+		if err := errors.Join(m.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+		return []byte(`{"revision":1,"value":"late"}`), nil
+	}))
+	if err != nil || !strings.Contains(string(res.Data), "late") {
+		t.Errorf("got %+v, %v", res, err)
+	}
+	if _, _, err := m.Handle(t.Context(), invocation(event("calls")), &answers{}); !errors.Is(err, sandbox.ErrClosed) {
+		t.Errorf("after Close: %v, want ErrClosed", err)
+	}
+	wellBehaved(t, hostileModule(t, e))
+}
+
 // The fuel limit holds to the step: what an invocation took is enough for it, and one less is not.
 func TestFuel(t *testing.T) {
 	e := newEngine(t, 1)
