@@ -100,7 +100,7 @@ func (d *daemon) startBus(ctx context.Context, parts part) error {
 		if sc.SyncAlways = d.cfg.NATSSync == 0; !sc.SyncAlways {
 			sc.Sync = d.cfg.NATSSync
 		}
-		server, err := bus.StartServer(ctx, sc, bus.WithLogger(d.log))
+		server, err := bus.StartServer(ctx, sc, bus.WithLogger(d.log), bus.WithRegistry(d.reg))
 		if err != nil {
 			return withHint(err)
 		}

@@ -44,6 +44,9 @@ func (d *daemon) readRules() (*rules.Set, *rules.Report, error) {
 		return nil, nil, errors.New("rules: no .yaml or .yml file found")
 	}
 	set, report := rules.Load(files, d.ruleOptions())
+	if set != nil {
+		set.Prepare() // so that no event waits for it
+	}
 	return set, report, nil
 }
 
