@@ -44,6 +44,7 @@ func once(point Point, n int) dieAt {
 
 // A runtime that dies at any step is followed by one that ends the invocation: one outcome, one effect.
 func TestDeathAtEachPoint(t *testing.T) {
+	t.Parallel()
 	for _, p := range []Point{PointPrepared, PointIntended, PointSending, PointDone, PointEnding, PointEnded, PointSealed} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +81,7 @@ func TestDeathAtEachPoint(t *testing.T) {
 
 // Attempts that die without saying how are counted by their claims: then the invocation ends as crashed, and its rule is halted.
 func TestCrashed(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)
@@ -102,6 +104,7 @@ func TestCrashed(t *testing.T) {
 
 // A runtime that is paused beyond its lease just before it sends an effect does not send it, and another does.
 func TestPausedBeyondLease(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)
@@ -154,6 +157,7 @@ func (c *heldClock) Now() time.Time {
 
 // Failures that say nothing about the call suspend the invocation there, and only that call is made again.
 func TestTransient(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	w.fail = func(op string, n int) error {
@@ -177,6 +181,7 @@ func TestTransient(t *testing.T) {
 }
 
 func TestRetriesRunOut(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	w.fail = func(op string, _ int) error {
@@ -200,6 +205,7 @@ func TestRetriesRunOut(t *testing.T) {
 
 // What a function was told before it was interrupted is told again; if it then asks for something else, nothing more is done.
 func TestDiverged(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)
@@ -223,6 +229,7 @@ func TestDiverged(t *testing.T) {
 
 // Nobody can tell whether an unconditional effect took place: it is reported unknown, or repeated if the grant says so.
 func TestUnknown(t *testing.T) {
+	t.Parallel()
 	notify := script(func(_ context.Context, inv sandbox.Invocation, call func(op, request string) (string, error)) (abi.Result, error) {
 		_, err := call("notify", `{}`)
 		return abi.Result{Outcome: abi.OutcomeSucceeded}, err
@@ -248,6 +255,7 @@ func TestUnknown(t *testing.T) {
 
 // Whatever dies and whenever: every event has exactly one sealed outcome, no effect lacks an intent or is done twice.
 func TestRandomDeaths(t *testing.T) {
+	t.Parallel()
 	const events, runtimes = 60, 2
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

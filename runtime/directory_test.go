@@ -18,6 +18,7 @@ var tiny = []byte("\x00asm\x01\x00\x00\x00" + "\x01\x06\x01\x60\x01\x7f\x01\x7f"
 
 // A directory is kept deployed: what is added, changed, broken or removed in it.
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	dir := t.TempDir()
 	module, err := manifest.Append(tiny, []byte(`{"abi": "tiercel_v1", "name": "tiny", "version": "1.0.0", "needs": {}}`))

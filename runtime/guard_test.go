@@ -17,6 +17,7 @@ import (
 
 // One event each, in a table: how it ends, and how many effects it has.
 func TestDecisions(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		doc    string // replaces "spec:"
@@ -56,6 +57,7 @@ func TestDecisions(t *testing.T) {
 
 // Duplicates are skipped, in one record each second, while the first runs or after it succeeded.
 func TestDedup(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  dedup: {key: [rule, target.podUID], window: 1m}", 1))
@@ -84,6 +86,7 @@ func TestDedup(t *testing.T) {
 
 // An event that came to nothing suppresses no others.
 func TestDedupAfterFailure(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  dedup: {key: [rule], window: 1m}", 1))
@@ -104,6 +107,7 @@ func TestDedupAfterFailure(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  limits: {concurrency: 1}\n  budget: {max: 2, per: 1m, scope: namespace}", 1))
@@ -122,6 +126,7 @@ func TestBudget(t *testing.T) {
 
 // The stop switch holds back what has begun before its next effect, and everything after; starting again goes on with it.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)
@@ -168,6 +173,7 @@ func TestStop(t *testing.T) {
 
 // A dry run asks for everything and changes nothing; its plan is in the action. It writes one record before the mark.
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	deploy(t, b, strings.Replace(plain, "mode: enforce", "mode: dryRun", 1))
@@ -185,6 +191,7 @@ func TestDryRun(t *testing.T) {
 
 // A suspended function takes nothing, and goes on where it was.
 func TestSuspendAndRevision(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)
@@ -234,6 +241,7 @@ func TestSuspendAndRevision(t *testing.T) {
 
 // What is no match at all goes to the dead letters at once.
 func TestMalformed(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	e := deploy(t, b, plain)
 	start(t, b, quick(), Deps{Capabilities: newWorld(b), Compile: compileTo(createOne)})
@@ -249,6 +257,7 @@ func TestMalformed(t *testing.T) {
 
 // An event published a second time, after the stream has forgotten its id, is refused by the claim.
 func TestDuplicateEvent(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)

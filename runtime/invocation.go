@@ -436,8 +436,9 @@ func (i *invocation) suspend(ctx context.Context, log *journal.Log, s *suspensio
 	return v
 }
 
-// stopPause is how long an invocation waits that the stop switch holds back.
-const stopPause = 10 * time.Second
+// stopPause is how long an invocation waits at least that the stop switch holds back. It waits in the consumer, which takes nothing
+// while the switch is on.
+const stopPause = 2 * time.Second
 
 // backoff is the pause before the n-th try after the first: doubled each time up to function.MaxBackoff, jittered by a fifth.
 func backoff(first time.Duration, n int) time.Duration {

@@ -27,6 +27,7 @@ func byRevert(as []*journal.Action) (reverts, others []*journal.Action) {
 
 // An effect is undone by itself when revert.after has gone by, once, and not before.
 func TestRevertAfter(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	deploy(t, b, withRevert)
@@ -63,6 +64,7 @@ func TestRevertAfter(t *testing.T) {
 
 // The sweep finds what no timer does.
 func TestSweepReverts(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	deploy(t, b, withRevert)
@@ -82,6 +84,7 @@ func TestSweepReverts(t *testing.T) {
 
 // A runtime that dies in a revert is followed by one that ends it.
 func TestRevertSurvivesDeath(t *testing.T) {
+	t.Parallel()
 	for _, p := range []Point{PointRevertFence, PointRevertSent} {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
@@ -103,6 +106,7 @@ func TestRevertSurvivesDeath(t *testing.T) {
 
 // What is reverted before it has ended never comes back: its runtime, paused just before it sends, finds the tombstone or its lease gone.
 func TestRevertBeforeTheEffect(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	e := deploy(t, b, plain)

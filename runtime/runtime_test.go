@@ -9,6 +9,7 @@ import (
 )
 
 func TestOneEvent(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
 	publish(t, b, "n1-before", nil) // before the function: not for it
