@@ -33,6 +33,20 @@ const (
 
 // An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.
 // Fields that the event type does not give are zero.
+//
+// What a system call fills, besides Type, Result and Task:
+//   - open, openat, openat2, creat: Open. Calls about a descriptor that is a file (fchmod, setns, read, dup …): Open.Path.Resolved, Type,
+//     Dev and Ino, with the descriptor in DirFD; dup, pidfd_getfd and open_by_handle_at describe the new one.
+//   - Calls about a descriptor that is a socket: Socket. socket and accept describe the new one. sendmmsg and recvmmsg make one event for
+//     each message, up to eight.
+//   - Calls with paths: Path, the first and second path argument; symlink's first one is its target, as passed. They are read before and
+//     after the call; where the readings differ, there is one event for each, and both have ArgsUnstable.
+//   - All but the open family: Num, the six argument registers in the call's order. The upper half of what is an int in C is unspecified.
+//   - Data: first bytes of what was read, written, sent or received; the name of memfd_create, delete_module and fsconfig, the parameters of
+//     init_module and finit_module, the type of a mount.
+//   - execve that succeeded, whichever call it was: EventExecve with Exec; that failed: Exec.Filename, Exe, Args and Cwd.
+//   - fork, clone, vfork that succeeded: Fork, by the parent; threads make no event. procexit: once, with the last thread; Result is the
+//     wait status.
 type Event struct {
 	Type   field.EventType
 	Flags  Flags

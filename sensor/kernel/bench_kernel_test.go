@@ -105,6 +105,7 @@ func BenchmarkCost(b *testing.B) {
 			{"process events only", field.EventSet{}},
 			{"connect watched", field.NewEventSet(field.EventConnect)},
 			{"opens watched", opens},
+			{"opens and unlinks watched", opens.Union(field.NewEventSet(field.EventUnlinkat))},
 		} {
 			b.Run(call+"/"+mode.name, func(b *testing.B) { benchCost(b, call, mode.set) })
 		}
