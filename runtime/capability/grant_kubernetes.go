@@ -49,9 +49,6 @@ func (g Grants) granted(a access) error {
 	return denied("%s is not granted; the grant that is missing is kubernetes: %s", a, missing)
 }
 
-// has reports whether a is granted, for needs that only make an answer better.
-func (g Grants) has(a access) bool { return g.granted(a) == nil }
-
 func (k KubernetesGrant) covers(a access) bool {
 	return covers(k.APIGroups, a.group) && k.coversResource(a) && covers(k.Verbs, a.verb) &&
 		(len(k.Namespaces) == 0 || slices.Contains(k.Namespaces, a.namespace)) &&

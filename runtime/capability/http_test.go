@@ -37,8 +37,10 @@ func newWeb(t *testing.T, secrets Secrets, h http.HandlerFunc) *web {
 		t.Fatal(err)
 	}
 	w.r, w.url = r, server.URL
-	w.scope = Scope{Mode: Enforce, Invocation: "inv", Function: Function{Name: "f", UID: "u"},
-		Grants: Grants{HTTP: []string{server.URL + "/ok/"}, Secrets: []string{"hook", "token"}}}
+	w.scope = Scope{
+		Mode: Enforce, Invocation: "inv", Function: Function{Name: "f", UID: "u"},
+		Grants: Grants{HTTP: []string{server.URL + "/ok/"}, Secrets: []string{"hook", "token"}},
+	}
 	return w
 }
 
@@ -131,8 +133,13 @@ func TestHTTPTransient(t *testing.T) {
 		onUnknown string
 		transient bool
 	}{
-		{"POST", 429, "", true}, {"POST", 503, "", true}, {"POST", 500, "", false}, {"POST", 502, "repeat", true},
-		{"GET", 502, "", true}, {"GET", 404, "", false}, {"POST", 403, "repeat", false},
+		{"POST", 429, "", true},
+		{"POST", 503, "", true},
+		{"POST", 500, "", false},
+		{"POST", 502, "repeat", true},
+		{"GET", 502, "", true},
+		{"GET", 404, "", false},
+		{"POST", 403, "repeat", false},
 	} {
 		status, header, w.scope.Grants.OnUnknown = tt.status, "7", tt.onUnknown
 		_, _, err := w.do(abi.HTTPRequest{Method: tt.method, URL: w.url + "/ok/"})

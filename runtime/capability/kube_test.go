@@ -207,8 +207,10 @@ func (b bench) denyAll() abi.KubernetesCreate {
 }
 
 func (b bench) label(value string) abi.KubernetesPatch {
-	return abi.KubernetesPatch{KubernetesRef: ref("v1", "pods", b.scope.Target.Pod), UID: b.scope.Target.PodUID,
-		Patch: abi.Raw(`{"metadata": {"labels": {"tiercel.dev/quarantine": ` + value + `}}}`)}
+	return abi.KubernetesPatch{
+		KubernetesRef: ref("v1", "pods", b.scope.Target.Pod), UID: b.scope.Target.PodUID,
+		Patch: abi.Raw(`{"metadata": {"labels": {"tiercel.dev/quarantine": ` + value + `}}}`),
+	}
 }
 
 func TestCreateOnce(t *testing.T) {
@@ -572,7 +574,8 @@ func TestReachTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.mustExecute(t, b.mustPrepare(t, abi.OpKubernetesDelete, abi.KubernetesDelete{
-			KubernetesRef: ref("networking.k8s.io/v1", "networkpolicies", made.Object.Metadata.Name), UID: made.Object.Metadata.UID}), "e2")
+			KubernetesRef: ref("networking.k8s.io/v1", "networkpolicies", made.Object.Metadata.Name), UID: made.Object.Metadata.UID,
+		}), "e2")
 	})
 	t.Run("protected namespace", func(t *testing.T) {
 		s := b.scope
@@ -718,12 +721,15 @@ func TestServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := Scope{Function: Function{Name: "f", UID: "u"}, Mode: Enforce, Grants: Grants{Reach: ReachCluster, Kubernetes: []KubernetesGrant{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}}}}}
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create"}},
+	}}}
 	if err := c.Provision(t.Context(), s.Function, s.Grants); err != nil {
 		t.Fatal(err)
 	}
-	request := mustJSON(abi.KubernetesCreate{KubernetesRef: abi.KubernetesRef{APIVersion: "v1", Resource: "configmaps", Namespace: "default"},
-		Object: abi.Raw(`{"apiVersion": "v1", "kind": "ConfigMap"}`)})
+	request := mustJSON(abi.KubernetesCreate{
+		KubernetesRef: abi.KubernetesRef{APIVersion: "v1", Resource: "configmaps", Namespace: "default"},
+		Object:        abi.Raw(`{"apiVersion": "v1", "kind": "ConfigMap"}`),
+	})
 	p, err := r.Prepare(t.Context(), s, abi.OpKubernetesCreate, request)
 	if err != nil {
 		t.Fatal(err)
@@ -767,8 +773,10 @@ func BenchmarkIsolate(b *testing.B) {
 	if err := c.Provision(b.Context(), s.Function, s.Grants); err != nil {
 		b.Fatal(err)
 	}
-	request := mustJSON(abi.KubernetesCreate{KubernetesRef: abi.KubernetesRef{APIVersion: "networking.k8s.io/v1", Resource: "networkpolicies", Namespace: "default"},
-		Object: abi.Raw(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}`)})
+	request := mustJSON(abi.KubernetesCreate{
+		KubernetesRef: abi.KubernetesRef{APIVersion: "networking.k8s.io/v1", Resource: "networkpolicies", Namespace: "default"},
+		Object:        abi.Raw(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}`),
+	})
 	var took []time.Duration
 	b.ReportAllocs()
 	n := 0

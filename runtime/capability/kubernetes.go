@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -92,7 +92,7 @@ func checkRef(ref abi.KubernetesRef) (schema.GroupVersion, error) {
 		return gv, invalid("resource %q is not the lower-case plural, such as %q", ref.Resource, "pods")
 	}
 	for _, part := range []string{gv.Group, gv.Version, ref.Resource, ref.Subresource, ref.Namespace, ref.Name} {
-		if problems := path.IsValidPathSegmentName(part); len(problems) > 0 {
+		if problems := content.IsPathSegmentName(part); len(problems) > 0 {
 			return gv, invalid("%q %s", part, problems[0])
 		}
 	}
@@ -115,7 +115,8 @@ func (c *Cluster) forWrite(ctx context.Context, s Scope, ref abi.KubernetesRef, 
 func located(ref abi.KubernetesRef, verb string) resolved {
 	gv, _ := schema.ParseGroupVersion(ref.APIVersion)
 	return resolved{ref: ref, gvr: gv.WithResource(ref.Resource), access: access{
-		verb: verb, group: gv.Group, resource: ref.Resource, subresource: ref.Subresource, namespace: ref.Namespace, name: ref.Name}}
+		verb: verb, group: gv.Group, resource: ref.Resource, subresource: ref.Subresource, namespace: ref.Namespace, name: ref.Name,
+	}}
 }
 
 // reauthorise is asked right before a write is sent: grants are always checked live, whatever was prepared before.

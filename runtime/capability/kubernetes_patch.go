@@ -90,7 +90,7 @@ func checkPatched(s Scope, r resolved, q abi.KubernetesPatch, now *unstructured.
 
 // changes fills in what the patch changes. Merge patches say so themselves; of others the API server is asked in a dry run.
 func (o *patchOp) changes(ctx context.Context, s Scope, r resolved, q abi.KubernetesPatch, now *unstructured.Unstructured, call *patchCall) error {
-	kind := types.MergePatchType
+	var kind types.PatchType
 	switch q.Type {
 	case "", abi.PatchMerge:
 		set, err := parseObject(q.Patch, "patch")
@@ -172,9 +172,7 @@ func refusePatched(set map[string]any) error {
 		return err
 	}
 	for _, key := range []string{"apiVersion", "kind"} {
-		if _, ok := set[key]; ok {
-			delete(set, key)
-		}
+		delete(set, key)
 	}
 	if m, ok := set["metadata"]; ok && m == nil {
 		return invalid("metadata cannot be removed")

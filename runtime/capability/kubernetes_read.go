@@ -181,7 +181,8 @@ func (o *listOp) Execute(ctx context.Context, s Scope, p *Prepared, _ string) (R
 		return Result{}, err
 	}
 	got, err := a.on(r.gvr, q.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: q.LabelSelector, FieldSelector: q.FieldSelector, Limit: q.Limit, Continue: q.Continue})
+		LabelSelector: q.LabelSelector, FieldSelector: q.FieldSelector, Limit: q.Limit, Continue: q.Continue,
+	})
 	if err != nil {
 		return Result{}, o.c.failure(s, r.String(), err)
 	}

@@ -153,8 +153,10 @@ func (o *kvPutOp) Prepare(ctx context.Context, s Scope, request []byte) (*Prepar
 	if revision != 0 {
 		back.Former = &old
 	}
-	return &Prepared{Write: true, Class: Conditional, Canonical: mustJSON(call), Summary: "write key " + q.Key,
-		Inverse: &Inverse{Op: abi.OpKVPut, Request: mustJSON(back), Summary: "put back the former value of " + q.Key}}, nil
+	return &Prepared{
+		Write: true, Class: Conditional, Canonical: mustJSON(call), Summary: "write key " + q.Key,
+		Inverse: &Inverse{Op: abi.OpKVPut, Request: mustJSON(back), Summary: "put back the former value of " + q.Key},
+	}, nil
 }
 
 func conflictingRevision(key string, is, said uint64) error {
@@ -279,8 +281,10 @@ func (o *kvDeleteOp) Prepare(ctx context.Context, s Scope, request []byte) (*Pre
 			return nil, conflictingRevision(q.Key, revision, *q.Revision)
 		}
 	}
-	return &Prepared{Write: true, Class: Convergent, Canonical: mustJSON(q), Summary: "delete key " + q.Key,
-		Inverse: &Inverse{Irreversible: "a deleted key does not come back"}}, nil
+	return &Prepared{
+		Write: true, Class: Convergent, Canonical: mustJSON(q), Summary: "delete key " + q.Key,
+		Inverse: &Inverse{Irreversible: "a deleted key does not come back"},
+	}, nil
 }
 
 // Execute deletes the entry.

@@ -100,9 +100,11 @@ func setUp(t *testing.T) *stage {
 	write(t, filepath.Join(dir, "config.yaml"), "runtime: {lease: 2s, ackWait: 2s, sweep: 5s}\n")
 	for i := range s.runners {
 		name := fmt.Sprintf("runtime-%d", i)
-		args := []string{"--config", filepath.Join(dir, "config.yaml"), "--nats", s.nats.url, "--kubeconfig", s.cluster.Kubeconfig,
+		args := []string{
+			"--config", filepath.Join(dir, "config.yaml"), "--nats", s.nats.url, "--kubeconfig", s.cluster.Kubeconfig,
 			"--rules", filepath.Join(kubetest.Root(), "samples", "scenarios", "exfiltration", "rules.yaml"),
-			"--data", filepath.Join(dir, name), "--http", "", "--node", name, "--log-level", "warn"}
+			"--data", filepath.Join(dir, name), "--http", "", "--node", name, "--log-level", "warn",
+		}
 		if i == 0 {
 			args = append(args, "--functions", functionsDir)
 		}
@@ -170,10 +172,14 @@ func (s *stage) publish(from, to int) {
 	running.Go(func() { _ = p.Run(ctx) })
 	for i := from; i < to; i++ {
 		target := s.pods[i%len(s.pods)]
-		m := &bus.MatchData{Output: "x", OutputFields: json.RawMessage("{}"), Priority: "Warning", Rule: rule, Source: "syscall",
-			Time: time.Now(), Fields: json.RawMessage("{}"), Target: target, Hostname: node}
-		e := &bus.Event{ID: eventID(i), Source: bus.SourceURI("default", node, "syscall"), Type: bus.TypeRuleMatched,
-			Subject: namespace + "/" + target.Pod, Time: m.Time, Rule: rule, Priority: m.Priority, EventSource: m.Source, Hostname: node, Data: m.AppendJSON(nil)}
+		m := &bus.MatchData{
+			Output: "x", OutputFields: json.RawMessage("{}"), Priority: "Warning", Rule: rule, Source: "syscall",
+			Time: time.Now(), Fields: json.RawMessage("{}"), Target: target, Hostname: node,
+		}
+		e := &bus.Event{
+			ID: eventID(i), Source: bus.SourceURI("default", node, "syscall"), Type: bus.TypeRuleMatched,
+			Subject: namespace + "/" + target.Pod, Time: m.Time, Rule: rule, Priority: m.Priority, EventSource: m.Source, Hostname: node, Data: m.AppendJSON(nil),
+		}
 		if err := p.Publish(bus.EventSubject("syscall", "Warning", rule, namespace, node), e); err != nil {
 			s.t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ type Cluster struct {
 	flags []string
 	cmd   *exec.Cmd
 	stdin io.Closer
-	done  chan error // of cmd
+	done  chan struct{} // closed when cmd has ended
 }
 
 // Start starts a cluster that ends with the test. Further flags are kube-apiserver's.
@@ -83,8 +83,12 @@ func (c *Cluster) start() error {
 		return fmt.Errorf("start %s: %w", program, err)
 	}
 	line, readErr := bufio.NewReader(stdout).ReadBytes('\n')
-	c.done = make(chan error, 1)
-	go func() { c.done <- c.cmd.Wait() }()
+	done := make(chan struct{})
+	c.done = done
+	go func() {
+		_ = c.cmd.Wait() // killed: that is what it says
+		close(done)
+	}()
 	if readErr != nil {
 		c.Kill()
 		return fmt.Errorf("kubeplane did not become ready: %w\n%s", readErr, logs)
