@@ -8,29 +8,26 @@ import (
 	"github.com/tiercel-project/tiercel/rules/filter"
 )
 
-// warnValue warns of a string that was probably meant to be something else.
+// warnValue warns of a value that was probably meant to be something else. As in Falco blanks in it do not count, and every value is looked
+// at, whatever the type of the field.
 func (c *Compiler) warnValue(a *Atom, v *filter.Value) {
-	if classOf(a.Left.Type) != classString {
-		return
+	if a.Op == filter.Regex && simpleRegex(v.Text) {
+		c.warn(v.At, "regex check with '%s' may be optimized with simpler operators such as '=', 'contains', 'startswith', 'endswith'", v.Text)
 	}
-	if a.Op == filter.Regex {
-		if simple := simpleRegex(v.Text); simple != "" {
-			c.warn(v.At, "regex '%s' can be replaced by the cheaper operator '%s'", v.Text, simple)
-		}
-		return
+	text := withoutBlanks(v.Text)
+	if f, ok := wholeOperand(text).(*filter.Field); ok && field.Known(f.Name, f.Arg, f.HasArg) {
+		c.warn(v.At, "'%s' may be a valid field misused as a const string value", v.Text)
 	}
-	switch o := wholeOperand(strings.TrimSpace(v.Text)).(type) {
-	case *filter.Field:
-		if field.Known(o.Name, o.Arg, o.HasArg) {
-			c.warn(v.At, "'%s' may be a valid field misused as a const string value", v.Text)
-		}
-	case *filter.Transform:
-		known := true
-		filter.OperandFields(o, func(f *filter.Field) { known = known && field.Known(f.Name, f.Arg, f.HasArg) })
-		if known {
-			c.warn(v.At, "'%s' may be a valid field transformer misused as a const string value", v.Text)
-		}
+	if name, rest, ok := strings.Cut(text, "("); ok && strings.HasSuffix(rest, ")") && (name == "val" || callKinds[name] != 0) {
+		c.warn(v.At, "'%s' may be a valid field transformer misused as a const string value", v.Text)
 	}
+}
+
+func withoutBlanks(s string) string {
+	if !strings.ContainsAny(s, " \t\r\n\v\f") {
+		return s
+	}
+	return strings.Join(strings.Fields(s), "")
 }
 
 func (c *Compiler) warn(pos filter.Pos, format string, args ...any) {
@@ -49,30 +46,17 @@ func wholeOperand(text string) filter.Operand {
 	return o
 }
 
-// simpleRegex names the operator that does what the regular expression does, if one does.
-func simpleRegex(text string) string {
-	text = strings.TrimSuffix(strings.TrimPrefix(text, "^"), "$")
-	body, front := trimAny(text, strings.CutPrefix)
-	body, back := trimAny(body, strings.CutSuffix)
-	switch {
-	case body == "" || strings.ContainsAny(body, `\.+*?()|[]{}^$`):
-		return ""
-	case front && back:
-		return "contains"
-	case front:
-		return "endswith"
-	case back:
-		return "startswith"
-	}
-	return "="
-}
-
-// trimAny cuts what matches anything off one end of a regular expression.
-func trimAny(text string, cut func(s, part string) (string, bool)) (string, bool) {
-	for _, part := range []string{".*", ".+", ".?"} {
-		if rest, ok := cut(text, part); ok {
-			return rest, true
+// simpleRegex reports whether a simpler operator may do what the regular expression does: nothing in it is special but anchors, and what
+// stands for any characters at its ends. It is Falco's rule.
+func simpleRegex(text string) bool {
+	for i := 0; i < len(text); i++ {
+		switch {
+		case i == 0 && text[i] == '^', i == len(text)-1 && text[i] == '$':
+		case text[i] == '.' && i+1 < len(text) && (i == 0 || i == len(text)-2) && strings.IndexByte("+*?", text[i+1]) >= 0:
+			i++
+		case strings.IndexByte(`.+*?^$()[]{}|\`, text[i]) >= 0:
+			return false
 		}
 	}
-	return text, false
+	return true
 }
