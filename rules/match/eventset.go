@@ -80,29 +80,53 @@ func isTypeField(name string) bool { return name == "evt.type" || name == "sysca
 
 // typeEvents is for a check of evt.type with literals. Every event has a type.
 func typeEvents(c *filter.Check) eventPair {
-	var set field.EventSet
 	texts := literalTexts(c)
+	var set field.EventSet
+	switch c.Op {
+	case filter.Exists:
+		set = field.AllEvents()
+	case filter.In, filter.Intersects:
+		set = typesWith(texts, func(n int) bool { return n > 0 })
+	case filter.Equal, filter.DoubleEqual:
+		set = typesWith(texts, func(n int) bool { return holdsFor(c.Mod, n, len(texts)) })
+	case filter.NotEqual:
+		set = typesWith(texts, func(n int) bool { return holdsFor(c.Mod, len(texts)-n, len(texts)) })
+	default:
+		return anyEvent
+	}
+	return eventPair{set, set.Complement()}
+}
+
+// typesWith returns the event types for which ok holds of the number of texts that name them.
+func typesWith(texts []string, ok func(n int) bool) field.EventSet {
+	counts := make(map[field.EventType]int, len(texts))
 	for _, text := range texts {
-		if t, ok := field.EventTypeByName(text); ok {
+		if t, known := field.EventTypeByName(text); known {
+			counts[t]++
+		}
+	}
+	var set field.EventSet
+	none := ok(0)
+	for t, n := range counts {
+		if ok(n) != none {
 			set.Add(t)
 		}
 	}
-	is, isNot := eventPair{set, set.Complement()}, eventPair{set.Complement(), set}
-	switch c.Op {
-	case filter.Exists:
-		return eventPair{may: field.AllEvents()}
-	case filter.In, filter.Intersects:
-		return is
-	case filter.Equal, filter.DoubleEqual:
-		if c.Mod == 0 || c.Mod == filter.AnyOf || len(texts) == 1 {
-			return is
-		}
-	case filter.NotEqual:
-		if c.Mod == 0 || c.Mod == filter.AllOf && len(texts) > 0 || len(texts) == 1 {
-			return isNot
-		}
+	if none {
+		return set.Complement()
 	}
-	return anyEvent
+	return set
+}
+
+// holdsFor reports whether a check with modifier mod holds if its operator does for n of all its values.
+func holdsFor(mod filter.Modifier, n, all int) bool {
+	switch mod {
+	case filter.OneOf:
+		return n == 1
+	case filter.AllOf:
+		return n == all && all > 0
+	}
+	return n > 0
 }
 
 func literalTexts(c *filter.Check) []string {
