@@ -99,13 +99,19 @@ func checkRef(ref abi.KubernetesRef) (schema.GroupVersion, error) {
 	return gv, nil
 }
 
-// forWrite is resolve and the checks that every write needs besides.
-func (c *Cluster) forWrite(ctx context.Context, s Scope, ref abi.KubernetesRef, verb string) (resolved, error) {
+// permit is resolve and the protection of namespaces. A write needs its target checked besides.
+func (c *Cluster) permit(ctx context.Context, s Scope, ref abi.KubernetesRef, verb string) (resolved, error) {
 	r, err := c.resolve(ctx, s, ref, verb)
 	if err != nil {
 		return r, err
 	}
-	if err := c.protect(r.access); err != nil {
+	return r, c.protect(r.access)
+}
+
+// forWrite is permit and checkTarget.
+func (c *Cluster) forWrite(ctx context.Context, s Scope, ref abi.KubernetesRef, verb string) (resolved, error) {
+	r, err := c.permit(ctx, s, ref, verb)
+	if err != nil {
 		return r, err
 	}
 	return r, c.checkTarget(ctx, s)

@@ -47,13 +47,21 @@ func (o *patchOp) Prepare(ctx context.Context, s Scope, request []byte) (*Prepar
 	if q.Name == "" {
 		return nil, invalid("name is missing")
 	}
-	r, err := o.c.forWrite(ctx, s, q.KubernetesRef, "patch")
+	r, err := o.c.permit(ctx, s, q.KubernetesRef, "patch")
 	if err != nil {
 		return nil, err
 	}
 	now, err := o.c.read(ctx, s, r, q.Name)
 	if err != nil {
 		return nil, o.c.failure(s, r.String(), err)
+	}
+	if r.access.isPod() && s.isTarget(r.access) && s.Target.PodUID != "" { // the object read tells what checkTarget would ask for
+		err = o.c.confirmTarget(s, now)
+	} else {
+		err = o.c.checkTarget(ctx, s)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := checkPatched(s, r, q, now); err != nil {
 		return nil, err

@@ -51,10 +51,16 @@ func (c *Cluster) checkTarget(ctx context.Context, s Scope) error {
 	if err != nil {
 		return kubeError(fmt.Sprintf("check that pod %s/%s is on node %q", t.Namespace, t.Pod, t.Node), err)
 	}
+	return c.confirmTarget(s, pod)
+}
+
+// confirmTarget is checkTarget where the event's pod was just read.
+func (c *Cluster) confirmTarget(s Scope, pod *unstructured.Unstructured) error {
+	t := s.Target
 	if err := matchTarget(t, pod); err != nil {
 		return err
 	}
-	c.targets.add(key, c.now())
+	c.targets.add(targetKey{t.Node, t.Namespace, t.Pod, t.PodUID}, c.now())
 	return nil
 }
 
