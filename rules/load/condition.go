@@ -182,11 +182,14 @@ func (c *Collection) replaceMacros(cond *Condition, sc *scope, visible func(*Mac
 		case m.state == resolving:
 			failed = true
 			if first == nil {
-				first = conditionProblem(f, ErrValidate, id.At.Offset-f.base, fmt.Sprintf("reference loop in macro '%s'", id.Name), "")
+				first = c.loopProblem(m, id)
 			}
 			return nil
 		}
 		m.Used = true
+		if f := c.exprAt(id.At.Offset); f.macro != nil {
+			f.macro.via = id
+		}
 		c.resolveMacro(m, bad)
 		if bad[m] {
 			failed = true
@@ -205,6 +208,16 @@ func (c *Collection) replaceMacros(cond *Condition, sc *scope, visible func(*Mac
 		return nil
 	}
 	return cond
+}
+
+// loopProblem is about macro m, in whose resolution id names m again. As in Falco it is reported where m's own condition goes astray.
+func (c *Collection) loopProblem(m *Macro, id *filter.Ident) *Problem {
+	f := c.exprAt(id.At.Offset)
+	if f.macro != m {
+		id = m.via
+		f = c.exprAt(id.At.Offset)
+	}
+	return conditionProblem(f, ErrValidate, id.At.Offset-f.base, fmt.Sprintf("reference loop in macro '%s'", m.Name), "")
 }
 
 // macroHint says what to do about the macro called name, which m, if it is not nil, defines where it is not seen.

@@ -51,7 +51,7 @@ func (o *overrides) any() bool { return len(o.append)+len(o.replace) > 0 }
 // overrides reads the key override, of which mayAppend and mayReplace are the keys it may name.
 func (d *decoder) overrides(mayAppend, mayReplace []string) (o overrides) {
 	k, v := lookup(d.n, "override")
-	if d.err != nil || k == nil {
+	if d.err != nil || k == nil || isNull(v) {
 		return o
 	}
 	sc := d.sc.in(d.src, d.n, "overrides", "")

@@ -1,6 +1,10 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"github.com/tiercel-project/tiercel/rules/filter"
+)
 
 // A List is a list of a rules file after all appends and overrides.
 type List struct {
@@ -26,7 +30,8 @@ type Macro struct {
 	file    int // index of the file with the first definition
 	visible int // position of the last definition or append: macros defined before it are seen
 	tree    *Condition
-	state   uint8 // of resolving
+	state   uint8         // of resolving
+	via     *filter.Ident // the name in the condition that is being resolved
 }
 
 // A Rule is a rule of a rules file after all appends and overrides.
