@@ -14,8 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,40 +78,39 @@ func Parse(data []byte) (*Event, error) {
 }
 
 // New returns an event of the fields given: what a condition alone is matched against. Its type is what evt.type says; without it, it is none.
+// If there is an error, the event is there all the same; the fields that the error names have no value.
 func New(source string, fields map[string]json.RawMessage) (*Event, error) {
 	vals, err := values(fields)
-	if err != nil {
-		return nil, err
-	}
 	e := &Event{source: source, values: vals}
 	for _, id := range []field.ID{field.EvtType, field.SyscallType} {
 		if v, ok := vals[field.Ref{ID: id, Index: -1}]; ok && e.typ == 0 {
 			e.typ, _ = field.EventTypeByName(v.Str)
 		}
 	}
-	return e, nil
+	return e, err
 }
 
-// values converts fields by the types of the registry.
+// values converts fields by the types of the registry. The error names those that cannot be converted; the others are returned with it.
 func values(fields map[string]json.RawMessage) (map[field.Ref]field.Value, error) {
 	vals := make(map[field.Ref]field.Value, len(fields))
-	for name, raw := range fields {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		ref, err := field.Lookup(name)
 		if err != nil {
 			if near := field.Nearest(name); near != "" {
-				return nil, fmt.Errorf("field %q: %w, did you mean %s?", name, err, near)
+				err = fmt.Errorf("%w, did you mean %s?", err, near)
 			}
-			return nil, fmt.Errorf("field %q: %w", name, err)
+			errs = append(errs, fmt.Errorf("field %q: %w", name, err))
+			continue
 		}
-		v, ok, err := value(&ref, raw)
+		v, ok, err := value(&ref, fields[name])
 		if err != nil {
-			return nil, fmt.Errorf("field %q: %w", name, err)
-		}
-		if ok {
+			errs = append(errs, fmt.Errorf("field %q: %w", name, err))
+		} else if ok {
 			vals[ref] = v
 		}
 	}
-	return vals, nil
+	return vals, errors.Join(errs...)
 }
 
 // value converts a JSON value to one of ref's type; null is none.
@@ -140,10 +141,13 @@ func value(ref *field.Ref, raw json.RawMessage) (v field.Value, ok bool, err err
 		}
 		return v, true, nil
 	}
-	if ref.ID.Info().Flags&field.FlagList != 0 && ref.Arg == "" {
-		return v, false, errors.New("want a list")
+	if err := set(&v, t, x); err != nil {
+		return v, false, err
 	}
-	return v, true, set(&v, t, x)
+	if ref.ID.Info().Flags&field.FlagList != 0 && ref.Arg == "" { // one value is a list of one
+		v = field.Value{Kind: field.KindList, List: []field.Value{v}}
+	}
+	return v, true, nil
 }
 
 // set stores the JSON scalar x in v as type t wants it.

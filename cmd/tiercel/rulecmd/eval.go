@@ -44,7 +44,7 @@ func (c *command) eval() *cobra.Command {
 			`  {"expr": "…", "fields": {"proc.name": "cat", "fd.num": 3}}` + "\n" +
 			`  {"expr": "…", "valid": true, "event_types": ["openat"], "match": false}` + "\n\n" +
 			"A condition that is not valid is answered with error, line and column. Without fields the condition is only compiled. A field\n" +
-			"that is not given has no value.",
+			"that is not given has no value; nor has one that there is not, which is answered with an error beside the match.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return c.evalLines(source)
@@ -86,13 +86,13 @@ func evaluate(req *evalRequest, source string) *evalAnswer {
 	if err != nil {
 		return a.invalid(err)
 	}
+	types, typesErr := match.EventTypes(e)
+	if typesErr == nil { // of a condition that does not compile, too: they follow from the syntax
+		a.EventTypes = notNil(types.Names())
+	}
 	prog, _, err := match.Compile(e, match.Env{Source: source})
 	if err != nil {
 		return a.invalid(err)
-	}
-	typesErr := prog.EventTypesErr()
-	if typesErr == nil {
-		a.EventTypes = notNil(prog.EventTypes().Names())
 	}
 	if req.Fields == nil { // a condition as such: of a rule, which must have event types
 		if typesErr != nil {
@@ -107,8 +107,7 @@ func evaluate(req *evalRequest, source string) *evalAnswer {
 	}
 	ev, err := record.New(source, req.Fields)
 	if err != nil {
-		a.Error = err.Error()
-		return a
+		a.Error = err.Error() // the fields in question have no value
 	}
 	matched := prog.Match(ev)
 	a.Match = &matched
