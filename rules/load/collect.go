@@ -169,6 +169,12 @@ func (c *Collection) appendRule(r *reader, sc *scope, prev *Rule, u *update) *Pr
 func (c *Collection) replaceRule(r *reader, prev, next *Rule, exceptions bool) *Problem {
 	if exceptions {
 		for _, x := range next.exceptions {
+			if !x.fields.given && len(x.values) == 0 {
+				continue // it adds nothing; of that there is a warning
+			}
+			if !x.fields.given {
+				return x.sc.here(ErrValidate, msgNoFields, "")
+			}
 			if err := r.checkException(next, x); err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func (r *reader) appendException(prev *Rule, x *exception) *Problem {
 			if near := field.NearestOf(x.name, names); near != "" {
 				hint = fmt.Sprintf("the rule has no exception of that name; did you mean %q?", near)
 			}
-			return x.sc.here(ErrValidate, "Rule exception must have fields property with a list of fields", hint)
+			return x.sc.here(ErrValidate, msgNoFields, hint)
 		case len(x.values) == 0:
 			return x.sc.here(ErrValidate, "Rule exception must have values property with a list of values", "")
 		}
@@ -40,6 +40,9 @@ func (r *reader) appendException(prev *Rule, x *exception) *Problem {
 		return x.sc.here(ErrValidate, "Can not append exception comps to existing exception, only values", "")
 	}
 	e := *prev.exceptions[i]
+	if !e.fields.given && len(x.values) > 0 {
+		return e.sc.here(ErrValidate, msgNoFields, "")
+	}
 	e.values = slices.Concat(e.values, x.values)
 	prev.exceptions = slices.Clone(prev.exceptions)
 	prev.exceptions[i] = &e

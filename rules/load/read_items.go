@@ -20,6 +20,7 @@ const (
 	msgNoRuleAppend      = "Rule uses 'append' or 'override.<key>: append' but no rule by that name already exists"
 	msgNoRuleReplace     = "An 'override.<key>: replace' to a rule was requested but no rule by that name already exists"
 	msgNoRuleEnable      = "Rule has 'enabled' key but no rule by that name already exists"
+	msgNoFields          = "Rule exception must have fields property with a list of fields"
 	msgOtherSource       = "Rule has been re-defined with a different source"
 )
 

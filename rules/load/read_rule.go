@@ -269,7 +269,7 @@ func (r *reader) readReplacement(d *decoder, key string, next *Rule) {
 	case "tags":
 		next.Tags = d.tags()
 	case "exceptions":
-		next.exceptions = r.readExceptions(d, false)
+		next.exceptions = r.readExceptions(d, true)
 	case "enabled":
 		d.boolean(key, false, &next.Enabled)
 	case "warn_evttypes":
