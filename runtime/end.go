@@ -13,7 +13,7 @@ import (
 func (i *invocation) end(ctx context.Context, log *journal.Log, e journal.End) dispatch.Verdict {
 	a, last, err := log.End(ctx, e)
 	if err != nil {
-		return i.lost(err)
+		return i.lost(ctx, log, err)
 	}
 	if err := i.rt.deps.Faults.Reach(ctx, PointEnded, i.id); err != nil {
 		return dispatch.Leave()

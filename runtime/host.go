@@ -141,7 +141,6 @@ func (h *host) effect() string { return h.i.id + "." + strconv.Itoa(h.step) }
 
 // intend records that a write is about to be done, and does it.
 func (h *host) intend(ctx context.Context, c journal.Call) ([]byte, error) {
-	r := h.i.rt
 	if err := h.allowed(ctx, c); err != nil {
 		return nil, err
 	}
@@ -158,9 +157,14 @@ func (h *host) intend(ctx context.Context, c journal.Call) ([]byte, error) {
 	if err := h.reach(ctx, PointIntended); err != nil {
 		return nil, err
 	}
+	return h.open(ctx, c)
+}
+
+// open sees to it that a write whose intent is recorded is reverted in time, and does it.
+func (h *host) open(ctx context.Context, c journal.Call) ([]byte, error) {
 	if !c.RevertAt.IsZero() {
 		// Before the effect: what must be undone is never known to nobody.
-		if err := r.reverter.Open(ctx, h.i.lv.fn.ID, h.i.id, c.RevertAt); err != nil {
+		if err := h.i.rt.reverter.Open(ctx, h.i.lv.fn.ID, h.i.id, c.RevertAt); err != nil {
 			return nil, h.stop(h.transient(c, err, 0))
 		}
 	}
@@ -225,8 +229,8 @@ func (h *host) send(ctx context.Context, c journal.Call) ([]byte, error) {
 
 // settle finds out what became of a write that an earlier attempt began, and finishes it.
 func (h *host) settle(ctx context.Context, c journal.Call) ([]byte, error) {
-	if h.susp != nil && h.susp.Step == c.Step {
-		return h.send(ctx, c) // it was answered that it is worth another try
+	if h.unsent(c.Step) {
+		return h.open(ctx, c)
 	}
 	done, res, err := h.i.rt.deps.Capabilities.Look(ctx, h.scope, c.Prepared, c.Effect)
 	switch {
@@ -234,14 +238,20 @@ func (h *host) settle(ctx context.Context, c journal.Call) ([]byte, error) {
 		if h.i.lv.fn.Doc.Spec.Grants.OnUnknown != function.OnUnknownRepeat {
 			return nil, h.stop(fmt.Errorf("%s: %w", c.Prepared.Summary, err))
 		}
-		return h.send(ctx, c)
+		return h.open(ctx, c)
 	case err != nil:
 		return h.failed(ctx, c, err)
 	case done:
 		c.Found = true
 		return h.done(ctx, c, res)
 	}
-	return h.send(ctx, c)
+	return h.open(ctx, c)
+}
+
+// unsent reports whether it is known that the effect of a recorded intent may be sent without looking: it was answered that it is worth
+// another try, or it was not sent at all.
+func (h *host) unsent(step int) bool {
+	return h.susp != nil && (h.susp.Step == step && !h.susp.Outage || h.susp.Unsent == step)
 }
 
 // failed turns an error into an answer for the function if it is one, and into the end of the attempt otherwise.

@@ -25,6 +25,7 @@ type invocation struct {
 	id    string
 	token string
 	state *journal.State // as read back; empty on a first delivery
+	epoch uint64         // of the connection to the bus when the attempt began
 }
 
 // Reasons of ends, beside the guard's and the kinds of faults.
@@ -214,7 +215,7 @@ func (i *invocation) resume(ctx context.Context) dispatch.Verdict {
 		}
 		claim.Fresh = true
 	}
-	if s.Suspend != nil && s.Suspend.Fresh {
+	if s.Suspend != nil && s.Suspend.Fresh && s.Intents == 0 {
 		claim.Fresh = true
 	}
 	if age := r.deps.Clock.Now().Sub(i.d.Event.Time); s.Intents == 0 && s.Suspend != nil && s.Suspend.Stopped && i.maxAge() > 0 && age > i.maxAge() {
@@ -291,11 +292,12 @@ func (i *invocation) crashed(ctx context.Context, claim journal.Claim, n int) di
 // attempt runs the function.
 func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.Verdict {
 	r := i.rt
+	i.epoch = r.epoch()
 	log := i.begin(claim)
 	if i.d.Again {
 		// A first attempt's claim rides with its first intent. Later ones claim at once: attempts that die are counted by claims.
 		if err := log.Claim(ctx); err != nil {
-			return i.lost(err)
+			return i.lost(ctx, log, err)
 		}
 		if err := r.deps.Faults.Reach(ctx, PointClaimed, i.id); err != nil {
 			return dispatch.Leave()
@@ -327,7 +329,8 @@ func (i *invocation) renew(ctx context.Context, log *journal.Log, cancel context
 	for {
 		select {
 		case <-t.C:
-			if err := log.Renew(ctx); err != nil && ctx.Err() == nil {
+			// An append that is broken off leaves the log of no use to the attempt's end.
+			if err := log.Renew(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 				cancel(err)
 				return
 			}
@@ -367,7 +370,7 @@ func (i *invocation) conclude(ctx context.Context, h *host, log *journal.Log, re
 	case errors.Is(err, capability.ErrForged):
 		end.Outcome, end.Reason, end.Text = journal.Forged, reasonForged, err.Error()
 	default:
-		return i.lost(err)
+		return i.lost(ctx, log, err)
 	}
 	if err := i.rt.deps.Faults.Reach(ctx, PointEnding, i.id); err != nil {
 		return dispatch.Leave()
@@ -383,20 +386,6 @@ func fillReport(end *journal.End, report *sandbox.Report) {
 		end.Log = append(end.Log, journal.LogLine{Level: l.Level.String(), Text: l.Text})
 	}
 	end.Dropped, end.Guest = report.LogDropped, report.Guest
-}
-
-// lost gives up an attempt that may write nothing more: the lease is gone, another has the invocation, the bus is away, or a fault was
-// injected. The message shows when it comes again what has become of it.
-func (i *invocation) lost(err error) dispatch.Verdict {
-	if errors.Is(err, errDied) {
-		return dispatch.Leave()
-	}
-	i.rt.log.Debug("attempt is given up", "function", i.token, "event_id", i.d.Event.ID, "err", err)
-	i.rt.metrics.givenUp(i.token)
-	if errors.Is(err, journal.ErrTaken) || errors.Is(err, journal.ErrLease) {
-		return dispatch.After(func(ctx context.Context) dispatch.Verdict { return i.rest(ctx, i.rt.cfg.Lease/4) })
-	}
-	return i.later(err)
 }
 
 // A suspension ends an attempt that is to be resumed.
@@ -426,9 +415,9 @@ func (i *invocation) suspend(ctx context.Context, log *journal.Log, s *suspensio
 	if !s.stopped {
 		delay = max(s.after, backoff(retry.Backoff.Std(), s.tries))
 	}
-	err := log.Suspend(ctx, journal.Suspend{Step: s.step, Tries: s.tries, Until: i.rt.deps.Clock.Now().Add(delay), Cause: s.cause.Error(), Fresh: s.fresh, Stopped: s.stopped})
-	if err != nil {
-		return i.lost(err)
+	js := journal.Suspend{Step: s.step, Tries: s.tries, Until: i.rt.deps.Clock.Now().Add(delay), Cause: s.cause.Error(), Fresh: s.fresh, Stopped: s.stopped}
+	if err := log.Suspend(ctx, js); err != nil {
+		return i.giveUp(ctx, log, err, js)
 	}
 	i.rt.metrics.suspended(i.token)
 	v := i.putOff(ctx, delay)

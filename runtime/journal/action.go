@@ -32,7 +32,7 @@ type Attempt struct {
 	Runtime  string    `json:"runtime"`
 	Time     time.Time `json:"time"`
 	Decision string    `json:"decision"`
-	Ended    string    `json:"ended,omitempty"` // "ended", "suspended: cause"; empty: it died, or is running
+	Ended    string    `json:"ended,omitempty"` // "ended", "suspended: cause", "interrupted: cause" by an outage of the bus; empty: it died, or is running
 }
 
 // Skips says which events an aggregate stands for.

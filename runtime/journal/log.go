@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -22,6 +23,8 @@ type Log struct {
 	claimed bool
 	calls   []Call
 	until   time.Duration // boot time at which the lease ends; 0 before the claim
+	tried   bool          // an append was sent
+	unsent  int           // step whose intent may be stored although its append failed: its effect was not sent
 	err     error         // of the append that failed: the log takes no more
 }
 
@@ -60,7 +63,13 @@ func (l *Log) Add(ctx context.Context, c Call) error {
 
 // Intend records that c is about to be done, with everything kept so far.
 func (l *Log) Intend(ctx context.Context, c Call) error {
-	return l.do(ctx, func() error { return l.append(ctx, &Record{Intent: &c}) })
+	return l.do(ctx, func() error {
+		err := l.append(ctx, &Record{Intent: &c})
+		if err != nil {
+			l.unsent = c.Step
+		}
+		return err
+	})
 }
 
 // Renew extends the lease. The first one writes the claim.
@@ -71,6 +80,58 @@ func (l *Log) Renew(ctx context.Context) error {
 // Suspend ends the attempt, not the invocation.
 func (l *Log) Suspend(ctx context.Context, s Suspend) error {
 	return l.do(ctx, func() error { return l.append(ctx, &Record{Suspend: &s}) })
+}
+
+// Interrupt ends an attempt whose appends failed while the bus was away, once it answers again: it reads the journal back, and if the
+// attempt is still the latest and has no end there, adds what was kept and s. If the claim was not stored it sees to it that it cannot
+// come late. It returns ErrTaken if somebody else has claimed the invocation meanwhile. The log takes no more after it.
+func (l *Log) Interrupt(ctx context.Context, s Suspend) error {
+	select {
+	case <-l.turn:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { l.turn <- struct{}{} }()
+	for {
+		state, err := l.j.Read(ctx, l.fn, l.invocation)
+		if err != nil {
+			return err
+		}
+		r, err := l.interruption(state, s)
+		if err != nil || r == nil {
+			return err
+		}
+		_, err = l.j.append(ctx, l.fn, l.invocation, r, state.Last, nil)
+		if !errors.Is(err, ErrTaken) {
+			return err // otherwise an append of before came late: look again
+		}
+	}
+}
+
+// interruption is what Interrupt adds to a journal in that state; nil is nothing.
+func (l *Log) interruption(state *State, s Suspend) (*Record, error) {
+	n := len(state.Attempts)
+	r := &Record{Nonce: nonce(), Attempt: l.attempt, Runtime: l.j.cfg.Runtime, Time: l.j.cfg.Clock.Now()}
+	switch {
+	case !l.tried || state.Sealed != 0 || state.End != nil || state.Tombstone != nil:
+		return nil, nil
+	case n < l.attempt:
+		return r, nil // empty, but what the client still holds back is refused after it
+	case n > l.attempt || state.Attempts[n-1].Runtime != l.j.cfg.Runtime:
+		return nil, fmt.Errorf("journal of %s: %w", l.invocation, ErrTaken)
+	case state.Attempts[n-1].Ended != "":
+		return nil, nil
+	}
+	for _, c := range l.calls {
+		if _, ok := state.Recorded(c.Step); !ok {
+			r.Calls = append(r.Calls, c)
+		}
+	}
+	if in := state.Intent; in != nil && in.Step == l.unsent {
+		s.Unsent = in.Step
+	}
+	r.Suspend = &s
+	return r, nil
 }
 
 // End records how the invocation ended, with everything kept so far, and returns what is to be sealed and after which sequence.
@@ -124,6 +185,7 @@ func (l *Log) append(ctx context.Context, r *Record) error {
 	// An append that takes longer than a lease is of no use to its writer.
 	ctx, cancel := context.WithTimeout(ctx, l.j.cfg.Lease)
 	defer cancel()
+	l.tried = true
 	seq, err := l.j.append(ctx, l.fn, l.invocation, r, l.state.Last, nil)
 	if err != nil {
 		return err

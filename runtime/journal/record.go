@@ -115,6 +115,8 @@ type Suspend struct {
 
 	Fresh   bool `json:"fresh,omitempty"`   // begin again from live state: the function asked for it
 	Stopped bool `json:"stopped,omitempty"` // by the stop switch
+	Outage  bool `json:"outage,omitempty"`  // the bus was away; step and tries are those of the suspension before
+	Unsent  int  `json:"unsent,omitempty"`  // step whose intent is recorded and whose effect is known not to have been sent
 }
 
 // A Tombstone is left by a revert in the journal of the invocation it reverts.

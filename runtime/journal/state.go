@@ -2,6 +2,7 @@ package journal
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,14 +22,23 @@ type State struct {
 	nonce     string // of the last record
 }
 
-// Crashes counts the latest attempts in a row that ended without saying how.
+// Crashes counts the latest attempts in a row that ended without saying how. Those that an outage of the bus ended neither count nor end
+// the row.
 func (s *State) Crashes() int {
 	n := 0
-	for i := len(s.Attempts) - 1; i >= 0 && s.Attempts[i].Ended == ""; i-- {
-		n++
+	for i := len(s.Attempts) - 1; i >= 0; i-- {
+		switch ended := s.Attempts[i].Ended; {
+		case ended == "":
+			n++
+		case !strings.HasPrefix(ended, interrupted):
+			return n
+		}
 	}
 	return n
 }
+
+// interrupted begins how an attempt ended that an outage of the bus ended.
+const interrupted = "interrupted: "
 
 // Running reports whether an attempt may be going on: there is a claim, and neither suspension nor end after it.
 func (s *State) Running() bool {
@@ -51,7 +61,11 @@ func (s *State) add(seq uint64, r *Record) {
 	}
 	if r.Suspend != nil {
 		s.Suspend = r.Suspend
-		s.ended("suspended: " + r.Suspend.Cause)
+		how := "suspended: "
+		if r.Suspend.Outage {
+			how = interrupted
+		}
+		s.ended(how + r.Suspend.Cause)
 	}
 	if r.Tombstone != nil {
 		s.Tombstone = r.Tombstone
