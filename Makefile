@@ -58,8 +58,9 @@ chaos: build ## two runtimes killed and stopped at random (minutes; not part of 
 BENCH ?= .
 bench: build ## benchmarks; root gets those of the sensor too
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./rules/... ./bus/... ./sensor/decode/... ./sensor/process/... ./sensor/extract/... ./runtime/...
-	@if [ "$$(id -u)" = 0 ]; then $(GO) test -tags kernel -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./sensor/ ./sensor/kernel/; \
-	else echo "make bench: not root: the sensor's own benchmarks were left out"; fi
+	@if [ "$$(id -u)" = 0 ]; then $(GO) test -tags kernel -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./sensor/ ./sensor/kernel/ && \
+	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 200x ./test/e2e/; \
+	else echo "make bench: not root: the benchmarks of the sensor and of the whole program were left out"; fi
 
 FUZZTIME ?= 60s
 fuzz: ## each fuzz target for FUZZTIME
