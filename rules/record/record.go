@@ -3,9 +3,10 @@
 //
 //	{"type":"openat","time":"2026-01-02T03:04:05.000000006Z","fields":{"proc.name":"cat","fd.name":"/etc/shadow","evt.is_open_read":true}}
 //
-// type is an event type. time may be missing: the epoch then. source is the rule source, default syscall. fields has the value of each field by name and
-// argument, as conditions write it; one that is missing, or null, has no value. Numbers, truth values and lists are those of JSON;
-// addresses are strings. resolved has the other form of paths, where the kernel walked to another file than the one that was named.
+// type is an event type. time may be missing: the epoch then. source is the rule source, default syscall. fields has the value of each field
+// by name and argument, as conditions write it; one that is missing, or null, has no value. Numbers, truth values and lists are those of
+// JSON; addresses are strings, bytes a string or a list of numbers, and one value stands for a list of one. resolved has the other form of
+// paths, where the kernel walked to another file than the one that was named.
 package record
 
 import (
@@ -130,7 +131,19 @@ func value(ref *field.Ref, raw json.RawMessage) (v field.Value, ok bool, err err
 			t = p.FieldType()
 		}
 	}
-	if items, isList := x.([]any); isList {
+	items, isList := x.([]any)
+	if isList && t == field.TypeBytes { // bytes may be written as numbers
+		b := make([]byte, len(items))
+		for i, item := range items {
+			n, err := strconv.ParseUint(fmt.Sprint(item), 10, 8)
+			if err != nil {
+				return v, false, fmt.Errorf("%v is no byte", item)
+			}
+			b[i] = byte(n)
+		}
+		return v, v.SetBytes(string(b)), nil
+	}
+	if isList {
 		v.SetList()
 		for _, item := range items {
 			var e field.Value

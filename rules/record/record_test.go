@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
@@ -67,6 +68,26 @@ func TestExtract(t *testing.T) {
 	}
 	if v := value(t, e, "user.loginuid", field.AsPassed); v.Kind == field.KindInt && int64(v.Num) != -1 || v.Kind == field.KindUint && v.Num != ^uint64(0) {
 		t.Errorf("user.loginuid %v", v)
+	}
+}
+
+func TestValueForms(t *testing.T) {
+	e, err := record.New("syscall", map[string]json.RawMessage{
+		"fd.types": json.RawMessage(`"file"`), "evt.buffer": json.RawMessage(`[202, 0, 65]`), "proc.nmae": json.RawMessage(`"x"`), "proc.pid": json.RawMessage(`"x"`),
+		"fd.num": json.RawMessage(`3`),
+	})
+	if err == nil || !strings.Contains(err.Error(), "did you mean proc.name?") || !strings.Contains(err.Error(), "x is no integer") {
+		t.Errorf("got %v, want errors of both fields", err)
+	}
+	for name, want := range map[string]*field.Value{
+		"fd.types":   {Kind: field.KindList, List: []field.Value{{Kind: field.KindString, Str: "file"}}},
+		"evt.buffer": {Kind: field.KindBytes, Str: "\xca\x00A"},
+		"proc.pid":   nil,
+		"fd.num":     {Kind: field.KindInt, Num: 3},
+	} {
+		if diff := cmp.Diff(want, value(t, e, name, field.AsPassed), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

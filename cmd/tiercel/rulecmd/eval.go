@@ -36,7 +36,7 @@ type evalAnswer struct {
 const maxLine = 16 << 20 // bytes of a line of JSON
 
 func (c *command) eval() *cobra.Command {
-	var source string
+	var source sourceFlag
 	cmd := &cobra.Command{
 		Use:   "eval",
 		Short: "Evaluate conditions, one JSON object a line",
@@ -47,10 +47,10 @@ func (c *command) eval() *cobra.Command {
 			"that is not given has no value; nor has one that there is not, which is answered with an error beside the match.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return c.evalLines(source)
+			return c.evalLines(string(source))
 		},
 	}
-	cmd.Flags().StringVar(&source, "source", "", "allow the fields of this event source only: syscall, k8s_audit")
+	cmd.Flags().Var(&source, "source", "allow the fields of this event source only: syscall, k8s_audit")
 	return cmd
 }
 

@@ -63,6 +63,9 @@ func isRecord(data []byte) bool {
 		_, data, _ = bytes.Cut(data, []byte("\n"))
 		data = bytes.TrimSpace(data)
 	}
+	if len(data) > 0 && data[0] == '[' { // a batch of audit events, maybe an empty one
+		return false
+	}
 	var head struct {
 		Type string `json:"type"`
 		Kind string `json:"kind"`

@@ -32,7 +32,7 @@ type fieldInfo struct {
 
 func (c *command) fields() *cobra.Command {
 	var format cli.Format
-	var source string
+	var source sourceFlag
 	cmd := &cobra.Command{
 		Use:   "fields [PREFIX]",
 		Short: "List the fields of conditions and outputs",
@@ -47,7 +47,7 @@ func (c *command) fields() *cobra.Command {
 			}
 			infos := []fieldInfo{}
 			for _, id := range field.All() {
-				if strings.HasPrefix(id.String(), prefix) && (source == "" || id.Info().InSource(source)) {
+				if strings.HasPrefix(id.String(), prefix) && (source == "" || id.Info().InSource(string(source))) {
 					infos = append(infos, c.fieldInfo(id))
 				}
 			}
@@ -65,11 +65,11 @@ func (c *command) fields() *cobra.Command {
 		},
 	}
 	format.Flag(cmd, cli.Table, cli.Wide, cli.JSON, cli.YAML)
-	cmd.Flags().StringVar(&source, "source", "", "only fields that rules of this event source may use: syscall, k8s_audit")
+	cmd.Flags().Var(&source, "source", "only fields that rules of this event source may use: syscall, k8s_audit")
 	return cmd
 }
 
-// ruleSources are the sources that fields are listed for.
+// ruleSources are the event sources that rules are for.
 var ruleSources = []string{"syscall", "k8s_audit"}
 
 func (c *command) fieldInfo(id field.ID) fieldInfo {

@@ -33,7 +33,8 @@ type ruleInfo struct {
 
 func (c *command) list() *cobra.Command {
 	var format cli.Format
-	var source, tag string
+	var source sourceFlag
+	var tag string
 	cmd := &cobra.Command{
 		Use:   "list [FILE|DIR…]",
 		Short: "List rules with their event types and fields",
@@ -44,7 +45,7 @@ func (c *command) list() *cobra.Command {
 			}
 			infos := []ruleInfo{}
 			for _, r := range set.Rules() {
-				if (source == "" || r.Source == source) && (tag == "" || hasTag(r, tag)) {
+				if (source == "" || r.Source == string(source)) && (tag == "" || hasTag(r, tag)) {
 					infos = append(infos, info(r))
 				}
 			}
@@ -55,7 +56,7 @@ func (c *command) list() *cobra.Command {
 		},
 	}
 	format.Flag(cmd, cli.Table, cli.Wide, cli.JSON, cli.YAML)
-	cmd.Flags().StringVar(&source, "source", "", "only rules of this event source")
+	cmd.Flags().Var(&source, "source", "only rules of this event source")
 	cmd.Flags().StringVar(&tag, "tag", "", "only rules with this tag")
 	return cmd
 }

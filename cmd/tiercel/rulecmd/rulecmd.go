@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +54,24 @@ func withAudit(p rules.Provider) rules.Provider {
 		},
 	}
 }
+
+// A sourceFlag is the value of the flag --source: an event source of rules, or empty.
+type sourceFlag string
+
+// Set implements pflag.Value.
+func (s *sourceFlag) Set(text string) error {
+	if text != "" && !slices.Contains(ruleSources, text) {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(ruleSources, ", "))
+	}
+	*s = sourceFlag(text)
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *sourceFlag) String() string { return string(*s) }
+
+// Type implements pflag.Value.
+func (s *sourceFlag) Type() string { return "source" }
 
 // files reads the rules files named, or the embedded ones if none is.
 func files(paths []string) ([]rules.File, error) {
