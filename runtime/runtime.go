@@ -95,6 +95,7 @@ type Deps struct {
 	Builtin      func(name string) ([]byte, error)                                   // bundled modules; nil: there are none
 	Rules        func() []string                                                     // names of the loaded rules, for warnings; nil: not known
 	Provision    func(context.Context, capability.Function, capability.Grants) error // credentials of a function; nil: none needed
+	Deprovision  func(context.Context, capability.Function, capability.Grants) error // takes them back; nil: they stay
 	OnAction     func(*journal.Action)                                               // told of each sealed action; nil: nobody
 	Log          *slog.Logger                                                        // nil: nowhere
 	Metrics      prometheus.Registerer                                               // nil: nowhere
@@ -121,11 +122,12 @@ type Runtime struct {
 	bodies   jetstream.ObjectStore
 
 	mu      sync.Mutex
-	workers map[string]*worker // by function token; guarded by mu
-	active  map[string]bool    // invocations this runtime is at; guarded by mu
-	waited  map[string]uint64  // invocation → last record after which a full lease has gone by; guarded by mu
-	ready   bool               // guarded by mu
-	dirErr  error              // of the directory of functions; guarded by mu
+	workers map[string]*worker      // by function token; guarded by mu
+	active  map[string]bool         // invocations this runtime is at; guarded by mu
+	waited  map[string]uint64       // invocation → last record after which a full lease has gone by; guarded by mu
+	retired map[string]*store.Entry // deleted functions that still have credentials, by UID; guarded by mu
+	ready   bool                    // guarded by mu
+	dirErr  error                   // of the directory of functions; guarded by mu
 }
 
 // New returns a Runtime on streams that exist already. It starts nothing but reads the buckets.
@@ -148,7 +150,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Runtime, error) {
 	if deps.Metrics == nil {
 		deps.Metrics = prometheus.NewRegistry()
 	}
-	r := &Runtime{cfg: cfg, deps: deps, log: deps.Log, workers: map[string]*worker{}, active: map[string]bool{}, waited: map[string]uint64{}}
+	r := &Runtime{cfg: cfg, deps: deps, log: deps.Log, workers: map[string]*worker{}, active: map[string]bool{}, waited: map[string]uint64{}, retired: map[string]*store.Entry{}}
 	var err error
 	if r.store, err = store.Open(ctx, deps.Bus.JetStream()); err != nil {
 		return nil, err

@@ -135,6 +135,7 @@ func (r *Runtime) sweep(ctx context.Context) error {
 		if err := r.wake(ctx); err != nil && ctx.Err() == nil {
 			r.log.Warn("sweep over suspended invocations", "err", err)
 		}
+		r.deprovision(ctx)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

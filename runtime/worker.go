@@ -111,6 +111,9 @@ func (w *worker) run(ctx context.Context) {
 	for ok {
 		if old != nil && (e == nil || e.ID.UID != old.ID.UID) {
 			w.forget(ctx, old)
+			if e == nil {
+				w.rt.retire(ctx, old)
+			}
 		}
 		if old = e; e == nil {
 			e, ok = w.next(ctx)
@@ -204,8 +207,7 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", e.Module, err)
 	}
-	grants := doc.Spec.Grants
-	grants.Secrets = append(append([]string(nil), grants.Secrets...), doc.Spec.Secrets...)
+	grants := grantsOf(doc)
 	if r.deps.Provision != nil && len(grants.Kubernetes) != 0 {
 		if err := r.deps.Provision(ctx, e.ID.Capability(), grants); err != nil {
 			// The function's own calls will say what is missing; others may work.
@@ -217,6 +219,13 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 		Revision: e.Revision, Module: e.Module,
 		Config: "sha256:" + hex.EncodeToString(sum[:]), ABI: abi.ImportModule, Arch: goruntime.GOARCH,
 	}}, nil
+}
+
+// grantsOf is everything a document grants.
+func grantsOf(doc *function.Document) capability.Grants {
+	g := doc.Spec.Grants
+	g.Secrets = append(append([]string(nil), g.Secrets...), doc.Spec.Secrets...)
+	return g
 }
 
 // message makes a delivery of a message of EVENTS and handles it.

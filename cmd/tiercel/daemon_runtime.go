@@ -44,7 +44,7 @@ func (d *daemon) addRuntime(ctx context.Context) error {
 		Metrics:      d.reg,
 	}
 	if c := registry.Cluster(); c != nil {
-		deps.Provision = c.Provision
+		deps.Provision, deps.Deprovision = c.Provision, c.Deprovision
 	}
 	r, err := runtime.New(ctx, cfg, deps)
 	if err != nil {

@@ -165,6 +165,22 @@ func (r *Reverter) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Pending reports whether anything of the function is still to be undone by itself.
+func (r *Reverter) Pending(ctx context.Context, id function.ID) (bool, error) {
+	keys, err := r.deps.State.ListKeysFiltered(ctx, openPrefix+"*")
+	if err != nil {
+		return false, fmt.Errorf("list open effects: %w", err)
+	}
+	pending := false
+	var errs []error
+	for k := range keys.Keys() {
+		o, err := r.opened(ctx, strings.TrimPrefix(k, openPrefix))
+		errs = append(errs, err)
+		pending = pending || o != nil && o.Function.UID == id.UID
+	}
+	return pending, errors.Join(errs...)
+}
+
 // opened returns the open entry of an invocation, or nil.
 func (r *Reverter) opened(ctx context.Context, invocation string) (*open, error) {
 	e, err := r.deps.State.Get(ctx, key(openPrefix, invocation))
