@@ -118,8 +118,19 @@ func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
 		return dispatch.Term()
 	}
 	d.Sequence, d.Published, d.Received, d.Again = t.Sequence, t.Published, r.deps.Clock.Now(), true
+	if !lv.take(ctx, busyPause) {
+		return dispatch.Nak(busyRetry)
+	}
+	defer lv.give()
 	return r.handle(ctx, lv, d)
 }
+
+// A due retry whose function is at its limit of concurrency waits a little for a slot, and then comes again: timers of all functions
+// share one consumer.
+const (
+	busyPause = 100 * time.Millisecond
+	busyRetry = 500 * time.Millisecond
+)
 
 // holdRetry is how long a due retry waits while its function or everything is stopped.
 const holdRetry = 5 * time.Second

@@ -28,6 +28,7 @@ type live struct {
 	guest  Guest
 	pins   journal.Pins
 	grants capability.Grants
+	slots  chan struct{} // as many as may be handled at once: events and retries together
 }
 
 // A worker runs the revisions of one function, one after the other.
@@ -215,7 +216,7 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 		}
 	}
 	sum := sha256.Sum256(doc.Spec.Config)
-	return &live{entry: e, fn: fn, guest: guest, grants: grants, pins: journal.Pins{
+	return &live{entry: e, fn: fn, guest: guest, grants: grants, slots: make(chan struct{}, doc.Spec.Limits.Concurrency), pins: journal.Pins{
 		Revision: e.Revision, Module: e.Module,
 		Config: "sha256:" + hex.EncodeToString(sum[:]), ABI: abi.ImportModule, Arch: goruntime.GOARCH,
 	}}, nil
@@ -240,8 +241,27 @@ func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg, again 
 		return r.malformed(ctx, lv, m, meta, err)
 	}
 	d.Sequence, d.Published, d.Received, d.Again = meta.Sequence.Stream, meta.Timestamp, r.deps.Clock.Now(), again
+	if !lv.take(ctx, r.cfg.AckWait) {
+		return dispatch.Nak(busyRetry)
+	}
+	defer lv.give()
 	return r.handle(ctx, lv, d)
 }
+
+// take waits up to d for one of the function's slots.
+func (lv *live) take(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case lv.slots <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (lv *live) give() { <-lv.slots }
 
 // malformed ends a message that is no match at all.
 func (r *Runtime) malformed(ctx context.Context, lv *live, m jetstream.Msg, meta *jetstream.MsgMetadata, why error) dispatch.Verdict {
