@@ -46,7 +46,7 @@ func (c *compiler) output(u *load.Rule, r *Rule) bool {
 			text += " " + a.ExtraOutput
 		}
 		if a.SuggestedOutput {
-			text += suggested(u.Source)
+			text += c.suggested(u.Source)
 		}
 		extra = append(extra, a.ExtraFields...)
 	}
@@ -95,15 +95,21 @@ func (a *AppendOutput) applies(u *load.Rule) bool {
 	return true
 }
 
-// suggested returns the fields that a source suggests, as they are appended to outputs: " container_id=%container.id".
-func suggested(source string) string {
+// suggested returns the fields that a source suggests, as they are appended to outputs: " container_id=%container.id". Fields that the
+// source is known not to give are left out, as Falco leaves out those of plugins that are not loaded.
+func (c *compiler) suggested(source string) string {
 	var b strings.Builder
 	for _, id := range field.All() {
-		if info := id.Info(); info.Flags&field.FlagSuggested != 0 && info.InSource(source) {
+		if info := id.Info(); info.Flags&field.FlagSuggested != 0 && info.InSource(source) && c.gives(source, id) {
 			fmt.Fprintf(&b, " %s=%%%s", strings.ReplaceAll(info.Name, ".", "_"), info.Name)
 		}
 	}
 	return b.String()
+}
+
+// gives reports whether the field may have a value in events of source, as far as the options tell.
+func (c *compiler) gives(source string, id field.ID) bool {
+	return c.opts.Provider.Field == nil || c.opts.Provider.Field(source, &field.Ref{ID: id, Index: -1})
 }
 
 const staticPrefix = "%static."
