@@ -14,6 +14,9 @@ func (c *Compiler) warnValue(a *Atom, v *filter.Value) {
 	if a.Op == filter.Regex && simpleRegex(v.Text) {
 		c.warn(v.At, "regex check with '%s' may be optimized with simpler operators such as '=', 'contains', 'startswith', 'endswith'", v.Text)
 	}
+	if !strings.ContainsAny(v.Text, ".(") { // most values
+		return
+	}
 	text := withoutBlanks(v.Text)
 	if f, ok := wholeOperand(text).(*filter.Field); ok && field.Known(f.Name, f.Arg, f.HasArg) {
 		c.warn(v.At, "'%s' may be a valid field misused as a const string value", v.Text)
@@ -36,7 +39,7 @@ func (c *Compiler) warn(pos filter.Pos, format string, args ...any) {
 
 // wholeOperand reads text as a field or a transformer, or returns nil if it is not one from end to end.
 func wholeOperand(text string) filter.Operand {
-	if !strings.ContainsAny(text, ".(") || strings.HasPrefix(text, "/") {
+	if strings.HasPrefix(text, "/") {
 		return nil
 	}
 	o, n, err := filter.ParseOperand(text)
