@@ -311,7 +311,7 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{
 		ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
 		Seed: sha256.Sum256([]byte(i.id)), Time: i.d.Event.Time,
-		Limits: sandbox.Limits{Timeout: spec.Limits.Timeout.Std(), Memory: int64(spec.Limits.Memory)},
+		Limits: sandbox.Limits{Timeout: spec.Limits.Timeout.Std(), Memory: int64(spec.Limits.Memory), Fuel: spec.Limits.Fuel},
 	}, h)
 	cause := context.Cause(gctx)
 	cancel(nil)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,9 @@ import (
 type restartable struct {
 	t    *testing.T
 	opts server.Options
-	srv  *server.Server
+
+	mu  sync.Mutex
+	srv *server.Server // guarded by mu
 }
 
 func newRestartable(t *testing.T) (*restartable, *bus.Bus) {
@@ -56,10 +59,14 @@ func (s *restartable) up() {
 	if !srv.ReadyForConnections(10 * time.Second) {
 		s.t.Fatal("the server does not start")
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.srv = srv
 }
 
 func (s *restartable) down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
 }

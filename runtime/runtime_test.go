@@ -2,10 +2,14 @@ package runtime
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/journal"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
 )
 
 func TestOneEvent(t *testing.T) {
@@ -40,5 +44,24 @@ func TestOneEvent(t *testing.T) {
 	}
 	if info, err := b.JetStream().Stream(context.Background(), bus.StreamJournal); err != nil || info.CachedInfo().State.LastSeq != 3 {
 		t.Errorf("an invocation with one effect appended %+v, want two and the mark", info.CachedInfo().State)
+	}
+}
+
+// The limits of the document are those of the guest.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  limits: {timeout: 2s, memory: 1Mi, fuel: 12345}", 1))
+	got := make(chan sandbox.Limits, 1)
+	start(t, b, quick(), Deps{
+		Capabilities: newWorld(b),
+		Compile: compileTo(func(_ context.Context, inv sandbox.Invocation, _ func(op, request string) (string, error)) (abi.Result, error) {
+			got <- inv.Limits
+			return abi.Result{Outcome: abi.OutcomeSucceeded}, nil
+		}),
+	})
+	publish(t, b, "n1-1", nil)
+	if l := <-got; l.Timeout != 2*time.Second || l.Memory != 1<<20 || l.Fuel != 12345 {
+		t.Errorf("got %+v", l)
 	}
 }

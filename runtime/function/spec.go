@@ -52,7 +52,7 @@ type Spec struct {
 	Suspend  bool              `json:"suspend,omitempty"` // take no events
 	Protect  *Protect          `json:"protect,omitempty"` // what is never acted on; nil: the runtime's own list
 	OnLag    string            `json:"onLag,omitempty"`   // skip (default)
-	Reenter  bool              `json:"reenter,omitempty"` // act more than once per root event
+	Reenter  bool              `json:"reenter,omitempty"` // act more than once per root event; true is refused until outcomes can trigger functions
 	Comment  string            `json:"comment,omitempty"` // for people
 }
 

@@ -83,6 +83,9 @@ func (d *Document) validateMode() error {
 	if d.Spec.Mode == "approve" {
 		return d.problem("spec.mode", "", errors.New("approve is not supported yet: use dryRun to see the plan, enforce to act"))
 	}
+	if d.Spec.Reenter {
+		return d.problem("spec.reenter", "", errors.New("true is not supported yet: what functions do triggers no functions, so no event comes back to one"))
+	}
 	return errors.Join(
 		d.oneOf("spec.mode", string(d.Spec.Mode), string(capability.DryRun), string(capability.Enforce)),
 		d.oneOf("spec.onLag", d.Spec.OnLag, "skip"),

@@ -124,7 +124,8 @@ func (a *attempt) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 	for {
 		select {
 		case <-t.C:
-			if err := a.log.Renew(ctx); err != nil && ctx.Err() == nil {
+			// An append that is broken off leaves the log of no use to the attempt's end.
+			if err := a.log.Renew(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 				cancel(err)
 				return
 			}
