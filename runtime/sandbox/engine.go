@@ -42,6 +42,9 @@ type Engine struct {
 	cache   wazero.CompilationCache
 	slots   chan struct{}
 	metrics *metrics
+
+	programs shelf[[32]byte, *published] // by the digest of the file
+	engines  shelf[[32]byte, *code]      // of engine modules, by the digest of the module
 }
 
 // New returns an Engine; the caller closes it. reg may be nil.
@@ -66,8 +69,13 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		cache: cache,
 		slots: make(chan struct{}, cfg.Slots),
 	}
+	e.programs.free, e.engines.free = (*published).free, (*code).free
 	e.metrics = newMetrics(reg, e)
-	if err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt), instantiateMeter(ctx, e.rt)); err != nil {
+	err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt), instantiateMeter(ctx, e.rt))
+	for _, f := range formats {
+		err = errors.Join(err, f.host(ctx, e.rt))
+	}
+	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil

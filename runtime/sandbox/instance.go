@@ -9,7 +9,6 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
-	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
 )
 
@@ -17,9 +16,19 @@ import (
 type instance struct {
 	memory  *region
 	mod     api.Module // nil until it is prepared
-	handle  api.Function
+	exports map[string]api.Function
 	fuel    api.MutableGlobal
-	globals []api.MutableGlobal // in the order of Module.names
+	globals []api.MutableGlobal // in the order of code.globals
+}
+
+// export returns an exported function of the instance, or nil. It is not to be called while a call of the same function goes on.
+func (in *instance) export(name string) api.Function {
+	f, ok := in.exports[name]
+	if !ok {
+		f = in.mod.ExportedFunction(name) // which makes a stack each time
+		in.exports[name] = f
+	}
+	return f
 }
 
 // take returns an instance whose memory is bounded by size: an idle one, or one that is still to be prepared.
@@ -42,7 +51,7 @@ func (m *Module) take(size int64) (*instance, error) {
 // give takes an instance back. Only one that came to its end by itself, and whose state is known to be all in memory and globals, is
 // brought back into its first state; any other is thrown away.
 func (m *Module) give(in *instance, sound bool) {
-	if !sound || m.each || !m.reset(in) {
+	if !sound || m.code.each() || !m.reset(in) {
 		in.discard()
 		return
 	}
@@ -70,35 +79,38 @@ func (in *instance) discard() {
 	}
 }
 
-// reset brings an instance into the state after initialisation and reports whether it is. Memories cannot shrink.
-func (m *Module) reset(in *instance) bool {
-	if in.memory.size != m.image.size || !in.memory.reset() {
+// reset brings an instance into the sealed state and reports whether it is. Memories cannot shrink.
+func (p *published) reset(in *instance) bool {
+	if in.memory.size != p.image.size || !in.memory.reset() {
 		return false
 	}
 	for i, g := range in.globals {
-		g.Set(m.globals[i])
+		g.Set(p.globals[i])
 	}
 	in.fuel.Set(0)
 	return true
 }
 
 // prepare makes a new instance ready for an event.
-func (m *Module) prepare(ctx context.Context, in *instance) error {
-	if err := m.instantiate(ctx, in); err != nil {
+func (p *published) prepare(ctx context.Context, in *instance) error {
+	if err := p.instantiate(ctx, in); err != nil {
 		return err
 	}
-	if m.each {
-		return m.runInit(ctx, in.mod)
+	if p.code.each() {
+		if err := p.runInit(ctx, in); err != nil || !p.shared {
+			return err // tiercel_warm would cost more than it saves
+		}
+		return p.driver.seal(ctx, current(ctx), in)
 	}
 	mem := in.mod.Memory()
-	if more := m.pages - mem.Size()/wasm.PageSize; more > 0 {
+	if more := uint32(p.image.size/wasm.PageSize) - mem.Size()/wasm.PageSize; more > 0 {
 		if _, ok := mem.Grow(more); !ok {
 			return fmt.Errorf("its memory cannot grow by %d pages", more)
 		}
 	}
-	for i, name := range m.names {
+	for i, name := range p.code.globals {
 		g := in.mod.ExportedGlobal(name).(api.MutableGlobal) // wasm.Strip exports mutable ones
-		g.Set(m.globals[i])
+		g.Set(p.globals[i])
 		in.globals = append(in.globals, g)
 	}
 	in.fuel.Set(0)
@@ -108,32 +120,12 @@ func (m *Module) prepare(ctx context.Context, in *instance) error {
 var instanceConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
 
 // instantiate makes the engine's instance, without running anything.
-func (m *Module) instantiate(ctx context.Context, in *instance) (err error) {
+func (p *published) instantiate(ctx context.Context, in *instance) (err error) {
 	defer recoverTo(&err)
-	mod, err := m.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), m.compiled, instanceConfig)
+	mod, err := p.engine.rt.InstantiateModule(experimental.WithMemoryAllocator(ctx, in.memory), p.code.compiled, instanceConfig)
 	if err != nil {
 		return err
 	}
-	in.mod, in.handle, in.fuel = mod, mod.ExportedFunction(abi.ExportHandle), fuelOf(mod)
+	in.mod, in.exports, in.fuel = mod, map[string]api.Function{}, fuelOf(mod)
 	return nil
-}
-
-// runInit runs what an instance has to run before it is used.
-func (m *Module) runInit(ctx context.Context, mod api.Module) error {
-	if m.start {
-		if err := export(ctx, mod, wasm.StartExport); err != nil {
-			return err
-		}
-	}
-	if m.init {
-		return export(ctx, mod, abi.ExportInitialize)
-	}
-	return nil
-}
-
-// export calls an export of the type () -> ().
-func export(ctx context.Context, mod api.Module, name string) (err error) {
-	defer recoverTo(&err)
-	_, err = mod.ExportedFunction(name).Call(ctx)
-	return err
 }

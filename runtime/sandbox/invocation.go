@@ -101,7 +101,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 		return failed(c.reason(ctx, in.memory, err))
 	}
 	sound = true
-	res, fault := c.result(uint32(status))
+	res, fault := c.result(status)
 	if fault != nil {
 		return failed(fault)
 	}
@@ -120,7 +120,7 @@ func (c *call) fits(m *Module) error {
 }
 
 // handle calls the handler in an instance, which it makes if it is not there yet.
-func (m *Module) handle(ctx context.Context, c *call, in *instance) (status uint64, err error) {
+func (m *Module) handle(ctx context.Context, c *call, in *instance) (status uint32, err error) {
 	defer recoverTo(&err)
 	if in.mod == nil {
 		if err = m.prepare(ctx, in); err != nil {
@@ -129,12 +129,9 @@ func (m *Module) handle(ctx context.Context, c *call, in *instance) (status uint
 	}
 	c.report.Setup = c.clock.elapsed()
 	c.handling, c.meter.fuel = true, in.fuel
-	out, err := in.handle.Call(ctx, uint64(len(c.inv.Event)))
+	status, err = m.driver.handle(ctx, c, in)
 	c.report.Fuel = c.meter.used()
-	if err != nil {
-		return 0, err
-	}
-	return out[0], nil
+	return status, err
 }
 
 // recoverTo turns a panic that got through the engine into an error: whatever a guest does, the host goes on.

@@ -34,15 +34,17 @@ var abiImports = map[string]wasm.FuncType{
 const buildHint = "build it with: tiercel fn build (Go: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared)"
 
 // validate checks what the sandbox asks of a module beyond its being valid. The error is every problem found, joined, each a *ModuleError.
-func validate(bin []byte) (m abi.Manifest, info *wasm.Info, sections []wasm.Section, err error) {
+func validate(bin []byte) (m abi.Manifest, err error) {
 	if err := recognise(bin); err != nil {
-		return m, nil, nil, err
+		return m, err
 	}
-	if sections, err = wasm.Parse(bin); err != nil {
-		return m, nil, nil, &ModuleError{Text: err.Error()}
+	sections, err := wasm.Parse(bin)
+	if err != nil {
+		return m, &ModuleError{Text: err.Error()}
 	}
-	if info, err = wasm.Inspect(sections); err != nil {
-		return m, nil, nil, &ModuleError{Text: err.Error()}
+	info, err := wasm.Inspect(sections)
+	if err != nil {
+		return m, &ModuleError{Text: err.Error()}
 	}
 	var c checker
 	c.exports(info)
@@ -55,7 +57,7 @@ func validate(bin []byte) (m abi.Manifest, info *wasm.Info, sections []wasm.Sect
 	case err != nil:
 		c.bad(fmt.Sprintf("its manifest: %v", err), "")
 	}
-	return m, info, sections, errors.Join(c.errs...)
+	return m, errors.Join(c.errs...)
 }
 
 // recognise says what bin is if it is no module.

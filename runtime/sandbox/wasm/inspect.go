@@ -56,6 +56,8 @@ type Info struct {
 	Tables   []Limits // in elements, imported ones first
 	Start    bool     // has a start section
 	Data     int      // data segments
+
+	Functions int // of its own
 }
 
 // Export returns the export of that name, or nil.
@@ -139,7 +141,9 @@ func (in *inspector) function(r *reader) FuncType {
 }
 
 func (in *inspector) functions(r *reader) {
-	for n := r.count(); n > 0 && r.err == nil; n-- {
+	n := r.count()
+	in.info.Functions = int(n)
+	for ; n > 0 && r.err == nil; n-- {
 		in.function(r)
 	}
 }

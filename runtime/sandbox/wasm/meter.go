@@ -57,10 +57,11 @@ func Meter(sections []Section) ([]Section, Traits, error) {
 	return out, m.traits, nil
 }
 
-// Traits are what a module's instructions may do to a state that is not in its memory and globals.
+// Traits are what a module's instructions may do to a state that is not in its memory and globals, and what metering them took.
 type Traits struct {
 	MutatesTables bool // table.set, grow, fill, copy, init
 	DropsSegments bool // data.drop, elem.drop
+	Checks        int  // places where steps are counted
 }
 
 func (t *Traits) note(in instruction) {

@@ -141,6 +141,7 @@ func (w *writer) chargeBulk() {
 
 // check stores the fuel that is on the stack and calls the host if it is below zero.
 func (w *writer) check() {
+	w.meter.traits.Checks++
 	w.op(opLocalTee, w.left)
 	w.op(opGlobalSet, uint64(w.meter.globals))
 	w.op(opLocalGet, w.left)

@@ -1,0 +1,141 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+// Limits of a program's initialisation.
+const (
+	initTimeout = 2 * time.Second
+	initMemory  = abi.MaxInitial
+)
+
+// A published program is ready to run: compiled code and the state that every event finds. Functions of the same program share it.
+type published struct {
+	engine   *Engine
+	driver   driver
+	manifest abi.Manifest
+	code     *code
+	shared   bool         // the code is an engine's of ours
+	release  func() error // gives the code back
+
+	// The sealed state. Of a program whose instances are initialised one by one it is the state before.
+	image   *image
+	globals []uint64 // values by code.globals
+}
+
+// publish checks a file, compiles it and brings it into the state that is sealed.
+func (e *Engine) publish(ctx context.Context, bin []byte, digest [32]byte) (*published, error) {
+	prog, err := formatOf(bin).open(bin)
+	if err != nil {
+		return nil, err
+	}
+	p := &published{engine: e, driver: prog.driver, manifest: prog.manifest, shared: prog.shared}
+	if prog.shared {
+		p.code, p.release, err = e.engineCode(ctx, prog.module)
+	} else {
+		var r *rewritten
+		if r, err = rewrite(bin); err == nil {
+			p.code, err = e.compile(ctx, r)
+		}
+		if err == nil {
+			p.release = p.code.free
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.image, err = newImage(p.code.data, e.Slots()); err != nil {
+		_ = p.release()
+		return nil, err
+	}
+	if !prog.shared {
+		p.code.data = nil // nobody else begins from it
+	}
+	if !p.code.each() {
+		err = p.seal(ctx, digest)
+	}
+	if err != nil {
+		_ = p.free()
+		return nil, err
+	}
+	return p, nil
+}
+
+// memory is what an instance's memory has in bytes at first.
+func (p *published) memory() int64 { return int64(p.image.size) }
+
+func (p *published) free() error {
+	p.image.close()
+	return p.release()
+}
+
+// seal runs the initialisation and makes the state it comes to the one that instances begin from. It has the same clock and random
+// numbers on every machine, so that it comes to the same state.
+func (p *published) seal(ctx context.Context, seed [32]byte) error {
+	inv := &Invocation{Seed: seed, Time: time.Unix(1, 0), Limits: Limits{Timeout: initTimeout, Memory: initMemory}.withDefaults()}
+	c := &call{ctx: ctx, inv: inv, report: &Report{}, clock: newStopwatch(initTimeout)}
+	r, err := p.image.take(initMemory)
+	if err != nil {
+		return err
+	}
+	in := &instance{memory: r}
+	defer in.discard()
+	guest := context.WithValue(ctx, callKey{}, c)
+	if err = p.initialise(guest, c, in); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.flush()
+		return &ModuleError{Text: fmt.Sprintf("its initialisation: %v", c.reason(ctx, r, err)), Hint: "what needs an event belongs into the handler"}
+	}
+	image, err := newImage(r.base[:r.size], p.engine.Slots())
+	if err != nil {
+		return err
+	}
+	p.image.close() // r is freed when it is given back
+	p.image = image
+	for _, name := range p.code.globals {
+		p.globals = append(p.globals, in.mod.ExportedGlobal(name).Get())
+	}
+	return nil
+}
+
+func (p *published) initialise(ctx context.Context, c *call, in *instance) (err error) {
+	defer recoverTo(&err)
+	if err := p.instantiate(ctx, in); err != nil {
+		return err
+	}
+	if err := p.runInit(ctx, in); err != nil {
+		return err
+	}
+	return p.driver.seal(ctx, c, in)
+}
+
+// runInit runs what an instance has to run before it is used.
+func (p *published) runInit(ctx context.Context, in *instance) error {
+	var first []api.Function
+	if p.code.start {
+		first = append(first, in.export(wasm.StartExport))
+	}
+	if p.code.init {
+		first = append(first, in.export(abi.ExportInitialize))
+	}
+	for _, f := range first {
+		if _, err := f.Call(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// digestOf is what the products of a file are known by.
+func digestOf(bin []byte) [32]byte { return sha256.Sum256(bin) }
