@@ -49,6 +49,7 @@ func Record(b []byte, ev *event.Event) error {
 		return err
 	}
 	finish(ev, kind)
+	ev.Raw = b
 	return nil
 }
 
@@ -58,22 +59,6 @@ func Time(b []byte) uint64 {
 		return 0
 	}
 	return binary.LittleEndian.Uint64(b[timeOffset:])
-}
-
-// Request returns the number of the io_uring request that record b is about, and whether the record is of its completion. It reports
-// false for all other records.
-func Request(b []byte) (request uint64, done, ok bool) {
-	if len(b) < headSize+sectionSize+8 {
-		return 0, false, false
-	}
-	kind := bpf.SensorKind(binary.LittleEndian.Uint16(b))
-	if kind != bpf.SensorKindKIND_URING && kind != bpf.SensorKindKIND_URING_DONE {
-		return 0, false, false
-	}
-	if s := b[headSize:]; binary.LittleEndian.Uint16(s) == uint16(bpf.SensorTagTAG_REQUEST) {
-		return binary.LittleEndian.Uint64(s[sectionSize:]), kind == bpf.SensorKindKIND_URING_DONE, true
-	}
-	return 0, false, false
 }
 
 // A reader takes numbers off a structure. Structures are as in C: aligned, little-endian.

@@ -138,6 +138,7 @@ func TestRecord(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			want := head
+			want.Raw = tt.in
 			tt.want(&want)
 			got := event.Event{Seq: 99, Data: []byte("of the event before")}
 			if err := Record(tt.in, &got); err != nil {

@@ -16,5 +16,6 @@ func (e *Event) Clone() *Event {
 		*s = strings.Clone(*s)
 	}
 	c.Exec.Args, c.Exec.Env, c.Data = bytes.Clone(c.Exec.Args), bytes.Clone(c.Exec.Env), bytes.Clone(c.Data)
+	c.Raw, c.Completion = bytes.Clone(c.Raw), bytes.Clone(c.Completion)
 	return &c
 }

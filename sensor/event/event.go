@@ -65,6 +65,10 @@ type Event struct {
 	Num    [6]uint64 // raw arguments of a call, in its order
 	Data   []byte    // first bytes of a payload
 	Cgroup Cgroup    // set for a cgroup's first sight only
+
+	// Raw is the record that the kernel sent, Completion the second one of an io_uring request. All of the event but ReadNS, Seq and the flag
+	// NoResult is decoded from them; what a snapshot adds from /proc is in Raw too.
+	Raw, Completion []byte
 }
 
 // A Task is who did it, as the kernel saw it then.

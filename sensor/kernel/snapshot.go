@@ -92,30 +92,37 @@ func (s *Sensor) handSnapshot(records [][]byte, handle func(*event.Event)) error
 	}
 	slices.SortStableFunc(tasks, func(a, b *event.Event) int { return cmp.Compare(a.Task.StartNS, b.Task.StartNS) })
 	for _, ev := range tasks {
-		readProc(ev)
+		if err := readProc(ev); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		ev.ReadNS = now
 		handle(ev)
 	}
 	return nil
 }
 
-// readProc adds what only /proc tells.
-func readProc(ev *event.Event) {
+// readProc adds what only /proc tells, to the event and to its record.
+func readProc(ev *event.Event) error {
 	if ev.Exec.ExePath == "" {
-		return // a kernel thread
+		return nil // a kernel thread
 	}
 	dir := filepath.Join("/proc", strconv.Itoa(int(ev.Task.PID)))
 	args, argsCut := readBounded(filepath.Join(dir, "cmdline"))
 	env, envCut := readBounded(filepath.Join(dir, "environ"))
-	if i := bytes.IndexByte(args, 0); i >= 0 {
-		ev.Exec.Exe, ev.Exec.Args = string(args[:i]), args[i+1:]
+	raw := ev.Raw
+	if bytes.IndexByte(args, 0) >= 0 {
+		raw = decode.AppendSection(raw, bpf.SensorTagTAG_ARGS, args)
 	}
-	ev.Exec.Env = env
+	if len(env) > 0 {
+		raw = decode.AppendSection(raw, bpf.SensorTagTAG_ENV, env)
+	}
 	if argsCut {
-		ev.Flags |= event.ArgsTruncated
+		decode.SetFlag(raw, bpf.SensorHeadFlagHEAD_ARGS_TRUNCATED)
 	}
 	if envCut {
-		ev.Flags |= event.EnvTruncated
+		decode.SetFlag(raw, bpf.SensorHeadFlagHEAD_ENV_TRUNCATED)
 	}
+	return decode.Record(raw, ev)
 }
 
 // readBounded reads the first bytes of a file, and reports whether there are more. What cannot be read is empty: the process is gone.

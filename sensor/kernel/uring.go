@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/decode"
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
@@ -162,28 +164,7 @@ func (s *Sensor) joinRequest(request uint64, done bool, now uint64, handle func(
 	if ev == nil {
 		return // left without a result
 	}
-	complete(ev, &s.event)
+	decode.Complete(ev, &s.event)
+	ev.Completion = bytes.Clone(s.event.Raw)
 	s.hand(ev, now, handle)
-}
-
-// complete adds to ev what done tells.
-func complete(ev, done *event.Event) {
-	ev.Result = done.Result
-	if o := done.Open; o.Ino != 0 {
-		ev.Open.Path.Resolved = o.Path.Resolved
-		ev.Open.Dev, ev.Open.Ino, ev.Open.Type, ev.Open.Created = o.Dev, o.Ino, o.Type, o.Created
-		ev.Open.UpperLayer, ev.Open.LowerLayer = o.UpperLayer, o.LowerLayer
-	}
-	passed := ev.Socket
-	if done.Socket.Family == 0 {
-		return
-	}
-	ev.Socket = done.Socket
-	if !ev.Socket.Remote.IsValid() {
-		ev.Socket.Remote = passed.Remote
-	}
-	if ev.Socket.UnixPath == "" {
-		ev.Socket.UnixPath = passed.UnixPath
-	}
-	ev.Flags |= done.Flags & event.ArgsUnstable
 }
