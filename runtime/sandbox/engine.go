@@ -42,6 +42,7 @@ type Engine struct {
 	cache   wazero.CompilationCache
 	slots   chan struct{}
 	metrics *metrics
+	way     *way // of resetting memories
 
 	programs shelf[[32]byte, *published] // by the digest of the file
 	engines  shelf[[32]byte, *code]      // of engine modules, by the digest of the module
@@ -69,6 +70,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		cache: cache,
 		slots: make(chan struct{}, cfg.Slots),
 	}
+	_, e.way = selfTest()
 	e.programs.free, e.engines.free = (*published).free, (*code).free
 	e.metrics = newMetrics(reg, e)
 	err := errors.Join(instantiateABI(ctx, e.rt), instantiateWASI(ctx, e.rt), instantiateMeter(ctx, e.rt))

@@ -19,14 +19,15 @@ type image struct {
 	view []byte // the same, mapped read-only
 	size uint64 // bytes, in whole pages
 	most int    // free regions kept of each size
+	way  *way   // of finding what was written to
 
 	mu   sync.Mutex
 	free map[int64][]*region // by size; guarded by mu. nil once closed
 }
 
 // newImage returns an image with the content of mem, whose zero pages take no memory.
-func newImage(mem []byte, most int) (*image, error) {
-	im := &image{fd: -1, size: uint64(len(mem)), most: most, free: map[int64][]*region{}}
+func newImage(mem []byte, most int, w *way) (*image, error) {
+	im := &image{fd: -1, size: uint64(len(mem)), most: most, way: w, free: map[int64][]*region{}}
 	if len(mem) == 0 {
 		return im, nil
 	}

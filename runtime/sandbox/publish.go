@@ -53,7 +53,7 @@ func (e *Engine) publish(ctx context.Context, bin []byte, digest [32]byte) (*pub
 	if err != nil {
 		return nil, err
 	}
-	if p.image, err = newImage(p.code.data, e.Slots()); err != nil {
+	if p.image, err = newImage(p.code.data, e.Slots(), e.way); err != nil {
 		_ = p.release()
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (p *published) seal(ctx context.Context, seed [32]byte) error {
 		c.flush()
 		return &ModuleError{Text: fmt.Sprintf("its initialisation: %v", c.reason(ctx, r, err)), Hint: "what needs an event belongs into the handler"}
 	}
-	image, err := newImage(r.base[:r.size], p.engine.Slots())
+	image, err := newImage(r.base[:r.size], p.engine.Slots(), p.engine.way)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,8 +17,22 @@ import (
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
-// Both ways of resetting bring back the image, whatever was written.
+// Each way of resetting brings back the image, whatever was written.
 func TestReset(t *testing.T) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			if err := w.test(); err != nil {
+				if release := kernelRelease(); w.name == "PAGEMAP_SCAN" && before(release, 6, 7) {
+					t.Skipf("Linux %s: %v", release, err)
+				}
+				t.Fatal(err)
+			}
+			testReset(t, w)
+		})
+	}
+}
+
+func testReset(t *testing.T, w *way) {
 	const page = 4096
 	mem := make([]byte, 300*16*page)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -25,7 +41,7 @@ func TestReset(t *testing.T) {
 			mem[i] = byte(random.Uint32())
 		}
 	}
-	im, err := newImage(mem, 4)
+	im, err := newImage(mem, 4, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +62,22 @@ func TestReset(t *testing.T) {
 			}
 		}
 	}
-	if !ResetsByScan() {
-		t.Logf("this kernel resets by dropping: %v", kernelRelease())
+}
+
+// The first way that passes its test is used, and the report says why not those before it.
+func TestChoose(t *testing.T) {
+	none := &way{"none", func(*region, *scanner) (int, bool) { return 0, false }}
+	misses := &way{"misses", func(_ *region, s *scanner) (int, bool) {
+		s.ranges[0] = pageRange{end: uint64(selfTestPages / 2 * os.Getpagesize())}
+		return 1, true
+	}}
+	got, w := choose([]*way{none, misses, ways[2]})
+	want := []string{"none: the kernel does not tell which pages were written to", "misses: a page that was written to was not found"}
+	if w != ways[2] || got.Reset != "copy" || got.Cost == "" || !slices.Equal(got.Rejected, want) {
+		t.Errorf("got %+v", got)
+	}
+	if got := SelfTest(); got.Reset == "" || (got.Reset == ways[0].name) != (len(got.Rejected) == 0) {
+		t.Errorf("here: %+v", got)
 	}
 }
 
@@ -57,10 +87,16 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
+func before(release string, major, minor int) bool {
+	var a, b int
+	_, _ = fmt.Sscanf(release, "%d.%d", &a, &b)
+	return a < major || a == major && b < minor
+}
+
 // A memory that grew begins as zeroes behind the image when it is used again.
 func TestGrownMemoryIsZeroAgain(t *testing.T) {
 	mem := bytes.Repeat([]byte{7}, 64<<10)
-	im, err := newImage(mem, 1)
+	im, err := newImage(mem, 1, ways[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +132,16 @@ func (echo) Call(_ context.Context, op string, request []byte) ([]byte, error) {
 // After every event of a mix of good and bad ones, the memory and globals of every idle instance are those after initialisation; and no
 // guest sees that there was another event.
 func TestNothingIsLeft(t *testing.T) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			if w.test() == nil {
+				testNothingIsLeft(t, w)
+			}
+		})
+	}
+}
+
+func testNothingIsLeft(t *testing.T, w *way) {
 	bin, err := functions.Build(t.Context(), filepath.Join("testdata", "hostile"))
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +151,7 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
+	e.way = w
 	m, err := e.Compile(t.Context(), bin)
 	if err != nil {
 		t.Fatal(err)
