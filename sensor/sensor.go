@@ -80,9 +80,6 @@ type Sensor struct {
 // errNotAttached is what Ready returns before Run has attached.
 var errNotAttached = errors.New("not attached to the kernel")
 
-// Check reports what this machine lacks to run a sensor, as a *kernel.RequirementError.
-func Check() error { return kernel.Check() }
-
 // New checks cfg, opens the file output, and returns a sensor that Run starts.
 func New(cfg Config, deps Deps) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {

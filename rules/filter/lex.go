@@ -12,7 +12,6 @@ type lexer struct {
 	off  int
 	last string // the token lexed last, as messages name it
 	at   Pos    // the last place counted
-	base int    // added to offsets in what is returned
 }
 
 func (l *lexer) rest() string { return l.text[l.off:] }
@@ -39,7 +38,6 @@ func (l *lexer) pos(off int) Pos {
 		}
 	}
 	l.at = p
-	p.Offset += l.base
 	return p
 }
 

@@ -1,7 +1,5 @@
 package filter
 
-import "strings"
-
 // An Op is an operator.
 type Op uint8
 
@@ -46,22 +44,6 @@ func OpByName(name string) (Op, bool) {
 		}
 	}
 	return 0, false
-}
-
-// ParseOp reads an operator with or without a modifier, as exceptions name them: "in", "= oneof".
-func ParseOp(text string) (op Op, mod Modifier, ok bool) {
-	name, modName, hasMod := strings.Cut(text, " ")
-	op, ok = OpByName(name)
-	if !ok || !hasMod {
-		return op, 0, ok
-	}
-	modName = strings.TrimSpace(modName)
-	for mod = OneOf; mod <= AllOf; mod++ {
-		if modName == mod.String() {
-			return op, mod, !op.IsList() && !op.IsNumeric() && op != Exists
-		}
-	}
-	return 0, 0, false
 }
 
 // IsList reports whether the right-hand side of o is a list.

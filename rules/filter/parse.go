@@ -6,25 +6,12 @@ import (
 	"github.com/tiercel-project/tiercel/rules/field"
 )
 
-// MaxDepth is how deep parentheses may nest in a condition unless the caller says otherwise.
+// MaxDepth is how deep parentheses and transformers may nest in a condition.
 const MaxDepth = 1000
 
-// An Option changes how Parse reads.
-type Option func(*parser)
-
-// WithMaxDepth sets how deep parentheses may nest. Default MaxDepth.
-func WithMaxDepth(n int) Option { return func(p *parser) { p.maxDepth = n } }
-
-// WithBase makes offsets in the tree and in errors count from n instead of 0, so that texts parsed apart have offsets apart. Lines and
-// columns stay those of the text.
-func WithBase(n int) Option { return func(p *parser) { p.base = n } }
-
 // Parse reads a condition. The error is an *Error.
-func Parse(text string, opts ...Option) (Expr, error) {
-	p := &parser{lexer: lexer{text: text, at: Pos{Line: 1, Col: 1}}, maxDepth: MaxDepth}
-	for _, o := range opts {
-		o(p)
-	}
+func Parse(text string) (Expr, error) {
+	p := &parser{lexer: lexer{text: text, at: Pos{Line: 1, Col: 1}}}
 	if text == "" {
 		return nil, p.errorAt(0, "filter input string is empty")
 	}
@@ -40,7 +27,7 @@ func Parse(text string, opts ...Option) (Expr, error) {
 
 // ParseOperand reads a field or a transformer from the front of text, and returns how many bytes that took. The error is an *Error.
 func ParseOperand(text string) (Operand, int, error) {
-	p := &parser{lexer: lexer{text: text, at: Pos{Line: 1, Col: 1}}, maxDepth: MaxDepth}
+	p := &parser{lexer: lexer{text: text, at: Pos{Line: 1, Col: 1}}}
 	o, err := p.fieldOrTransform()
 	if err != nil {
 		return nil, 0, err
@@ -54,7 +41,7 @@ func ParseOperand(text string) (Operand, int, error) {
 // A parser is a recursive descent over the grammar; its methods are named after the productions.
 type parser struct {
 	lexer
-	depth, maxDepth int
+	depth int
 }
 
 func (p *parser) fail(msg string) error { return p.errorAt(p.off, msg) }
@@ -72,8 +59,8 @@ func (p *parser) unexpected() error {
 
 // enter counts one more level of nesting; leave one less.
 func (p *parser) enter() error {
-	if p.depth++; p.depth > p.maxDepth {
-		return p.fail(fmt.Sprintf("exceeded max depth limit of %d", p.maxDepth))
+	if p.depth++; p.depth > MaxDepth {
+		return p.fail(fmt.Sprintf("exceeded max depth limit of %d", MaxDepth))
 	}
 	return nil
 }

@@ -55,12 +55,6 @@ func Ask(ctx context.Context, b *bus.Bus, q Request, nonce string) error {
 // ID is the id of the n-th revert of an invocation.
 func ID(invocation string, n int) string { return fmt.Sprintf("%s/revert/%d", invocation, n) }
 
-// Of splits the id of a revert into the invocation it undoes; ok is false for other ids.
-func Of(id string) (invocation string, ok bool) {
-	invocation, _, ok = strings.Cut(id, "/revert/")
-	return invocation, ok
-}
-
 // Config names the runtime.
 type Config struct {
 	Runtime string

@@ -163,17 +163,6 @@ func Unknown(ref *field.Ref, id *container.Identity, reading bool) bool {
 	return false
 }
 
-// Fields returns the fields that events can have, in the registry's order.
-func Fields() []field.ID {
-	var ids []field.ID
-	for _, id := range field.All() {
-		if getters[id] != nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // up returns the parent of the process at the time of the event, or nil.
 func (e *Event) up() *process.Process {
 	if !e.parentKnown {
