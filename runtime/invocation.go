@@ -311,7 +311,7 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{
 		ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
 		Seed: sha256.Sum256([]byte(i.id)), Time: i.d.Event.Time,
-		Limits: sandbox.Limits{Timeout: spec.Limits.Timeout.Std(), Memory: int64(spec.Limits.Memory), Fuel: spec.Limits.Fuel},
+		Limits: limitsOf(spec),
 	}, h)
 	cause := context.Cause(gctx)
 	cancel(nil)
@@ -320,6 +320,13 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 		err = cause // the heartbeat ended it
 	}
 	return i.conclude(ctx, h, log, res, report, err)
+}
+
+func limitsOf(s *function.Spec) sandbox.Limits {
+	l := s.Limits
+	return sandbox.Limits{
+		Timeout: l.Timeout.Std(), Fuel: l.Fuel, Memory: int64(l.Memory), Output: int(l.Output), Log: int(l.Log), Calls: l.Calls,
+	}
 }
 
 // renew extends the lease until ctx ends, and ends the attempt when it cannot.
@@ -384,6 +391,10 @@ func fillReport(end *journal.End, report *sandbox.Report) {
 	}
 	for _, l := range report.Log {
 		end.Log = append(end.Log, journal.LogLine{Level: l.Level.String(), Text: l.Text})
+	}
+	if report.LogDropped > 0 {
+		text := fmt.Sprintf("%d more lines did not fit: limits.log in the function's document raises the limit, to %v at most", report.LogDropped, function.Size(abi.MaxLog))
+		end.Log = append(end.Log, journal.LogLine{Level: abi.LevelWarn.String(), Text: text})
 	}
 	end.Dropped, end.Guest = report.LogDropped, report.Guest
 }

@@ -51,7 +51,7 @@ func TestOneEvent(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
-	deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  limits: {timeout: 2s, memory: 1Mi, fuel: 12345}", 1))
+	deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  limits: {timeout: 2s, memory: 1Mi, fuel: 12345, output: 2Ki, log: 4Ki, calls: 7}", 1))
 	got := make(chan sandbox.Limits, 1)
 	start(t, b, quick(), Deps{
 		Capabilities: newWorld(b),
@@ -61,7 +61,8 @@ func TestLimits(t *testing.T) {
 		}),
 	})
 	publish(t, b, "n1-1", nil)
-	if l := <-got; l.Timeout != 2*time.Second || l.Memory != 1<<20 || l.Fuel != 12345 {
-		t.Errorf("got %+v", l)
+	want := sandbox.Limits{Timeout: 2 * time.Second, Memory: 1 << 20, Fuel: 12345, Output: 2 << 10, Log: 4 << 10, Calls: 7}
+	if l := <-got; l != want {
+		t.Errorf("got %+v, want %+v", l, want)
 	}
 }

@@ -35,7 +35,8 @@
 //	    Copies min(cap, len) bytes of the last call's response to ptr and returns len; 0 before the first call. Asks nothing anew.
 //	log(level, ptr, len)
 //	    Appends to the invocation's log. level is 0 debug, 1 info, 2 warn, 3 error; others count as info. A line feed begins another
-//	    line. A text above the line limit is cut, what is above the log limit is dropped and counted; neither ends the invocation.
+//	    line. A text above the line limit is cut, what is above the log limit is dropped and counted; neither ends the invocation, but
+//	    64 times the log limit does (fault log).
 //
 // Requests and responses are JSON objects in UTF-8. Unknown keys in a request are [CodeInvalid]; a guest ignores unknown keys in a
 // response. A request that names one key twice is [CodeInvalid].
@@ -68,7 +69,7 @@
 // # Faults
 //
 // A guest that breaks a rule is stopped, and its invocation ends as failed with one of: trap (it trapped, exited, or gave a range
-// outside its memory), deadline, fuel, memory, output, calls (a limit was met) and garbage (the result is not what this page says).
+// outside its memory), deadline, fuel, memory, output, calls, log (a limit was met) and garbage (the result is not what this page says).
 //
 // # Manifest
 //

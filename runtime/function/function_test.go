@@ -124,7 +124,7 @@ spec:
   - {rules: [Terminal shell in container], priority: warning, sources: [syscall], tags: [network], namespaces: {include: ["pay*"], exclude: [kube-system]}}
   - {rules: ["Connection to *"], condition: "fd.sip in (203.0.113.10) and k8s.ns.name = payments"}
   config: {allow: [10.0.0.0/8], n: 12345678901234567}
-  limits: {timeout: 5s, memory: 64Mi, concurrency: 2}
+  limits: {timeout: 5s, memory: 64Mi, concurrency: 2, fuel: 1000000, output: 128Ki, log: 32Ki, calls: 20}
   retry: {attempts: 0, backoff: 250ms}
   dedup: {key: [rule], window: 1m}
   budget: {max: 5, per: 10m, scope: namespace, over: drop}

@@ -78,6 +78,9 @@ type Limits struct {
 	Memory      Size     `json:"memory,omitempty"`      // linear memory. Up to 1Gi. Default 64Mi
 	Concurrency int      `json:"concurrency,omitempty"` // in one runtime. 1 to 256. Default 4
 	Fuel        int64    `json:"fuel,omitempty"`        // instructions of the guest, roughly; 0: by time only
+	Output      Size     `json:"output,omitempty"`      // result. Up to 1Mi. Default 64Ki
+	Log         Size     `json:"log,omitempty"`         // log. Up to 1Mi. Default 64Ki
+	Calls       int      `json:"calls,omitempty"`       // operations. Up to 10000. Default 100
 }
 
 // Retry is what happens to calls that fail transiently.

@@ -104,6 +104,9 @@ func (d *Document) validateLimits() error {
 	bound("spec.limits.memory", l.Memory >= 64<<10 && l.Memory <= abi.MaxMemory, "%s is not within 64Ki and %s", l.Memory, Size(abi.MaxMemory))
 	bound("spec.limits.concurrency", l.Concurrency >= 1 && l.Concurrency <= MaxConcurrency, "%d is not within 1 and %d", l.Concurrency, MaxConcurrency)
 	bound("spec.limits.fuel", l.Fuel >= 0, "%d is negative", l.Fuel)
+	bound("spec.limits.output", l.Output == 0 || l.Output >= 1<<10 && l.Output <= abi.MaxOutput, "%s is not within 1Ki and %s", l.Output, Size(abi.MaxOutput))
+	bound("spec.limits.log", l.Log == 0 || l.Log >= 1<<10 && l.Log <= abi.MaxLog, "%s is not within 1Ki and %s", l.Log, Size(abi.MaxLog))
+	bound("spec.limits.calls", l.Calls >= 0 && l.Calls <= abi.MaxCalls, "%d is not within 1 and %d", l.Calls, abi.MaxCalls)
 	bound("spec.retry.attempts", r.Attempts >= 0 && r.Attempts <= 100, "%d is not within 0 and 100", r.Attempts)
 	bound("spec.retry.backoff", r.Backoff > 0 && r.Backoff.Std() <= MaxBackoff, "%s is not within 1ns and %s", r.Backoff, Duration(MaxBackoff))
 	if rv := d.Spec.Revert; rv != nil {

@@ -30,6 +30,7 @@ type call struct {
 	response []byte
 	declared abi.Result
 	logged   int // bytes of the log
+	written  int // bytes that were to go into it
 
 	fault  *Fault
 	stop   *Stop
@@ -99,7 +100,7 @@ func (c *call) give(m api.Module, what string, p, room uint64, data []byte) uint
 func (c *call) doOutput(_ context.Context, m api.Module, s []uint64) {
 	n := uint64(uint32(s[1]))
 	if limit := c.inv.Limits.Output; uint64(len(c.output))+n > uint64(limit) {
-		c.die(FaultOutput, "its result is larger than %d bytes", limit)
+		c.die(FaultOutput, "its result is larger than %d bytes%s", limit, raise("output", abi.MaxOutput))
 	}
 	c.output = append(c.output, c.slice(m, abi.ImportOutput, s[0], n)...)
 }
@@ -107,13 +108,25 @@ func (c *call) doOutput(_ context.Context, m api.Module, s []uint64) {
 func (c *call) doLog(_ context.Context, m api.Module, s []uint64) {
 	n := min(uint64(uint32(s[2])), abi.MaxLogLine)
 	c.slice(m, abi.ImportLog, s[1], s[2]) // all of it must be the guest's, though no more than a line is read
+	c.wrote(int(n))
 	c.log(abi.Level(int32(s[0])), c.slice(m, abi.ImportLog, s[1], n))
+}
+
+// wrote counts what was to go into the log, and ends a flood.
+func (c *call) wrote(n int) {
+	if c.written += n + 1; c.written > logFlood*c.inv.Limits.Log {
+		c.die(FaultLog, "it wrote more than %d times its log's %d bytes%s", logFlood, c.inv.Limits.Log, raise("log", abi.MaxLog))
+	}
 }
 
 // log appends text, a line for each of its own, or counts those that do not fit.
 func (c *call) log(level abi.Level, text []byte) {
 	if level < abi.LevelDebug || level > abi.LevelError {
 		level = abi.LevelInfo
+	}
+	if c.logged+1 >= c.inv.Limits.Log {
+		c.report.LogDropped += 1 + bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))
+		return
 	}
 	for line := range strings.SplitSeq(strings.TrimRight(clean(cut(string(text), abi.MaxLogLine)), "\n"), "\n") {
 		if c.logged+len(line)+1 > c.inv.Limits.Log {
@@ -127,7 +140,7 @@ func (c *call) log(level abi.Level, text []byte) {
 
 func (c *call) doCall(_ context.Context, m api.Module, s []uint64) {
 	if c.report.Calls++; c.report.Calls > c.inv.Limits.Calls {
-		c.die(FaultCalls, "it made more than %d calls", c.inv.Limits.Calls)
+		c.die(FaultCalls, "it made more than %d calls%s", c.inv.Limits.Calls, raise("calls", abi.MaxCalls))
 	}
 	name := c.slice(m, "call: the operation", s[0], s[1])
 	request := c.slice(m, "call: the request", s[2], s[3])

@@ -18,11 +18,12 @@ const (
 	FaultMemory   Kind = "memory"   // it needed more memory than Limits.Memory
 	FaultOutput   Kind = "output"   // its result is larger than Limits.Output
 	FaultCalls    Kind = "calls"    // it made more calls than Limits.Calls
+	FaultLog      Kind = "log"      // it wrote more than logFlood times Limits.Log
 	FaultGarbage  Kind = "garbage"  // its result is not what the ABI says
 )
 
 // Kinds lists every kind of fault.
-var Kinds = []Kind{FaultTrap, FaultDeadline, FaultFuel, FaultMemory, FaultOutput, FaultCalls, FaultGarbage}
+var Kinds = []Kind{FaultTrap, FaultDeadline, FaultFuel, FaultMemory, FaultOutput, FaultCalls, FaultLog, FaultGarbage}
 
 // A Fault is the error of an invocation that the guest's own behaviour ended. Doing it again would end it the same way.
 type Fault struct {
@@ -59,7 +60,7 @@ type Limits struct {
 	Fuel    int64         // steps, as the meter counts them; 0: by time only
 	Memory  int64         // bytes of linear memory
 	Output  int           // bytes of the result
-	Log     int           // bytes of the log
+	Log     int           // bytes of the log; what is above is dropped, far above ends the invocation
 	Calls   int           // operations
 }
 
@@ -77,4 +78,17 @@ func limit[T int | int64 | time.Duration](v, def, most T) T {
 		return def
 	}
 	return min(v, most)
+}
+
+// logFlood is how many times Limits.Log a guest may write before that ends it. What is above once the limit is only dropped: a chatty
+// responder is to respond, a flood is to cost no more than this.
+const logFlood = 64
+
+// raise says where a limit is raised, and how far.
+func raise(key string, most any) string {
+	text := "; limits." + key + " in the function's document raises that"
+	if most != nil {
+		text += fmt.Sprintf(", to %v at most", most)
+	}
+	return text
 }

@@ -111,7 +111,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 // fits refuses what cannot run at all.
 func (c *call) fits(m *Module) error {
 	if limit := c.inv.Limits.Memory; m.Memory() > limit {
-		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d", m.Memory(), limit)}
+		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d%s", m.Memory(), limit, raise("memory", abi.MaxMemory))}
 	}
 	if len(c.inv.Event) > abi.MaxEvent {
 		return &Stop{fmt.Errorf("event of %d bytes, more than %d", len(c.inv.Event), abi.MaxEvent)}
@@ -148,10 +148,10 @@ func (c *call) reason(ctx context.Context, memory *region, err error) error {
 		return c.stop
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case c.fault != nil:
+	case c.fault != nil && (c.fault.Kind != FaultLog || !memory.refused): // running out of memory can take many words
 		return c.fault
 	case memory.refused:
-		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %d bytes of memory", c.inv.Limits.Memory)}
+		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %d bytes of memory%s", c.inv.Limits.Memory, raise("memory", abi.MaxMemory))}
 	}
 	return &Fault{FaultTrap, c.trapText(err)}
 }

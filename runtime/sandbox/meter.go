@@ -2,10 +2,12 @@ package sandbox
 
 import (
 	"context"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
 )
 
@@ -34,12 +36,12 @@ func (c *call) tick(m api.Module) {
 		panic(errEnd)
 	}
 	if c.clock.expired() {
-		c.die(FaultDeadline, "it ran longer than %v", c.inv.Limits.Timeout)
+		c.die(FaultDeadline, "it ran longer than %v%s", c.inv.Limits.Timeout, raise("timeout", time.Duration(abi.MaxTimeout)))
 	}
 	left, slice := int64(c.meter.fuel.Get()), int64(fuelSlice)
 	if limit := c.inv.Limits.Fuel; limit > 0 {
 		if slice = min(slice, limit-c.meter.granted); slice <= 0 {
-			c.die(FaultFuel, "it took more than %d steps", limit)
+			c.die(FaultFuel, "it took more than %d steps%s", limit, raise("fuel", nil))
 		}
 	}
 	c.meter.granted += slice

@@ -111,7 +111,7 @@ func event(subject string) []byte {
 // spinTime is the timeout of guests that run into it; others get a minute, for the machine may be busy.
 const spinTime = 200 * time.Millisecond
 
-var limits = sandbox.Limits{Timeout: time.Minute, Memory: 16 << 20, Output: 8 << 10, Log: 8 << 10, Calls: 10}
+var limits = sandbox.Limits{Timeout: time.Minute, Memory: 16 << 20, Output: 8 << 10, Log: 16 << 10, Calls: 10}
 
 func invocation(ev []byte) sandbox.Invocation {
 	return sandbox.Invocation{ID: "inv-1", Function: "hostile", Event: ev, Time: time.Date(2026, 11, 21, 1, 2, 3, 4, time.UTC), Limits: limits}
@@ -146,6 +146,8 @@ func TestHostileGuests(t *testing.T) {
 		{"request-outside", sandbox.FaultTrap, "call: the request: 4096 bytes at 0xffffff00 are outside its memory"},
 		{"output-flood", sandbox.FaultOutput, "its result is larger than 8192 bytes"},
 		{"call-flood", sandbox.FaultCalls, "it made more than 10 calls"},
+		{"log-for-ever", sandbox.FaultLog, "it wrote more than 64 times its log's 16384 bytes; limits.log in the function's document raises that, to 1048576 at most"},
+		{"print-for-ever", sandbox.FaultLog, "it wrote more than 64 times"},
 		{"deadlock", sandbox.FaultTrap, "all goroutines are asleep - deadlock!"},
 	} {
 		t.Run(tt.subject, func(t *testing.T) {
@@ -186,8 +188,8 @@ func TestGuests(t *testing.T) {
 		{subject: "retry", want: abi.Result{Outcome: "failed", Code: "conflict", Text: "changed", Retry: true}},
 		{subject: "big-response", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"length":100000}`)}},
 		{subject: "nothing", want: abi.Result{Outcome: "skipped", Text: "no attack nothing"}},
-		{subject: "log-flood", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, dropped: 992},
-		{subject: "log-huge-line", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, dropped: 1},
+		{subject: "log-flood", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, dropped: 984},
+		{subject: "log-huge-line", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, log: []sandbox.LogLine{{abi.LevelInfo, strings.Repeat("x", abi.MaxLogLine)}}},
 		{subject: "log-binary", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, log: []sandbox.LogLine{{abi.LevelInfo, "\uFFFD[2J\uFFFD\uFFFDend"}, {abi.LevelInfo, "second"}}},
 		{subject: "print", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1}`)}, log: []sandbox.LogLine{{abi.LevelError, "half line"}, {abi.LevelError, "rest"}}},
 		{subject: "self", want: abi.Result{Outcome: "succeeded", Data: abi.Raw(`{"calls":1,"config":{"allow":["10.0.0.0/8"]},"function":"hostile","id":"inv-1"}`)}},

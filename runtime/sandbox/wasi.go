@@ -188,6 +188,7 @@ func fdWrite(c *call, m api.Memory, s []uint64) uint64 {
 		if !ok {
 			return errnoFault
 		}
+		c.wrote(len(data))
 		c.print(fd, data)
 		written += uint32(len(data))
 	}

@@ -90,6 +90,16 @@ var attacks = map[string]func() error{
 		}
 		return nil
 	},
+	"log-for-ever": func() error {
+		for {
+			tiercel.Log("another line, and another line, and another line, and another line, and another line")
+		}
+	},
+	"print-for-ever": func() error {
+		for {
+			println("another line, and another line, and another line, and another line, and another line")
+		}
+	},
 	"log-huge-line": func() error { tiercel.Log(strings.Repeat("x", 1<<20)); return nil },
 	"log-binary":    func() error { tiercel.Log("\x1b[2J\xff\x00end\nsecond\n"); return nil },
 	"print":         func() error { print("half "); println("line"); print("rest"); return nil },
