@@ -21,13 +21,20 @@ type SensorAddress struct {
 }
 
 type SensorCall struct {
-	_      structs.HostLayout
-	Args   [6]uint64
-	Result int64
-	Index  uint32
-	Compat uint32
-	L      SensorCallLayout
-	M      struct {
+	_         structs.HostLayout
+	Args      [6]uint64
+	Result    int64
+	Index     uint32
+	Compat    uint32
+	Verdict   uint32
+	OpenFlags uint32
+	OpenMode  uint32
+	From      uint32
+	End       uint32
+	State     uint32
+	L         SensorCallLayout
+	_         [6]byte
+	M         struct {
 		_       structs.HostLayout
 		Name    uint64
 		Data    uint64
@@ -67,17 +74,21 @@ type SensorCallLayout struct {
 	OpenFlags uint8
 	OpenMode  uint8
 	OpenHow   uint8
+	Texts     uint8
+	Pad       uint8
 }
 
 type SensorCallProgram uint32
 
 const (
-	SensorCallProgramCALL_OPEN     SensorCallProgram = 0
-	SensorCallProgramCALL_EXEC     SensorCallProgram = 1
-	SensorCallProgramCALL_SOCKET   SensorCallProgram = 2
-	SensorCallProgramCALL_MESSAGES SensorCallProgram = 3
-	SensorCallProgramCALL_GENERIC  SensorCallProgram = 4
-	SensorCallProgramCALL_PROGRAMS SensorCallProgram = 5
+	SensorCallProgramCALL_OPEN         SensorCallProgram = 0
+	SensorCallProgramCALL_EXEC         SensorCallProgram = 1
+	SensorCallProgramCALL_SOCKET       SensorCallProgram = 2
+	SensorCallProgramCALL_MESSAGES     SensorCallProgram = 3
+	SensorCallProgramCALL_GENERIC      SensorCallProgram = 4
+	SensorCallProgramCALL_OPEN_EMIT    SensorCallProgram = 5
+	SensorCallProgramCALL_GENERIC_EMIT SensorCallProgram = 6
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 7
 )
 
 type SensorCgroupKey struct {
@@ -86,6 +97,14 @@ type SensorCgroupKey struct {
 	Hierarchy uint32
 	Pad       uint32
 }
+
+type SensorCgroupKind uint32
+
+const (
+	SensorCgroupKindCGROUP_UNKNOWN   SensorCgroupKind = 0
+	SensorCgroupKindCGROUP_HOST      SensorCgroupKind = 1
+	SensorCgroupKindCGROUP_CONTAINER SensorCgroupKind = 2
+)
 
 type SensorDestinations struct {
 	_   structs.HostLayout
@@ -117,6 +136,23 @@ type SensorExecInfo struct {
 	Mtime      uint64
 	PidNsStart uint64
 }
+
+type SensorFilterCount struct {
+	_         structs.HostLayout
+	Dropped   [3]uint64
+	Sampled   uint64
+	Emitted   uint64
+	Countdown int64
+}
+
+type SensorFilterStage uint32
+
+const (
+	SensorFilterStageSTAGE_CALL SensorFilterStage = 0
+	SensorFilterStageSTAGE_TASK SensorFilterStage = 1
+	SensorFilterStageSTAGE_PATH SensorFilterStage = 2
+	SensorFilterStageSTAGES     SensorFilterStage = 3
+)
 
 type SensorForkInfo struct {
 	_          structs.HostLayout
@@ -160,6 +196,8 @@ type SensorHead struct {
 	ExecGen        uint32
 	MntNs          uint32
 	PidNs          uint32
+	Generation     uint32
+	Pad            uint32
 	Comm           [16]int8
 }
 
@@ -173,6 +211,7 @@ const (
 	SensorHeadFlagHEAD_COMPAT         SensorHeadFlag = 16
 	SensorHeadFlagHEAD_NO_RESULT      SensorHeadFlag = 32
 	SensorHeadFlagHEAD_CGROUP_V1      SensorHeadFlag = 64
+	SensorHeadFlagHEAD_DROPPED        SensorHeadFlag = 128
 )
 
 type SensorKind uint32
@@ -296,6 +335,26 @@ const (
 	SensorTagTAG_REQUEST   SensorTag = 21
 )
 
+type SensorTexts struct {
+	_     structs.HostLayout
+	Forms uint32
+	Pad   uint32
+	T     [3]struct {
+		_    structs.HostLayout
+		Len  uint32
+		Base uint32
+		B    [520]uint8
+	}
+}
+
+type SensorVerdict uint32
+
+const (
+	SensorVerdictVERDICT_DROP   SensorVerdict = 1
+	SensorVerdictVERDICT_EMIT   SensorVerdict = 2
+	SensorVerdictVERDICT_RECORD SensorVerdict = 4
+)
+
 type SensorWalkBuffer struct {
 	_          structs.HostLayout
 	B          [4352]uint8
@@ -303,8 +362,12 @@ type SensorWalkBuffer struct {
 	Mnt        uint64
 	RootDentry uint64
 	RootMnt    uint64
+	MarkDentry uint64
+	MarkMnt    uint64
 	Pos        uint32
 	Flags      uint32
+	Leaf       uint32
+	Mark       uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -313,12 +376,17 @@ type SensorWalkBuffer struct {
 const (
 	SensorMapCallLayouts       = "call_layouts"
 	SensorMapCallPrograms      = "call_programs"
+	SensorMapCgroupKinds       = "cgroup_kinds"
 	SensorMapCgroupsSeen       = "cgroups_seen"
 	SensorMapCurrentCalls      = "current_calls"
 	SensorMapDestinationsOf    = "destinations_of"
 	SensorMapEnteredOf         = "entered_of"
 	SensorMapEventRing         = "event_ring"
 	SensorMapExempted          = "exempted"
+	SensorMapFilterCounts      = "filter_counts"
+	SensorMapFilterEarly       = "filter_early"
+	SensorMapFilterLate        = "filter_late"
+	SensorMapFilterTexts       = "filter_texts"
 	SensorMapLastPeers         = "last_peers"
 	SensorMapLost              = "lost"
 	SensorMapProcessRing       = "process_ring"
@@ -331,8 +399,10 @@ const (
 	SensorProgCallExec         = "call_exec"
 	SensorProgCallExit         = "call_exit"
 	SensorProgCallGeneric      = "call_generic"
+	SensorProgCallGenericEmit  = "call_generic_emit"
 	SensorProgCallMessages     = "call_messages"
 	SensorProgCallOpen         = "call_open"
+	SensorProgCallOpenEmit     = "call_open_emit"
 	SensorProgCallSocket       = "call_socket"
 	SensorProgCgroupEntered    = "cgroup_entered"
 	SensorProgCgroupGone       = "cgroup_gone"
@@ -349,6 +419,7 @@ const (
 	SensorProgUringDone        = "uring_done"
 	SensorProgUringDoneV518    = "uring_done_v518"
 	SensorProgUringSubmit      = "uring_submit"
+	SensorVarGeneration        = "generation"
 	SensorVarHashSeed          = "hash_seed"
 	SensorVarInterest          = "interest"
 	SensorVarInterestAny       = "interest_any"
@@ -356,10 +427,14 @@ const (
 	SensorVarInterestEnterAny  = "interest_enter_any"
 	SensorVarProcessWake       = "process_wake"
 	SensorVarSelves            = "selves"
+	SensorVarShareCall         = "share_call"
 	SensorVarShareCallFlag     = "share_call_flag"
 	SensorVarShareCallLayout   = "share_call_layout"
 	SensorVarShareCallProgram  = "share_call_program"
+	SensorVarShareCgroupKind   = "share_cgroup_kind"
 	SensorVarShareExecInfo     = "share_exec_info"
+	SensorVarShareFilterCount  = "share_filter_count"
+	SensorVarShareFilterStage  = "share_filter_stage"
 	SensorVarShareForkInfo     = "share_fork_info"
 	SensorVarShareHead         = "share_head"
 	SensorVarShareHeadFlag     = "share_head_flag"
@@ -370,6 +445,8 @@ const (
 	SensorVarShareSection      = "share_section"
 	SensorVarShareSocketInfo   = "share_socket_info"
 	SensorVarShareTag          = "share_tag"
+	SensorVarShareTexts        = "share_texts"
+	SensorVarShareVerdict      = "share_verdict"
 	SensorVarTypeConnect       = "type_connect"
 	SensorVarTypeExec          = "type_exec"
 	SensorVarTypeExit          = "type_exit"
@@ -421,28 +498,30 @@ type SensorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorProgramSpecs struct {
-	CallEnter     *ebpf.ProgramSpec `ebpf:"call_enter"`
-	CallExec      *ebpf.ProgramSpec `ebpf:"call_exec"`
-	CallExit      *ebpf.ProgramSpec `ebpf:"call_exit"`
-	CallGeneric   *ebpf.ProgramSpec `ebpf:"call_generic"`
-	CallMessages  *ebpf.ProgramSpec `ebpf:"call_messages"`
-	CallOpen      *ebpf.ProgramSpec `ebpf:"call_open"`
-	CallSocket    *ebpf.ProgramSpec `ebpf:"call_socket"`
-	CgroupEntered *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
-	CgroupGone    *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
-	CgroupMade    *ebpf.ProgramSpec `ebpf:"cgroup_made"`
-	ExemptSelf    *ebpf.ProgramSpec `ebpf:"exempt_self"`
-	HookConnect4  *ebpf.ProgramSpec `ebpf:"hook_connect4"`
-	HookConnect6  *ebpf.ProgramSpec `ebpf:"hook_connect6"`
-	HookSendmsg4  *ebpf.ProgramSpec `ebpf:"hook_sendmsg4"`
-	HookSendmsg6  *ebpf.ProgramSpec `ebpf:"hook_sendmsg6"`
-	ProcessExec   *ebpf.ProgramSpec `ebpf:"process_exec"`
-	ProcessExit   *ebpf.ProgramSpec `ebpf:"process_exit"`
-	ProcessFork   *ebpf.ProgramSpec `ebpf:"process_fork"`
-	SnapshotTask  *ebpf.ProgramSpec `ebpf:"snapshot_task"`
-	UringDone     *ebpf.ProgramSpec `ebpf:"uring_done"`
-	UringDoneV518 *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
-	UringSubmit   *ebpf.ProgramSpec `ebpf:"uring_submit"`
+	CallEnter       *ebpf.ProgramSpec `ebpf:"call_enter"`
+	CallExec        *ebpf.ProgramSpec `ebpf:"call_exec"`
+	CallExit        *ebpf.ProgramSpec `ebpf:"call_exit"`
+	CallGeneric     *ebpf.ProgramSpec `ebpf:"call_generic"`
+	CallGenericEmit *ebpf.ProgramSpec `ebpf:"call_generic_emit"`
+	CallMessages    *ebpf.ProgramSpec `ebpf:"call_messages"`
+	CallOpen        *ebpf.ProgramSpec `ebpf:"call_open"`
+	CallOpenEmit    *ebpf.ProgramSpec `ebpf:"call_open_emit"`
+	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
+	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
+	CgroupGone      *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
+	CgroupMade      *ebpf.ProgramSpec `ebpf:"cgroup_made"`
+	ExemptSelf      *ebpf.ProgramSpec `ebpf:"exempt_self"`
+	HookConnect4    *ebpf.ProgramSpec `ebpf:"hook_connect4"`
+	HookConnect6    *ebpf.ProgramSpec `ebpf:"hook_connect6"`
+	HookSendmsg4    *ebpf.ProgramSpec `ebpf:"hook_sendmsg4"`
+	HookSendmsg6    *ebpf.ProgramSpec `ebpf:"hook_sendmsg6"`
+	ProcessExec     *ebpf.ProgramSpec `ebpf:"process_exec"`
+	ProcessExit     *ebpf.ProgramSpec `ebpf:"process_exit"`
+	ProcessFork     *ebpf.ProgramSpec `ebpf:"process_fork"`
+	SnapshotTask    *ebpf.ProgramSpec `ebpf:"snapshot_task"`
+	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
+	UringDoneV518   *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
+	UringSubmit     *ebpf.ProgramSpec `ebpf:"uring_submit"`
 }
 
 // SensorMapSpecs contains maps before they are loaded into the kernel.
@@ -451,12 +530,17 @@ type SensorProgramSpecs struct {
 type SensorMapSpecs struct {
 	CallLayouts    *ebpf.MapSpec `ebpf:"call_layouts"`
 	CallPrograms   *ebpf.MapSpec `ebpf:"call_programs"`
+	CgroupKinds    *ebpf.MapSpec `ebpf:"cgroup_kinds"`
 	CgroupsSeen    *ebpf.MapSpec `ebpf:"cgroups_seen"`
 	CurrentCalls   *ebpf.MapSpec `ebpf:"current_calls"`
 	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.MapSpec `ebpf:"entered_of"`
 	EventRing      *ebpf.MapSpec `ebpf:"event_ring"`
 	Exempted       *ebpf.MapSpec `ebpf:"exempted"`
+	FilterCounts   *ebpf.MapSpec `ebpf:"filter_counts"`
+	FilterEarly    *ebpf.MapSpec `ebpf:"filter_early"`
+	FilterLate     *ebpf.MapSpec `ebpf:"filter_late"`
+	FilterTexts    *ebpf.MapSpec `ebpf:"filter_texts"`
 	LastPeers      *ebpf.MapSpec `ebpf:"last_peers"`
 	Lost           *ebpf.MapSpec `ebpf:"lost"`
 	ProcessRing    *ebpf.MapSpec `ebpf:"process_ring"`
@@ -471,6 +555,7 @@ type SensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorVariableSpecs struct {
+	Generation        *ebpf.VariableSpec `ebpf:"generation"`
 	HashSeed          *ebpf.VariableSpec `ebpf:"hash_seed"`
 	Interest          *ebpf.VariableSpec `ebpf:"interest"`
 	InterestAny       *ebpf.VariableSpec `ebpf:"interest_any"`
@@ -478,10 +563,14 @@ type SensorVariableSpecs struct {
 	InterestEnterAny  *ebpf.VariableSpec `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.VariableSpec `ebpf:"process_wake"`
 	Selves            *ebpf.VariableSpec `ebpf:"selves"`
+	ShareCall         *ebpf.VariableSpec `ebpf:"share_call"`
 	ShareCallFlag     *ebpf.VariableSpec `ebpf:"share_call_flag"`
 	ShareCallLayout   *ebpf.VariableSpec `ebpf:"share_call_layout"`
 	ShareCallProgram  *ebpf.VariableSpec `ebpf:"share_call_program"`
+	ShareCgroupKind   *ebpf.VariableSpec `ebpf:"share_cgroup_kind"`
 	ShareExecInfo     *ebpf.VariableSpec `ebpf:"share_exec_info"`
+	ShareFilterCount  *ebpf.VariableSpec `ebpf:"share_filter_count"`
+	ShareFilterStage  *ebpf.VariableSpec `ebpf:"share_filter_stage"`
 	ShareForkInfo     *ebpf.VariableSpec `ebpf:"share_fork_info"`
 	ShareHead         *ebpf.VariableSpec `ebpf:"share_head"`
 	ShareHeadFlag     *ebpf.VariableSpec `ebpf:"share_head_flag"`
@@ -492,6 +581,8 @@ type SensorVariableSpecs struct {
 	ShareSection      *ebpf.VariableSpec `ebpf:"share_section"`
 	ShareSocketInfo   *ebpf.VariableSpec `ebpf:"share_socket_info"`
 	ShareTag          *ebpf.VariableSpec `ebpf:"share_tag"`
+	ShareTexts        *ebpf.VariableSpec `ebpf:"share_texts"`
+	ShareVerdict      *ebpf.VariableSpec `ebpf:"share_verdict"`
 	TypeConnect       *ebpf.VariableSpec `ebpf:"type_connect"`
 	TypeExec          *ebpf.VariableSpec `ebpf:"type_exec"`
 	TypeExit          *ebpf.VariableSpec `ebpf:"type_exit"`
@@ -523,12 +614,17 @@ func (o *SensorObjects) Close() error {
 type SensorMaps struct {
 	CallLayouts    *ebpf.Map `ebpf:"call_layouts"`
 	CallPrograms   *ebpf.Map `ebpf:"call_programs"`
+	CgroupKinds    *ebpf.Map `ebpf:"cgroup_kinds"`
 	CgroupsSeen    *ebpf.Map `ebpf:"cgroups_seen"`
 	CurrentCalls   *ebpf.Map `ebpf:"current_calls"`
 	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.Map `ebpf:"entered_of"`
 	EventRing      *ebpf.Map `ebpf:"event_ring"`
 	Exempted       *ebpf.Map `ebpf:"exempted"`
+	FilterCounts   *ebpf.Map `ebpf:"filter_counts"`
+	FilterEarly    *ebpf.Map `ebpf:"filter_early"`
+	FilterLate     *ebpf.Map `ebpf:"filter_late"`
+	FilterTexts    *ebpf.Map `ebpf:"filter_texts"`
 	LastPeers      *ebpf.Map `ebpf:"last_peers"`
 	Lost           *ebpf.Map `ebpf:"lost"`
 	ProcessRing    *ebpf.Map `ebpf:"process_ring"`
@@ -543,12 +639,17 @@ func (m *SensorMaps) Close() error {
 	return _SensorClose(
 		m.CallLayouts,
 		m.CallPrograms,
+		m.CgroupKinds,
 		m.CgroupsSeen,
 		m.CurrentCalls,
 		m.DestinationsOf,
 		m.EnteredOf,
 		m.EventRing,
 		m.Exempted,
+		m.FilterCounts,
+		m.FilterEarly,
+		m.FilterLate,
+		m.FilterTexts,
 		m.LastPeers,
 		m.Lost,
 		m.ProcessRing,
@@ -564,6 +665,7 @@ func (m *SensorMaps) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorVariables struct {
+	Generation        *ebpf.Variable `ebpf:"generation"`
 	HashSeed          *ebpf.Variable `ebpf:"hash_seed"`
 	Interest          *ebpf.Variable `ebpf:"interest"`
 	InterestAny       *ebpf.Variable `ebpf:"interest_any"`
@@ -571,10 +673,14 @@ type SensorVariables struct {
 	InterestEnterAny  *ebpf.Variable `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.Variable `ebpf:"process_wake"`
 	Selves            *ebpf.Variable `ebpf:"selves"`
+	ShareCall         *ebpf.Variable `ebpf:"share_call"`
 	ShareCallFlag     *ebpf.Variable `ebpf:"share_call_flag"`
 	ShareCallLayout   *ebpf.Variable `ebpf:"share_call_layout"`
 	ShareCallProgram  *ebpf.Variable `ebpf:"share_call_program"`
+	ShareCgroupKind   *ebpf.Variable `ebpf:"share_cgroup_kind"`
 	ShareExecInfo     *ebpf.Variable `ebpf:"share_exec_info"`
+	ShareFilterCount  *ebpf.Variable `ebpf:"share_filter_count"`
+	ShareFilterStage  *ebpf.Variable `ebpf:"share_filter_stage"`
 	ShareForkInfo     *ebpf.Variable `ebpf:"share_fork_info"`
 	ShareHead         *ebpf.Variable `ebpf:"share_head"`
 	ShareHeadFlag     *ebpf.Variable `ebpf:"share_head_flag"`
@@ -585,6 +691,8 @@ type SensorVariables struct {
 	ShareSection      *ebpf.Variable `ebpf:"share_section"`
 	ShareSocketInfo   *ebpf.Variable `ebpf:"share_socket_info"`
 	ShareTag          *ebpf.Variable `ebpf:"share_tag"`
+	ShareTexts        *ebpf.Variable `ebpf:"share_texts"`
+	ShareVerdict      *ebpf.Variable `ebpf:"share_verdict"`
 	TypeConnect       *ebpf.Variable `ebpf:"type_connect"`
 	TypeExec          *ebpf.Variable `ebpf:"type_exec"`
 	TypeExit          *ebpf.Variable `ebpf:"type_exit"`
@@ -598,28 +706,30 @@ type SensorVariables struct {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorPrograms struct {
-	CallEnter     *ebpf.Program `ebpf:"call_enter"`
-	CallExec      *ebpf.Program `ebpf:"call_exec"`
-	CallExit      *ebpf.Program `ebpf:"call_exit"`
-	CallGeneric   *ebpf.Program `ebpf:"call_generic"`
-	CallMessages  *ebpf.Program `ebpf:"call_messages"`
-	CallOpen      *ebpf.Program `ebpf:"call_open"`
-	CallSocket    *ebpf.Program `ebpf:"call_socket"`
-	CgroupEntered *ebpf.Program `ebpf:"cgroup_entered"`
-	CgroupGone    *ebpf.Program `ebpf:"cgroup_gone"`
-	CgroupMade    *ebpf.Program `ebpf:"cgroup_made"`
-	ExemptSelf    *ebpf.Program `ebpf:"exempt_self"`
-	HookConnect4  *ebpf.Program `ebpf:"hook_connect4"`
-	HookConnect6  *ebpf.Program `ebpf:"hook_connect6"`
-	HookSendmsg4  *ebpf.Program `ebpf:"hook_sendmsg4"`
-	HookSendmsg6  *ebpf.Program `ebpf:"hook_sendmsg6"`
-	ProcessExec   *ebpf.Program `ebpf:"process_exec"`
-	ProcessExit   *ebpf.Program `ebpf:"process_exit"`
-	ProcessFork   *ebpf.Program `ebpf:"process_fork"`
-	SnapshotTask  *ebpf.Program `ebpf:"snapshot_task"`
-	UringDone     *ebpf.Program `ebpf:"uring_done"`
-	UringDoneV518 *ebpf.Program `ebpf:"uring_done_v518"`
-	UringSubmit   *ebpf.Program `ebpf:"uring_submit"`
+	CallEnter       *ebpf.Program `ebpf:"call_enter"`
+	CallExec        *ebpf.Program `ebpf:"call_exec"`
+	CallExit        *ebpf.Program `ebpf:"call_exit"`
+	CallGeneric     *ebpf.Program `ebpf:"call_generic"`
+	CallGenericEmit *ebpf.Program `ebpf:"call_generic_emit"`
+	CallMessages    *ebpf.Program `ebpf:"call_messages"`
+	CallOpen        *ebpf.Program `ebpf:"call_open"`
+	CallOpenEmit    *ebpf.Program `ebpf:"call_open_emit"`
+	CallSocket      *ebpf.Program `ebpf:"call_socket"`
+	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
+	CgroupGone      *ebpf.Program `ebpf:"cgroup_gone"`
+	CgroupMade      *ebpf.Program `ebpf:"cgroup_made"`
+	ExemptSelf      *ebpf.Program `ebpf:"exempt_self"`
+	HookConnect4    *ebpf.Program `ebpf:"hook_connect4"`
+	HookConnect6    *ebpf.Program `ebpf:"hook_connect6"`
+	HookSendmsg4    *ebpf.Program `ebpf:"hook_sendmsg4"`
+	HookSendmsg6    *ebpf.Program `ebpf:"hook_sendmsg6"`
+	ProcessExec     *ebpf.Program `ebpf:"process_exec"`
+	ProcessExit     *ebpf.Program `ebpf:"process_exit"`
+	ProcessFork     *ebpf.Program `ebpf:"process_fork"`
+	SnapshotTask    *ebpf.Program `ebpf:"snapshot_task"`
+	UringDone       *ebpf.Program `ebpf:"uring_done"`
+	UringDoneV518   *ebpf.Program `ebpf:"uring_done_v518"`
+	UringSubmit     *ebpf.Program `ebpf:"uring_submit"`
 }
 
 func (p *SensorPrograms) Close() error {
@@ -628,8 +738,10 @@ func (p *SensorPrograms) Close() error {
 		p.CallExec,
 		p.CallExit,
 		p.CallGeneric,
+		p.CallGenericEmit,
 		p.CallMessages,
 		p.CallOpen,
+		p.CallOpenEmit,
 		p.CallSocket,
 		p.CgroupEntered,
 		p.CgroupGone,

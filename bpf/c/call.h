@@ -2,6 +2,7 @@
 // System calls: one program at their end decides by a bitmap whether anybody wants this one, and jumps to the program that captures it.
 // Which argument is what stands in a table that user space fills, so that the programs know neither architecture nor call numbers.
 #pragma once
+#include "filter.h"
 #include "process.h"
 
 // Indices of the call table: native calls, those of x32 that have numbers of their own included; those of ia32; those behind socketcall.
@@ -15,7 +16,16 @@
 #define TS_COMPAT 2
 #define AT_FDCWD (-100)
 
-enum call_program { CALL_OPEN, CALL_EXEC, CALL_SOCKET, CALL_MESSAGES, CALL_GENERIC, CALL_PROGRAMS };
+enum call_program {
+	CALL_OPEN,
+	CALL_EXEC,
+	CALL_SOCKET,
+	CALL_MESSAGES,
+	CALL_GENERIC,
+	CALL_OPEN_EMIT, // what follows a capture
+	CALL_GENERIC_EMIT,
+	CALL_PROGRAMS
+};
 
 enum call_flag {
 	CALL_FAILED_ONLY = 1 << 0,   // success is reported elsewhere
@@ -35,6 +45,7 @@ struct call_layout {
 	__u8 path, dir, path2, dir2;
 	__u8 fd, data, size, addr, addr_len;
 	__u8 open_flags, open_mode, open_how;
+	__u8 texts, pad; // 1: a filter program looks at the paths
 };
 
 struct {
@@ -74,6 +85,10 @@ struct call {
 	__u64 args[6];
 	__s64 result;
 	__u32 index, compat;
+	__u32 verdict;               // of the filter
+	__u32 open_flags, open_mode; // of an open, once captured
+	__u32 from, end;             // of what has been captured: after the numbers, and in all
+	__u32 state;                 // of a capture, for the program that sends it
 	struct call_layout l;
 	struct message m;
 };
@@ -217,10 +232,12 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	c->index = i;
 	c->result = result;
 	c->compat = i >= CALLS_NATIVE || call_number(regs) & X32_BIT;
+	c->verdict = 0;
 	c->l = *l;
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
 		return 0;
+	bpf_tail_call(ctx, &filter_early, c->l.type); // goes on to the next by itself
 	bpf_tail_call(ctx, &call_programs, c->l.program);
 	return 0;
 }
@@ -239,7 +256,24 @@ static __always_inline struct head *begin_call(struct call *c, struct scratch *s
 	h->nr = c->index;
 	if (c->compat)
 		h->flags |= HEAD_COMPAT;
+	if (c->verdict & VERDICT_DROP)
+		h->flags |= HEAD_DROPPED;
 	return h;
+}
+
+// begin_captured is begin_call for a record whose sections are there already.
+static __always_inline struct head *begin_captured(struct call *c, struct scratch *s)
+{
+	__u32 flags = ((struct head *)s->b)->flags;
+	struct head *h = begin_call(c, s);
+	h->flags |= flags;
+	return h;
+}
+
+// wakes_reader reports whether somebody waits for the current call.
+static __always_inline bool wakes_reader(struct call *c)
+{
+	return !(c->verdict & VERDICT_DROP);
 }
 
 // put_call_dir appends the directory that the first (0) or second (1) path argument starts from if it is relative.

@@ -24,6 +24,17 @@ __noinline int put_descriptor(__u32 o, __s32 fd)
 	return put_file_path(SLOT_CALL, o, TAG_RESOLVED, t, f);
 }
 
+// note_argument makes text i of the path argument whose sections stand from o to end.
+static __always_inline void note_argument(__u32 i, __u32 o, __u32 end)
+{
+	struct scratch *s = scratch_of(SLOT_CALL);
+	__u32 dir = end;
+	if (s && o != end && o <= RECORD_MAX) {
+		dir = o + sizeof(struct section) + ((struct section *)&s->b[o])->len;
+	}
+	text_of_section(i, o, dir, end);
+}
+
 // put_rest appends what is no path: the descriptor, and a string or the first bytes of a buffer.
 static __always_inline __u32 put_rest(struct call *c, __u32 o)
 {
@@ -40,10 +51,12 @@ static __always_inline __u32 put_rest(struct call *c, __u32 o)
 	return o;
 }
 
+enum generic_state { GENERIC_CHANGED = 1 << 0 }; // the paths were others before the call
+
 // submit_entered sends the record once more, with the paths as they were before the call.
-static __always_inline void submit_entered(struct call *c, struct scratch *s, __u32 from)
+static __always_inline void submit_entered(struct call *c, struct scratch *s)
 {
-	__u32 o = put_entered(from, 0);
+	__u32 o = put_entered(c->from, 0);
 	if (c->l.path2)
 		o = put_entered(o, 1);
 	o = put_rest(c, o);
@@ -60,7 +73,7 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	begin_call(c, s);
+	((struct head *)s->b)->flags = 0;
 	__u32 from = put_numbers(c, s, sizeof(struct head)), second = from, o = from;
 	if (c->l.path)
 		second = o = put_call_path(o, 0, 0);
@@ -74,8 +87,31 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 	}
 	if (changed)
 		set_flag(s, HEAD_UNSTABLE);
-	submit(RING_EVENT, SLOT_CALL, put_rest(c, o), true);
-	if (changed)
-		submit_entered(c, s, from);
+	c->from = from;
+	c->end = o;
+	c->state = changed ? GENERIC_CHANGED : 0;
+	if (c->l.texts && !changed) {
+		note_argument(TEXT_FIRST, from, second);
+		if (c->l.path2)
+			note_argument(TEXT_SECOND, second, o);
+		bpf_tail_call(ctx, &filter_late, c->l.type);
+	}
+	bpf_tail_call(ctx, &call_programs, CALL_GENERIC_EMIT);
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_generic_emit, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	if (!c || !s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	begin_captured(c, s);
+	submit(RING_EVENT, SLOT_CALL, put_rest(c, c->end), wakes_reader(c));
+	if (c->state & GENERIC_CHANGED)
+		submit_entered(c, s);
 	return 0;
 }

@@ -23,6 +23,127 @@ static __always_inline void fill_file(struct open_info *x, __u64 f)
 	x->lower = !!(layer & EXE_LOWER);
 }
 
+// Where the path as passed stands in a record.
+#define OPEN_RAW (sizeof(struct head) + sizeof(struct section) + sizeof(struct open_info))
+
+enum open_state {
+	OPEN_WALKED = 1 << 0,    // the file's path is known
+	OPEN_AS_PASSED = 1 << 1, // it is just the path as passed; the walk buffer holds it
+};
+
+// passed_as_walked reports whether the path as passed, made absolute, is the one that the walk buffer holds.
+__noinline int passed_as_walked(__u32 n)
+{
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct walk_buffer *w = walk_of(SLOT_CALL);
+	if (!s || !w || !n || n >= TEXT_LEN)
+		return 0;
+	__u32 at = w->pos;
+	if (s->b[OPEN_RAW + 4] != '/') {
+		at = w->mark;
+		if (at >= PATH_LEN || w->b[at & (PATH_LEN - 1)] != '/')
+			return 0;
+		at++;
+	}
+	barrier_var(at);
+	if (at >= PATH_LEN || PATH_LEN - at != n)
+		return 0;
+	*(__u64 *)&s->b[OPEN_RAW + 4 + n] = 0; // nothing stands there yet
+	*(__u64 *)&w->b[PATH_LEN] = 0;
+	__u64 differ = 0;
+	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
+		if (i >= n)
+			break;
+		differ |= *(__u64 *)&s->b[OPEN_RAW + 4 + i] ^ *(__u64 *)&w->b[at + i];
+	}
+	return !differ;
+}
+
+// mark_dir has the walk note where it passes the directory that a relative path starts from.
+static __always_inline void mark_dir(struct walk_buffer *w, struct task_struct *t, struct call *c)
+{
+	__s32 fd = c->l.dir ? (__s32)arg(c, c->l.dir) : AT_FDCWD;
+	if (fd == AT_FDCWD) {
+		w->mark_dentry = (__u64)t->fs->pwd.dentry;
+		w->mark_mnt = (__u64)t->fs->pwd.mnt;
+		return;
+	}
+	__u64 f = file_of(t, fd);
+	if (f) {
+		w->mark_dentry = (__u64)KREAD(struct file, f, f_path.dentry);
+		w->mark_mnt = (__u64)KREAD(struct file, f, f_path.mnt);
+	}
+}
+
+// walk_opened walks the path of file f, which the call opened.
+static __always_inline void walk_opened(struct call *c, struct scratch *s, struct task_struct *t, __u64 f, bool passed)
+{
+	struct walk_buffer *w = walk_of(SLOT_CALL);
+	if (!w)
+		return;
+	aim(w, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
+	if (passed && s->b[OPEN_RAW + 4] != '/')
+		mark_dir(w, t, c);
+	walk_path(SLOT_CALL);
+	if (w->flags & WALK_CUT)
+		set_flag(s, HEAD_PATH_TRUNCATED);
+	else
+		c->state |= OPEN_WALKED;
+}
+
+// note_walked makes the second text of the path that was walked.
+__noinline int note_walked(void)
+{
+	struct walk_buffer *w = walk_of(SLOT_CALL);
+	struct texts *x = current_texts();
+	if (!w || !x)
+		return 0;
+	struct text *t = &x->t[TEXT_SECOND];
+	t->len = TEXT_UNKNOWN;
+	__u32 pos = w->pos, leaf = w->leaf;
+	if (pos > PATH_LEN)
+		return 0;
+	__u32 n = PATH_LEN - pos;
+	barrier_var(n);
+	if (n >= TEXT_LEN || leaf > n)
+		return 0;
+	if (n)
+		bpf_probe_read_kernel(t->b, n, &w->b[pos & (PATH_LEN - 1)]);
+	t->len = n;
+	t->base = n - leaf + 1;
+	return 0;
+}
+
+// put_walked_dir appends the directory that a relative path starts from, which the walk passed.
+__noinline int put_walked_dir(__u32 o)
+{
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct walk_buffer *w = walk_of(SLOT_CALL);
+	if (!s || !w || o > RECORD_MAX)
+		return o;
+	__u32 pos = w->pos, mark = w->mark;
+	if (pos >= PATH_LEN || mark >= PATH_LEN || mark < pos)
+		return o;
+	__u32 n = mark - pos;
+	barrier_var(n);
+	if (n >= PATH_LEN)
+		return o;
+	if (n)
+		bpf_probe_read_kernel(&s->b[o + 4], n, &w->b[pos]);
+	else
+		s->b[o + 4] = '/', n = 1;
+	put_section(s, o, TAG_DIR, n);
+	return o + 4 + n;
+}
+
+// forms_of says which forms the path has: one text does for both where they are the same, and where only one is known.
+static __always_inline __u32 forms_of(struct call *c, struct texts *x)
+{
+	if (!(c->state & OPEN_WALKED) || !x->t[TEXT_SECOND].len)
+		return FORM_FIRST;
+	return c->state & OPEN_AS_PASSED ? FORM_SECOND : FORM_FIRST | FORM_SECOND;
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_open, struct pt_regs *regs, long result)
 {
@@ -33,7 +154,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	begin_call(c, s);
+	((struct head *)s->b)->flags = 0;
 	struct open_info x = {.flags = arg(c, c->l.open_flags), .mode = arg(c, c->l.open_mode), .fd = AT_FDCWD};
 	if (c->l.flags & CALL_CREAT)
 		x.flags = 01101; // O_CREAT|O_WRONLY|O_TRUNC
@@ -50,11 +171,54 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	__u64 f = result >= 0 ? file_of(t, result) : 0;
 	if (f)
 		fill_file(&x, f);
-	__u32 o = put_struct(s, sizeof(struct head), TAG_OPEN, x);
-	o = put_call_path(o, 0, !!(x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH)));
+	put_struct(s, sizeof(struct head), TAG_OPEN, x);
+	__u32 o = put_user_string(SLOT_CALL, OPEN_RAW, TAG_RAW, arg(c, c->l.path));
+	bool passed = o != OPEN_RAW, below = x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH);
+	c->open_flags = x.flags;
+	c->open_mode = x.mode;
+	c->state = 0;
 	if (f)
-		o = put_file_path(SLOT_CALL, o, TAG_RESOLVED, t, f);
-	submit(RING_EVENT, SLOT_CALL, o, true);
+		walk_opened(c, s, t, f, passed);
+	if (c->state & OPEN_WALKED && passed && !below && passed_as_walked(o - OPEN_RAW - sizeof(struct section)))
+		c->state |= OPEN_AS_PASSED;
+	if (c->l.texts)
+		note_walked();
+	__u32 dir = o;
+	if (!(c->state & OPEN_AS_PASSED)) {
+		if (c->state & OPEN_WALKED)
+			dir = o = put_walk(SLOT_CALL, o, TAG_RESOLVED); // before the walk of the directory takes the buffer
+		if (passed && (below || s->b[OPEN_RAW + 4] != '/'))
+			o = put_call_dir(o, 0);
+	}
+	c->end = o;
+	struct texts *texts = current_texts();
+	if (c->l.texts && texts && passed && !below) {
+		texts->forms = forms_of(c, texts);
+		if (texts->forms & FORM_FIRST)
+			text_of_section(TEXT_FIRST, OPEN_RAW, dir, o);
+		bpf_tail_call(ctx, &filter_late, c->l.type);
+	}
+	bpf_tail_call(ctx, &call_programs, CALL_OPEN_EMIT);
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_open_emit, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	if (!c || !s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	__u32 o = c->end;
+	if (c->state & OPEN_AS_PASSED) {
+		if (s->b[OPEN_RAW + 4] != '/')
+			o = put_walked_dir(o);
+		o = put_walk(SLOT_CALL, o, TAG_RESOLVED);
+	}
+	begin_captured(c, s);
+	submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
 	return 0;
 }
 
@@ -112,6 +276,6 @@ int BPF_PROG(call_exec, struct pt_regs *regs, long result)
 	o = put_call_path(o, 0, 0);
 	o = put_argv(o, TAG_ARGS, arg(c, c->l.data), c->compat);
 	o = put_cwd(SLOT_CALL, o, TAG_CWD, t);
-	submit(RING_EVENT, SLOT_CALL, o, true);
+	submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
 	return 0;
 }

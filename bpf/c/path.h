@@ -14,9 +14,9 @@ enum walk_flag {
 };
 
 struct walk {
-	__u64 dentry, vfsmount, mount, root_dentry, root_mnt;
+	__u64 dentry, vfsmount, mount, root_dentry, root_mnt, mark_dentry, mark_mnt;
 	struct walk_buffer *w;
-	__u32 pos, flags, done;
+	__u32 pos, flags, done, leaf, mark;
 };
 
 // push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit.
@@ -36,6 +36,8 @@ static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 d
 static long walk_step(__u64 i, struct walk *w)
 {
 	__u64 d = w->dentry, m = w->vfsmount;
+	if (d == w->mark_dentry && m == w->mark_mnt)
+		w->mark = w->pos;
 	if (d == w->root_dentry && m == w->root_mnt) {
 		w->done = 1;
 		return 1;
@@ -56,6 +58,8 @@ static long walk_step(__u64 i, struct walk *w)
 	__u32 pos = push_name(w->w, w->pos, d);
 	if (pos == w->pos)
 		return 1;
+	if (!w->leaf)
+		w->leaf = w->pos - pos;
 	w->pos = pos;
 	w->dentry = parent;
 	return 0;
@@ -69,7 +73,8 @@ __noinline int walk_path(__u32 slot)
 	if (!b)
 		return 0;
 	b->pos = PATH_LEN;
-	b->flags = 0;
+	b->flags = b->leaf = 0;
+	b->mark = PATH_LEN + 1;
 	__u64 d = b->dentry, m = b->mnt;
 	if (!d || !m)
 		return 0;
@@ -86,8 +91,11 @@ __noinline int walk_path(__u32 slot)
 		.mount = m - bpf_core_field_offset(struct mount, mnt),
 		.root_dentry = b->root_dentry,
 		.root_mnt = b->root_mnt,
+		.mark_dentry = b->mark_dentry,
+		.mark_mnt = b->mark_mnt,
 		.w = b,
 		.pos = PATH_LEN,
+		.mark = PATH_LEN + 1,
 	};
 	bpf_loop(WALK_DEPTH, walk_step, &w, 0); // 5.17
 	__u32 pos = w.pos;
@@ -101,7 +109,19 @@ __noinline int walk_path(__u32 slot)
 	}
 	b->pos = pos;
 	b->flags = w.flags;
+	b->leaf = w.leaf;
+	b->mark = w.mark;
 	return 0;
+}
+
+// aim makes the walk buffer ready for a walk from a dentry and mount to task t's root.
+static __always_inline void aim(struct walk_buffer *w, struct task_struct *t, __u64 dentry, __u64 mnt)
+{
+	w->dentry = dentry;
+	w->mnt = mnt;
+	w->root_dentry = (__u64)t->fs->root.dentry;
+	w->root_mnt = (__u64)t->fs->root.mnt;
+	w->mark_dentry = w->mark_mnt = 0;
 }
 
 // put_path appends the path of a struct path, seen from task t's root.
@@ -110,10 +130,7 @@ static __always_inline __u32 put_path(__u32 slot, __u32 o, __u32 tag, struct tas
 	struct walk_buffer *w = walk_of(slot);
 	if (!w)
 		return o;
-	w->dentry = dentry;
-	w->mnt = mnt;
-	w->root_dentry = (__u64)t->fs->root.dentry;
-	w->root_mnt = (__u64)t->fs->root.mnt;
+	aim(w, t, dentry, mnt);
 	walk_path(slot);
 	if (w->flags & WALK_CUT) {
 		struct scratch *s = scratch_of(slot);

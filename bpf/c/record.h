@@ -28,6 +28,7 @@ enum head_flag {
 	HEAD_COMPAT = 1 << 4,
 	HEAD_NO_RESULT = 1 << 5,
 	HEAD_CGROUP_V1 = 1 << 6,
+	HEAD_DROPPED = 1 << 7, // the filter says that no rule can match: it left to be checked, or for the flight recorder
 };
 
 struct head {
@@ -39,6 +40,7 @@ struct head {
 	__u64 cap_effective, cap_permitted, cap_inheritable;
 	__u32 tid, pid, ppid, vtid, vpid, pgid, sid, vpgid, vsid;
 	__u32 uid, gid, login_uid, tty, exec_gen, mnt_ns, pid_ns;
+	__u32 generation, pad; // of the rules that judge it
 	char comm[16];
 };
 

@@ -197,10 +197,10 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result)
 	o = put_socket(o, fd, 0);
 	forget_destinations(t);
 	if (!(c->l.flags & CALL_ONLY_FASTOPEN))
-		submit(RING_EVENT, SLOT_CALL, o, true);
+		submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
 	if (fastopen) {
 		h->type = type_connect;
-		submit(RING_EVENT, SLOT_CALL, o, true);
+		submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
 	}
 	return 0;
 }
@@ -226,7 +226,7 @@ static long one_message(__u64 i, struct messages *v)
 	__u32 o = put_socket(v->o, arg(c, c->l.fd), v->nth);
 	if (m->name)
 		v->nth += 1;
-	submit(RING_EVENT, SLOT_CALL, o, true);
+	submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
 	return 0;
 }
 

@@ -10,6 +10,9 @@ enum { TYPE_PID, TYPE_TGID, TYPE_PGID, TYPE_SID };
 #define CAP_DAC_OVERRIDE 1
 #define CAP_FOWNER 3
 
+// The generation of the rules that judge what is captured now.
+volatile __u32 generation = 0;
+
 // pid_number is the number of a struct pid at a level of namespaces.
 static __always_inline __u32 pid_number(__u64 pid, __u32 level)
 {
@@ -66,6 +69,7 @@ static __always_inline void fill_head(struct head *h, struct task_struct *t, enu
 	h->kind = kind;
 	h->type = type;
 	h->flags = 0;
+	h->generation = generation;
 	h->cpu = bpf_get_smp_processor_id();
 	h->nr = 0;
 	h->time = bpf_ktime_get_boot_ns();

@@ -89,6 +89,7 @@ func head(b []byte, ev *event.Event) {
 	t.PGID, t.SID, t.VPGID, t.VSID = r.u32(), r.u32(), r.u32(), r.u32()
 	t.UID, t.GID, t.LoginUID, t.TTY = r.u32(), r.u32(), r.u32(), r.u32()
 	t.ExecGen, t.MntNS, t.PidNS = r.u32(), r.u32(), r.u32()
+	ev.Generation = r.u32()
 	t.Comm = text(untilNUL(b[commOffset:headSize]))
 }
 
@@ -103,6 +104,7 @@ var flagTable = [...]struct {
 	{bpf.SensorHeadFlagHEAD_COMPAT, event.Compat},
 	{bpf.SensorHeadFlagHEAD_NO_RESULT, event.NoResult},
 	{bpf.SensorHeadFlagHEAD_CGROUP_V1, event.CgroupV1},
+	{bpf.SensorHeadFlagHEAD_DROPPED, event.Dropped},
 }
 
 func flags(v uint32) event.Flags {

@@ -29,6 +29,8 @@ const (
 	ProcessOnly
 	// CgroupV1: Cgroup.ID is an id of a cgroup v1 hierarchy.
 	CgroupV1
+	// Dropped: the kernel filter says that no rule can match. The event left the kernel to check that, or for the flight recorder.
+	Dropped
 )
 
 // An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.
@@ -55,6 +57,8 @@ type Event struct {
 	ReadNS uint64 // CLOCK_BOOTTIME when user space took it from the ring
 	Seq    uint64 // position in the merged order, from 1: evt.num
 	Result int64  // return value; negative: -errno
+
+	Generation uint32 // of the rules that judge it
 
 	Task   Task
 	Open   Open

@@ -29,6 +29,9 @@ const (
 	progSocket   = uint8(bpf.SensorCallProgramCALL_SOCKET)
 	progMessages = uint8(bpf.SensorCallProgramCALL_MESSAGES)
 	progGeneric  = uint8(bpf.SensorCallProgramCALL_GENERIC)
+
+	progOpenEmit    = uint8(bpf.SensorCallProgramCALL_OPEN_EMIT)
+	progGenericEmit = uint8(bpf.SensorCallProgramCALL_GENERIC_EMIT)
 )
 
 // layouts say where the arguments of a call stand: positions from 1, 0 for none. Calls that are not listed give their numbers only.

@@ -174,6 +174,9 @@ var callPrograms = map[uint8]string{
 	progSocket:   bpf.SensorProgCallSocket,
 	progMessages: bpf.SensorProgCallMessages,
 	progGeneric:  bpf.SensorProgCallGeneric,
+
+	progOpenEmit:    bpf.SensorProgCallOpenEmit,
+	progGenericEmit: bpf.SensorProgCallGenericEmit,
 }
 
 // exemptSelf runs a program in this process that enters it among those whose calls are no events.

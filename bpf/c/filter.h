@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The seam to the filter that is compiled from the rules. Its programs are generated in user space (sensor/filter), one or two for each
+// event type, and stand in two tables by event type: the first looks at what the call's arguments, its result and its task tell and goes on
+// to the program that captures the call; the second looks at the paths of the capture and goes on to the program that sends it. Where a
+// table has no program, everything goes on.
+#pragma once
+#include "put.h"
+
+#define FILTER_TYPES 1024
+
+// What a filter program notes in call.verdict.
+enum verdict {
+	VERDICT_DROP = 1 << 0,    // no rule can match
+	VERDICT_EMIT = 1 << 1,    // it leaves the kernel all the same, so that the verdict is checked
+	VERDICT_RECORD = 1 << 2,  // no rule can match, but the flight recorder wants it: it wakes nobody
+};
+
+// Where an event was dropped.
+enum filter_stage { STAGE_CALL, STAGE_TASK, STAGE_PATH, STAGES };
+
+// Counts of one event type on one CPU.
+struct filter_count {
+	__u64 dropped[STAGES];
+	__u64 sampled; // of those dropped: emitted to be checked
+	__u64 emitted; // by a filter program's verdict
+	__s64 countdown;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FILTER_TYPES);
+	__type(key, __u32);
+	__type(value, struct filter_count);
+} filter_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, FILTER_TYPES);
+	__type(key, __u32);
+	__type(value, __u32);
+} filter_early SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, FILTER_TYPES);
+	__type(key, __u32);
+	__type(value, __u32);
+} filter_late SEC(".maps");
+
+// Whether a cgroup is that of a container, as user space read its path; what is not in here is not known.
+enum cgroup_kind { CGROUP_UNKNOWN, CGROUP_HOST, CGROUP_CONTAINER };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cgroup_key);
+	__type(value, __u32);
+} cgroup_kinds SEC(".maps");
+
+// The paths of a capture as the second filter program reads them.
+#define TEXT_LEN 256
+#define TEXT_UNKNOWN (~0U)
+
+enum text_index { TEXT_FIRST, TEXT_SECOND, TEXT_RAW, TEXTS };
+
+struct text {
+	__u32 len;  // 0: null; TEXT_UNKNOWN: longer than what is kept, or not known
+	__u32 base; // where the last component begins
+	__u8 b[2 * TEXT_LEN + 8]; // twice, so that the verifier sees two lengths fit
+};
+
+// The forms of an open's path that differ: as passed, in the first text; as walked, in the second.
+enum { FORM_FIRST = 1 << 0, FORM_SECOND = 1 << 1 };
+
+struct texts {
+	__u32 forms, pad;
+	struct text t[TEXTS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct texts);
+} filter_texts SEC(".maps");
+
+static __always_inline struct texts *current_texts(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&filter_texts, &zero);
+}
+
+#define EVERY(c) ((c) * 0x0101010101010101ULL)
+#define LOW7 EVERY(0x7fULL)
+
+// zero_bytes has the high bit of each byte of w that is zero.
+static __always_inline __u64 zero_bytes(__u64 w)
+{
+	return ~(((w & LOW7) + LOW7) | w | LOW7);
+}
+
+// finish_text looks at the path in t.b: it is known if it is absolute and clean, so that cleaning it would change nothing. The base
+// is found on the way.
+__noinline int finish_text(__u32 i, __u32 len)
+{
+	struct texts *x = current_texts();
+	if (!x || i >= TEXTS)
+		return 0;
+	struct text *t = &x->t[i];
+	t->len = TEXT_UNKNOWN;
+	if (!len || len >= TEXT_LEN || t->b[0] != '/')
+		return 0;
+	*(__u64 *)&t->b[len] = 0; // what ends the path ends its last component
+	*(__u64 *)&t->b[len + 8] = 0;
+	__u64 unclean = 0, last = 0, last_at = 0;
+	for (__u32 at = 0; at < TEXT_LEN; at += 8) { // without branches but one: the verifier follows each
+		if (at >= len)
+			break;
+		__u64 w = *(__u64 *)&t->b[at], w1 = *(__u64 *)&t->b[at + 1], w2 = *(__u64 *)&t->b[at + 2];
+		__u64 slash = zero_bytes(w ^ EVERY('/'));
+		__u64 ends1 = zero_bytes(w1 ^ EVERY('/')) | zero_bytes(w1), dot1 = zero_bytes(w1 ^ EVERY('.'));
+		__u64 ends2 = zero_bytes(w2 ^ EVERY('/')) | zero_bytes(w2) | zero_bytes(w2 ^ EVERY('.'));
+		unclean |= slash & (ends1 | (dot1 & ends2));
+		__u64 any = (__s64)(slash | -slash) >> 63;
+		barrier_var(any);
+		last = (last & ~any) | slash;
+		last_at = (last_at & ~any) | (at & any);
+	}
+	if (unclean)
+		return 0;
+	if (last >> 32)
+		last_at += 4, last >>= 32;
+	if (last >> 16)
+		last_at += 2, last >>= 16;
+	if (last >> 8)
+		last_at += 1;
+	t->base = last_at + 1;
+	t->len = len;
+	return 0;
+}
+
+// text_of_section makes text i of the sections at o and dir of the slot's scratch: a path as passed, and the directory it starts from.
+// Where o is end, nothing was read.
+__noinline int text_of_section(__u32 i, __u32 o, __u32 dir, __u32 end)
+{
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct texts *x = current_texts();
+	if (!s || !x || i >= TEXTS || o > RECORD_MAX || dir > RECORD_MAX)
+		return 0;
+	struct text *t = &x->t[i];
+	t->len = TEXT_UNKNOWN;
+	if (o == end)
+		return 0;
+	__u32 n = ((struct section *)&s->b[o])->len, at = 0;
+	if (!n || n >= TEXT_LEN)
+		return 0;
+	if (s->b[o + 4] != '/') {
+		if (dir == end)
+			return 0;
+		at = ((struct section *)&s->b[dir])->len;
+		if (!at || at >= TEXT_LEN)
+			return 0;
+		bpf_probe_read_kernel(t->b, at, &s->b[dir + 4]);
+		if (at > 1)
+			t->b[at++] = '/';
+	}
+	barrier_var(at);
+	if (at >= TEXT_LEN || at + n >= TEXT_LEN)
+		return 0;
+	bpf_probe_read_kernel(&t->b[at], n, &s->b[o + 4]);
+	return finish_text(i, at + n);
+}
