@@ -20,13 +20,15 @@ type Config struct {
 	Refresh time.Duration
 	// Timeout bounds the look-up of one name. Positive. Default 2s.
 	Timeout time.Duration
+	// AtOnce is how many names are looked up at the same time. Positive. Default 16.
+	AtOnce int
 	// Keep is how long the addresses of a name are believed that cannot be resolved any more. Positive. Default 1h.
 	Keep time.Duration
 }
 
 // DefaultConfig returns the defaults of Config.
 func DefaultConfig() Config {
-	return Config{MaxNames: 1024, Refresh: time.Minute, Timeout: 2 * time.Second, Keep: time.Hour}
+	return Config{MaxNames: 1024, Refresh: time.Minute, Timeout: 2 * time.Second, AtOnce: 16, Keep: time.Hour}
 }
 
 // A Lookup resolves a name: net.Resolver's LookupNetIP.
@@ -102,20 +104,44 @@ func (n *Names) resolve(ctx context.Context, known map[string]entry) {
 			delete(known, name)
 		}
 	}
-	for _, name := range names {
-		one, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
-		addrs, err := n.lookup(one, "ip", name)
-		cancel()
+	type answer struct {
+		name  string
+		addrs []netip.Addr
+		err   error
+	}
+	answers, slots := make(chan answer), make(chan bool, n.cfg.AtOnce)
+	go func() {
+		for _, name := range names {
+			slots <- true
+			go func() {
+				one, cancel := context.WithTimeout(ctx, n.cfg.Timeout)
+				defer cancel()
+				addrs, err := n.lookup(one, "ip", name)
+				<-slots
+				answers <- answer{name, addrs, err}
+			}()
+		}
+	}()
+	for range names {
+		a := <-answers
+		_, before := known[a.name]
 		switch {
 		case ctx.Err() != nil:
-			return
-		case err == nil:
-			known[name] = entry{addrs, time.Now()}
-		case time.Since(known[name].at) > n.cfg.Keep:
-			n.log.Debug("domain name of a rule not resolved", "domain", name, "err", err)
-			delete(known, name)
+		case a.err == nil:
+			known[a.name] = entry{a.addrs, time.Now()}
+			if !before { // do not wait for those that take their time
+				n.publish(names, known)
+			}
+		case time.Since(known[a.name].at) > n.cfg.Keep:
+			n.log.Debug("domain name of a rule not resolved", "domain", a.name, "err", a.err)
+			delete(known, a.name)
 		}
 	}
+	n.publish(names, known)
+}
+
+// publish makes what is known what Of answers.
+func (n *Names) publish(names []string, known map[string]entry) {
 	byAddr := map[netip.Addr][]string{}
 	for _, name := range names { // sorted, so the lists are
 		for _, a := range known[name].addrs {

@@ -3,10 +3,12 @@ package domain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +55,42 @@ func TestNames(t *testing.T) {
 		n.Use(nil)
 		synctest.Wait()
 		check("not asked for", a)
+	})
+}
+
+// Names that nobody answers for do not keep the others waiting, and no more than AtOnce are asked for at a time.
+func TestSlowNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		addr := netip.MustParseAddr("192.0.2.1")
+		var asked, most atomic.Int32
+		cfg := DefaultConfig()
+		n := New(cfg, func(ctx context.Context, _, host string) ([]netip.Addr, error) {
+			defer asked.Add(-1)
+			if now := asked.Add(1); now > most.Load() {
+				most.Store(now)
+			}
+			if host == "z.example" {
+				return []netip.Addr{addr}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { _ = n.Run(ctx) }()
+		names := []string{"z.example"}
+		for i := range 3 * cfg.AtOnce {
+			names = append(names, fmt.Sprintf("slow%d.example", i))
+		}
+		n.Use(names)
+		time.Sleep(3*cfg.Timeout + time.Millisecond) // z.example is in the fourth row, and the names of that one are not through
+		synctest.Wait()
+		if got := n.Of(addr); !slices.Equal(got, []string{"z.example"}) {
+			t.Errorf("%v is %q before the slow names are through", addr, got)
+		}
+		if most.Load() != int32(cfg.AtOnce) {
+			t.Errorf("%d names were looked up at once, want %d", most.Load(), cfg.AtOnce)
+		}
 	})
 }
 
