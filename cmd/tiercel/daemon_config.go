@@ -17,6 +17,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
+	"github.com/tiercel-project/tiercel/sensor/container"
 )
 
 // daemonConfig is the configuration of run, sensor and runtime. Each field but nested is a flag; docs/configuration.md explains them all.
@@ -49,18 +50,20 @@ type daemonConfig struct {
 
 // nestedConfig are the keys of the configuration file that are no flags.
 type nestedConfig struct {
-	RuleSelection []rules.Selection    `yaml:"ruleSelection"`
-	AppendOutput  []rules.AppendOutput `yaml:"appendOutput"` // default: the suggested fields, as Falco's own configuration has it
-	StaticFields  map[string]string    `yaml:"staticFields"`
-	Streams       bus.Limits           `yaml:"streams"`
-	Runtime       runtime.Config       `yaml:"runtime"`
+	RuleSelection  []rules.Selection    `yaml:"ruleSelection"`
+	AppendOutput   []rules.AppendOutput `yaml:"appendOutput"` // default: the suggested fields, as Falco's own configuration has it
+	StaticFields   map[string]string    `yaml:"staticFields"`
+	RuntimeSockets []string             `yaml:"runtimeSockets"` // of container runtimes. Default container.DefaultSockets().
+	Streams        bus.Limits           `yaml:"streams"`
+	Runtime        runtime.Config       `yaml:"runtime"`
 }
 
 func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
-		nested: nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, Runtime: runtime.DefaultConfig()}, NATSSync: time.Second,
+		nested:   nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig()},
+		NATSSync: time.Second,
 	}
 }
 
@@ -128,6 +131,11 @@ func (c *daemonConfig) Validate() error {
 	}
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: missing"))
+	}
+	for i, s := range c.nested.RuntimeSockets {
+		if _, err := container.ParseSocket(s); err != nil {
+			errs = append(errs, fmt.Errorf("runtimeSockets[%d]: %w", i, err))
+		}
 	}
 	if c.NATSSync < 0 {
 		errs = append(errs, fmt.Errorf("natsSync: %v is negative", c.NATSSync))
