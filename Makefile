@@ -13,7 +13,7 @@ CLANG         := 14
 LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
 
 # Debian packages, by what needs them. None is needed to build or to run.
-PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev
+PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev
 
 .DEFAULT_GOAL := help

@@ -59,11 +59,16 @@ type process struct {
 // start runs tiercel until the test ends.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: "tiercel " + args[0], stdout: newTranscript(), stderr: newTranscript(), done: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
+	cmd := exec.Command(binary, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return startCommand(t, "tiercel "+args[0], cmd)
+}
+
+func startCommand(t testing.TB, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, stdout: newTranscript(), stderr: newTranscript(), done: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Verbs that make calls by way of an io_uring, without a system call of their name. */
+#define _GNU_SOURCE
+#include "actor.h"
+
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <linux/openat2.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Newer than the headers of some systems. */
+enum { OP_SOCKET = 45, OP_BIND = 56, OP_LISTEN = 57 };
+enum { CQE_SKIP = 1 << 6 };
+
+static struct {
+	int fd;
+	bool sqpoll, skip, direct;
+	char *ring;
+	struct io_uring_sqe *sqes;
+	struct io_uring_params p;
+	unsigned queued;
+} ring = {.fd = -1};
+
+#define AT(off) ((_Atomic unsigned *)(ring.ring + (off)))
+
+/* ring [sqpoll] [skip] [direct]: an io_uring; polled by a thread of the kernel; without completions; with descriptors of its own. */
+static long make_ring(struct step *s)
+{
+	for (int i = 1; i < s->n; i++) {
+		ring.sqpoll |= !strcmp(s->word[i], "sqpoll");
+		ring.skip |= !strcmp(s->word[i], "skip");
+		ring.direct |= !strcmp(s->word[i], "direct");
+	}
+	ring.p.flags = ring.sqpoll ? IORING_SETUP_SQPOLL : 0;
+	ring.p.sq_thread_idle = 1000;
+	ring.fd = syscall(SYS_io_uring_setup, 16, &ring.p);
+	if (ring.fd < 0)
+		return -errno;
+	size_t size = ring.p.cq_off.cqes + ring.p.cq_entries * sizeof(struct io_uring_cqe), sq = ring.p.sq_off.array + ring.p.sq_entries * 4;
+	ring.ring = mmap(NULL, size > sq ? size : sq, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd, IORING_OFF_SQ_RING);
+	ring.sqes = mmap(NULL, ring.p.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd, IORING_OFF_SQES);
+	if (ring.ring == MAP_FAILED || ring.sqes == MAP_FAILED)
+		return -errno;
+	int none[4] = {-1, -1, -1, -1};
+	if (ring.direct && syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_FILES, none, 4) < 0)
+		return -errno;
+	return ring.fd;
+}
+
+static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
+{
+	long a[MAX_ARGS];
+	arguments(n, word, a);
+	memset(e, 0, sizeof(*e));
+	e->fd = a[0];
+	if (!strcmp(op, "openat")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_OPENAT, .fd = a[0], .addr = a[1], .open_flags = a[2], .len = a[3]};
+	} else if (!strcmp(op, "openat2")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_OPENAT2, .fd = a[0], .addr = a[1], .off = a[2], .len = a[3]};
+	} else if (!strcmp(op, "connect")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_CONNECT, .fd = a[0], .addr = a[1], .off = a[2]};
+	} else if (!strcmp(op, "bind")) {
+		*e = (struct io_uring_sqe){.opcode = OP_BIND, .fd = a[0], .addr = a[1], .off = a[2]};
+	} else if (!strcmp(op, "listen")) {
+		*e = (struct io_uring_sqe){.opcode = OP_LISTEN, .fd = a[0], .len = a[1]};
+	} else if (!strcmp(op, "accept4")) {
+		e->opcode = IORING_OP_ACCEPT;
+	} else if (!strcmp(op, "socket")) {
+		*e = (struct io_uring_sqe){.opcode = OP_SOCKET, .fd = a[0], .off = a[1], .len = a[2]};
+	} else if (!strcmp(op, "send")) { /* fd, text */
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_SEND, .fd = a[0], .addr = a[1], .len = strlen((char *)a[1])};
+	} else if (!strcmp(op, "sendmsg")) { /* fd, text, address */
+		struct msghdr *m = low(sizeof(*m));
+		m->msg_iov = low(sizeof(struct iovec));
+		*m->msg_iov = (struct iovec){(void *)a[1], strlen((char *)a[1])};
+		m->msg_iovlen = 1;
+		m->msg_name = (void *)a[2];
+		m->msg_namelen = a[3];
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_SENDMSG, .fd = a[0], .addr = (unsigned long)m, .len = 1};
+	} else if (!strcmp(op, "recv")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_RECV, .fd = a[0], .addr = (unsigned long)low(4096), .len = 4096};
+	} else if (!strcmp(op, "recvmsg")) {
+		struct msghdr *m = low(sizeof(*m));
+		m->msg_iov = low(sizeof(struct iovec));
+		*m->msg_iov = (struct iovec){low(4096), 4096};
+		m->msg_iovlen = 1;
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_RECVMSG, .fd = a[0], .addr = (unsigned long)m, .len = 1};
+	} else if (!strcmp(op, "unlinkat")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_UNLINKAT, .fd = a[0], .addr = a[1], .unlink_flags = a[2]};
+	} else if (!strcmp(op, "renameat2")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_RENAMEAT, .fd = a[0], .addr = a[1], .len = a[2], .off = a[3], .rename_flags = a[4]};
+	} else if (!strcmp(op, "mkdirat")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_MKDIRAT, .fd = a[0], .addr = a[1], .len = a[2]};
+	} else if (!strcmp(op, "symlinkat")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_SYMLINKAT, .addr = a[0], .fd = a[1], .off = a[2]};
+	} else if (!strcmp(op, "linkat")) {
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_LINKAT, .fd = a[0], .addr = a[1], .len = a[2], .off = a[3], .hardlink_flags = a[4]};
+	} else {
+		die("no such request");
+	}
+	if (ring.skip)
+		e->flags |= CQE_SKIP;
+	if (ring.direct && !strncmp(op, "openat", 6))
+		e->file_index = 1;
+}
+
+/* queue puts a request into the ring; last is false if the next one is to wait for it. */
+static void queue(struct step *s, bool last)
+{
+	unsigned tail = atomic_load(AT(ring.p.sq_off.tail)), i = tail & (ring.p.sq_entries - 1);
+	if (ring.fd < 0)
+		die("there is no ring");
+	fill(&ring.sqes[i], s->word[1], s->n - 2, s->word + 2);
+	if (!last)
+		ring.sqes[i].flags |= IOSQE_IO_LINK;
+	*AT(ring.p.sq_off.array + i * 4) = i;
+	ring.queued++;
+	atomic_store(AT(ring.p.sq_off.tail), tail + 1);
+}
+
+/* queue OP …: waits for uring, and that for it. */
+static long link_verb(struct step *s)
+{
+	queue(s, false);
+	return 0;
+}
+
+/* uring OP …: the request, and those queued before it, are submitted and waited for. The result is that of the last. */
+static long uring(struct step *s)
+{
+	queue(s, true);
+	unsigned n = ring.queued, done = ring.skip ? 0 : n, tail;
+	ring.queued = 0;
+	long r = syscall(SYS_io_uring_enter, ring.fd, n, ring.sqpoll ? 0 : done, IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP, NULL, 0);
+	if (r < 0)
+		return -errno;
+	unsigned head = atomic_load(AT(ring.p.cq_off.head));
+	while ((tail = atomic_load(AT(ring.p.cq_off.tail))) - head < done)
+		usleep(100);
+	if (ring.skip)
+		usleep(50000);
+	r = 0;
+	for (; head != tail; head++)
+		r = ((struct io_uring_cqe *)(ring.ring + ring.p.cq_off.cqes))[head & (ring.p.cq_entries - 1)].res;
+	atomic_store(AT(ring.p.cq_off.head), head);
+	return r;
+}
+
+const struct verb uring_verbs[] = {{"ring", 0, make_ring}, {"queue", 1, link_verb}, {"uring", 1, uring}, {0}};
