@@ -106,6 +106,23 @@ const (
 	SensorCgroupKindCGROUP_CONTAINER SensorCgroupKind = 2
 )
 
+type SensorCgroupLoss struct {
+	_ structs.HostLayout
+	N [2]uint64
+}
+
+type SensorCgroupState struct {
+	_        structs.HostLayout
+	Told     uint64
+	Accounts [2]struct {
+		_      structs.HostLayout
+		From   uint64
+		Last   uint64
+		Now    uint64
+		Before uint64
+	}
+}
+
 type SensorDestinations struct {
 	_   structs.HostLayout
 	N   uint32
@@ -234,7 +251,8 @@ const (
 	SensorLossLOSS_FULL    SensorLoss = 0
 	SensorLossLOSS_SIZE    SensorLoss = 1
 	SensorLossLOSS_SCRATCH SensorLoss = 2
-	SensorLossLOSSES       SensorLoss = 3
+	SensorLossLOSS_SHARE   SensorLoss = 3
+	SensorLossLOSSES       SensorLoss = 4
 )
 
 type SensorOpenInfo struct {
@@ -377,7 +395,8 @@ const (
 	SensorMapCallLayouts       = "call_layouts"
 	SensorMapCallPrograms      = "call_programs"
 	SensorMapCgroupKinds       = "cgroup_kinds"
-	SensorMapCgroupsSeen       = "cgroups_seen"
+	SensorMapCgroups           = "cgroups"
+	SensorMapCgroupsLost       = "cgroups_lost"
 	SensorMapCurrentCalls      = "current_calls"
 	SensorMapDestinationsOf    = "destinations_of"
 	SensorMapEnteredOf         = "entered_of"
@@ -426,6 +445,7 @@ const (
 	SensorVarInterestEnter     = "interest_enter"
 	SensorVarInterestEnterAny  = "interest_enter_any"
 	SensorVarProcessWake       = "process_wake"
+	SensorVarRingBytes         = "ring_bytes"
 	SensorVarSelves            = "selves"
 	SensorVarShareCall         = "share_call"
 	SensorVarShareCallFlag     = "share_call_flag"
@@ -531,7 +551,8 @@ type SensorMapSpecs struct {
 	CallLayouts    *ebpf.MapSpec `ebpf:"call_layouts"`
 	CallPrograms   *ebpf.MapSpec `ebpf:"call_programs"`
 	CgroupKinds    *ebpf.MapSpec `ebpf:"cgroup_kinds"`
-	CgroupsSeen    *ebpf.MapSpec `ebpf:"cgroups_seen"`
+	Cgroups        *ebpf.MapSpec `ebpf:"cgroups"`
+	CgroupsLost    *ebpf.MapSpec `ebpf:"cgroups_lost"`
 	CurrentCalls   *ebpf.MapSpec `ebpf:"current_calls"`
 	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.MapSpec `ebpf:"entered_of"`
@@ -562,6 +583,7 @@ type SensorVariableSpecs struct {
 	InterestEnter     *ebpf.VariableSpec `ebpf:"interest_enter"`
 	InterestEnterAny  *ebpf.VariableSpec `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.VariableSpec `ebpf:"process_wake"`
+	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	Selves            *ebpf.VariableSpec `ebpf:"selves"`
 	ShareCall         *ebpf.VariableSpec `ebpf:"share_call"`
 	ShareCallFlag     *ebpf.VariableSpec `ebpf:"share_call_flag"`
@@ -615,7 +637,8 @@ type SensorMaps struct {
 	CallLayouts    *ebpf.Map `ebpf:"call_layouts"`
 	CallPrograms   *ebpf.Map `ebpf:"call_programs"`
 	CgroupKinds    *ebpf.Map `ebpf:"cgroup_kinds"`
-	CgroupsSeen    *ebpf.Map `ebpf:"cgroups_seen"`
+	Cgroups        *ebpf.Map `ebpf:"cgroups"`
+	CgroupsLost    *ebpf.Map `ebpf:"cgroups_lost"`
 	CurrentCalls   *ebpf.Map `ebpf:"current_calls"`
 	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.Map `ebpf:"entered_of"`
@@ -640,7 +663,8 @@ func (m *SensorMaps) Close() error {
 		m.CallLayouts,
 		m.CallPrograms,
 		m.CgroupKinds,
-		m.CgroupsSeen,
+		m.Cgroups,
+		m.CgroupsLost,
 		m.CurrentCalls,
 		m.DestinationsOf,
 		m.EnteredOf,
@@ -672,6 +696,7 @@ type SensorVariables struct {
 	InterestEnter     *ebpf.Variable `ebpf:"interest_enter"`
 	InterestEnterAny  *ebpf.Variable `ebpf:"interest_enter_any"`
 	ProcessWake       *ebpf.Variable `ebpf:"process_wake"`
+	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
 	Selves            *ebpf.Variable `ebpf:"selves"`
 	ShareCall         *ebpf.Variable `ebpf:"share_call"`
 	ShareCallFlag     *ebpf.Variable `ebpf:"share_call_flag"`

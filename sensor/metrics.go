@@ -28,6 +28,7 @@ type metrics struct {
 	unpublished  prometheus.Counter
 	shortened    prometheus.Counter
 	reloads      *prometheus.CounterVec
+	restored     *prometheus.CounterVec
 	rules        prometheus.Gauge
 }
 
@@ -69,6 +70,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		cgroupMissed: counter("cgroups_missed_total", "Events of a cgroup whose path the kernel side had not told."),
 		unpublished:  counter("matches_unpublished_total", "Matches that the bus did not take: see the publisher's own metrics for why."),
 		shortened:    counter("matches_shortened_total", "Matches with text cut to fit into an event."),
+		restored:     vec("processes_restored_total", "Processes whose records were lost, found by reading them again, by what was found.", "change"),
 		reloads:      vec("rules_reloads_total", "Reloads of the rules, by result.", "result"),
 		rules:        gauge,
 	}

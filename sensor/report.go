@@ -11,6 +11,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 )
 
@@ -64,11 +65,16 @@ func (r *reporter) target(m *match) bus.Target {
 		Cluster: r.s.cfg.Cluster, Node: r.s.cfg.Node, PodUID: m.id.PodUID, ContainerID: m.id.Container,
 		CgroupID: bus.Uint64(t.CgroupID), PID: int32(t.PID), PIDStartTime: bus.Uint64(t.StartNS),
 	}
-	if in := m.id.Info; in != nil {
+	name(&target, m.id)
+	return target
+}
+
+// name adds the names of the container id to target.
+func name(target *bus.Target, id *container.Identity) {
+	if in := id.Info; in != nil {
 		target.Namespace, target.Pod = in.Pod.Namespace, in.Pod.Name
 		target.Container, target.Image, target.ImageDigest = in.Name, in.Image, in.ImageDigest
 	}
-	return target
 }
 
 // subject is the CloudEvents subject: <namespace>/<pod>, or the host's name.
@@ -191,6 +197,11 @@ func (r *reporter) gaveUp(m *bus.Message, err error) {
 
 // internal tells outputs and bus about something that happened to the sensor itself.
 func (r *reporter) internal(rule string, p rules.Priority, text string, fields []rules.OutputField, eventType string) {
+	r.internalOf(&bus.Target{Cluster: r.s.cfg.Cluster, Node: r.s.cfg.Node}, rule, p, text, fields, eventType)
+}
+
+// internalOf is internal for what concerns target.
+func (r *reporter) internalOf(target *bus.Target, rule string, p rules.Priority, text string, fields []rules.OutputField, eventType string) {
 	slices.SortFunc(fields, func(a, b rules.OutputField) int { return strings.Compare(a.Name, b.Name) })
 	a := &rules.Alert{
 		Hostname: r.s.cfg.Hostname, Output: text, Rule: rule, Source: "internal", Priority: p, Time: time.Now(), OutputFields: fields,
@@ -201,14 +212,13 @@ func (r *reporter) internal(rule string, p rules.Priority, text string, fields [
 	if r.s.publisher == nil || eventType == "" {
 		return
 	}
-	target := bus.Target{Cluster: r.s.cfg.Cluster, Node: r.s.cfg.Node}
 	ev := bus.Event{
-		ID: r.ids.New(a.Time), Source: r.source, Type: eventType, Subject: r.s.cfg.Hostname, Time: a.Time, Rule: rule,
+		ID: r.ids.New(a.Time), Source: r.source, Type: eventType, Subject: r.subject(target), Time: a.Time, Rule: rule,
 		Priority: p.String(), EventSource: extract.RuleSource, Hostname: a.Hostname, TraceParent: newTrace(),
-		Data: bus.AppendMatch(nil, a.AppendJSON(nil), nil, &target),
+		Data: bus.AppendMatch(nil, a.AppendJSON(nil), nil, target),
 	}
 	// The subject is one that a sensor's credentials allow.
-	subject := bus.EventSubject(extract.RuleSource, p.String(), rule, "", r.s.cfg.Node)
+	subject := bus.EventSubject(extract.RuleSource, p.String(), rule, target.Namespace, r.s.cfg.Node)
 	if err := r.s.publisher.Publish(subject, &ev); err != nil {
 		r.s.metrics.unpublished.Inc()
 	}

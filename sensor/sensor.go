@@ -32,7 +32,9 @@ type Source interface {
 	SetInterest(types field.EventSet) error
 	Snapshot(handle func(*event.Event)) error
 	Run(ctx context.Context, handle func(*event.Event)) error
+	Reread(known func(*event.Event) bool, handle func(*event.Event)) error
 	Stats() (kernel.Stats, error)
+	Losses() ([]kernel.CgroupLoss, error)
 	Close() error
 }
 
@@ -282,7 +284,9 @@ func (s *Sensor) tend(ctx context.Context, src Source) error {
 			return nil
 		case <-every.C:
 			s.pipeline.tend()
-			losses.look()
+			if losses.look() {
+				s.restore(src)
+			}
 		case <-due.C:
 		case <-s.wake:
 		}

@@ -49,10 +49,18 @@ const kernelRules = `
 // live runs a real sensor over rules until the test ends, and returns what it publishes.
 func live(t testing.TB, text string) (*Sensor, <-chan *bus.Event) {
 	t.Helper()
+	s, got, _ := liveWith(t, text, func(*Config) {})
+	return s, got
+}
+
+// liveWith is live with a changed configuration; it returns the log too.
+func liveWith(t testing.TB, text string, change func(*Config)) (*Sensor, <-chan *bus.Event, *syncBuffer) {
+	t.Helper()
 	b := startBus(t)
 	got := events(t, b)
 	cfg := DefaultConfig()
 	cfg.Node, cfg.Format, cfg.RuntimeSockets = "node-1", output.JSON, nil
+	change(&cfg)
 	log := newSyncBuffer()
 	set, report := rules.Load([]rules.File{{Name: "test.yaml", Data: []byte(text)}}, rules.Options{Matching: rules.All, Provider: Provider()})
 	if set == nil {
@@ -86,7 +94,7 @@ func live(t testing.TB, text string) (*Sensor, <-chan *bus.Event) {
 	if strings.Contains(log.String(), "watching the kernel: over") {
 		t.FailNow() // the cleanup says why
 	}
-	return s, got
+	return s, got, log
 }
 
 // fieldsOf returns the standard fields of a match.

@@ -34,6 +34,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
+	"github.com/tiercel-project/tiercel/sensor/process"
 )
 
 const testRules = `
@@ -66,11 +67,15 @@ type fakeSource struct {
 	snapshot []*event.Event
 
 	mu       sync.Mutex
-	interest field.EventSet // guarded by mu
-	lost     uint64         // guarded by mu
+	interest field.EventSet      // guarded by mu
+	lost     uint64              // guarded by mu; in the ring that lossy names
+	lossy    string              // guarded by mu
+	charged  []kernel.CgroupLoss // guarded by mu
+	now      []*event.Event      // guarded by mu; what Reread gives
+	known    int                 // guarded by mu; how many of them were
 }
 
-func newFakeSource() *fakeSource { return &fakeSource{events: make(chan *event.Event)} }
+func newFakeSource() *fakeSource { return &fakeSource{events: make(chan *event.Event), lossy: "event"} }
 
 func (f *fakeSource) SetInterest(types field.EventSet) error {
 	f.mu.Lock()
@@ -107,7 +112,27 @@ func (f *fakeSource) Run(ctx context.Context, handle func(*event.Event)) error {
 func (f *fakeSource) Stats() (kernel.Stats, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return kernel.Stats{Rings: []kernel.RingStats{{Name: "event", Lost: []kernel.Loss{{Reason: "full", Count: f.lost}}}}}, nil
+	return kernel.Stats{Rings: []kernel.RingStats{{Name: f.lossy, Lost: []kernel.Loss{{Reason: "full", Count: f.lost}}}}}, nil
+}
+
+func (f *fakeSource) Losses() ([]kernel.CgroupLoss, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	charged := f.charged
+	f.charged = nil
+	return charged, nil
+}
+
+func (f *fakeSource) Reread(known func(*event.Event) bool, handle func(*event.Event)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ev := range f.now {
+		if known(ev) {
+			f.known++
+		}
+		handle(ev)
+	}
+	return nil
 }
 
 func (f *fakeSource) Close() error { return nil }
@@ -212,6 +237,14 @@ func shell(t event.Task) *event.Event {
 	return &event.Event{
 		Type: field.EventExecve, BootNS: bootNS(), ReadNS: bootNS(), Task: t,
 		Exec: event.Exec{Exe: "sh", ExePath: "/bin/sh", Args: []byte("-c\x00id\x00")},
+	}
+}
+
+// procinfo is what the kernel side tells of a process that is there.
+func procinfo(t event.Task) *event.Event {
+	return &event.Event{
+		Type: field.EventProcinfo, Flags: event.ProcessOnly, BootNS: bootNS(), ReadNS: bootNS(), Task: t,
+		Exec: event.Exec{ExePath: "/bin/" + t.Comm},
 	}
 }
 
@@ -535,6 +568,66 @@ func TestLoss(t *testing.T) {
 	ev := receive(t, got)
 	if ev.Type != bus.TypeRecordsLost || !strings.HasPrefix(ev.Extensions["subject"].(string), "tiercel.events.syscall.warning.") {
 		t.Errorf("event %+v", ev)
+	}
+}
+
+// TestLossOfContainers: what a container lost is told with its name, the rest by ring, and nothing twice.
+func TestLossOfContainers(t *testing.T) {
+	b := startBus(t)
+	got := events(t, b)
+	r := start(t, func(_ *Config, d *Deps) { d.Bus = b })
+	r.log.waitFor(t, "watching the kernel")
+	id := strings.Repeat("ab", 32)
+	r.src.events <- cgroup(7, "/kubepods/pod1/"+id)
+	r.src.events <- cgroup(8, "/kubepods/pod1/"+id+"/inner")
+	r.src.mu.Lock()
+	r.src.lost = 17
+	r.src.charged = []kernel.CgroupLoss{{ID: 7, Event: 9}, {ID: 8, Event: 3}, {ID: 99, Event: 1}}
+	r.src.mu.Unlock()
+	r.out.waitFor(t, "ring=event lost=4")
+	r.out.waitFor(t, "container="+id[:12]+" cgroup=/kubepods/pod1/"+id+" process=0 event=12")
+	var m bus.MatchData
+	if err := json.Unmarshal(receive(t, got).Data, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Target.ContainerID != id || m.Target.CgroupID != 7 {
+		t.Errorf("target %+v", m.Target)
+	}
+	if n := strings.Count(r.out.String(), "ring=event"); n != 1 {
+		t.Errorf("%d events of the ring, want 1:\n%s", n, r.out)
+	}
+}
+
+// TestRestore: after a loss of process records those that live are read again, and those that are not there have ended.
+func TestRestore(t *testing.T) {
+	r := start(t, nil)
+	r.log.waitFor(t, "watching the kernel")
+	for _, pid := range []uint32{31, 32} {
+		r.src.events <- shell(task(pid, "sh"))
+	}
+	r.src.mu.Lock()
+	again := procinfo(task(31, "sh"))
+	missed := procinfo(task(33, "missed"))
+	missed.Task.PPID, missed.Task.ParentStartNS = 31, again.Task.StartNS
+	r.src.now = []*event.Event{again, missed}
+	r.src.lossy, r.src.lost = kernel.ProcessRing, 3
+	r.src.mu.Unlock()
+	r.log.waitFor(t, `msg="processes read again after a loss" added=1 ended=1`)
+	p := &r.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	find := func(pid uint32) *process.Process { return p.table.ByPID(pid, p.now()) }
+	if q := find(33); q == nil || q.Image(0).Name != "missed" || p.table.Parent(q, p.now()) != find(31) {
+		t.Errorf("process 33: %+v", q)
+	}
+	if q := find(31); q.ExitNS != 0 || q.Image(0).Exe == "" {
+		t.Errorf("process 31 %+v", q)
+	}
+	if q := find(32); q.ExitNS == 0 {
+		t.Error("process 32 has not ended")
+	}
+	if r.src.known != 1 {
+		t.Errorf("%d processes were known, want 1", r.src.known)
 	}
 }
 

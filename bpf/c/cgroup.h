@@ -1,36 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// A task's cgroup: the v2 one, or where the task is in the root of v2 (hosts that run on v1), that of one v1 controller.
+// Cgroups: their paths, told at first sight, and their end.
 #pragma once
 #include "put.h"
-#include "read.h"
+#include "ring.h"
 
 #define CGROUP_DEPTH 32
-
-// Index of the v1 controller in css_set.subsys; -1: none.
-const volatile __s32 v1_controller = -1;
-
-static __always_inline __u64 cgroup_of(struct task_struct *t)
-{
-	__u64 css_set = (__u64)t->cgroups;
-	__u64 c = (__u64)KREAD(struct css_set, css_set, dfl_cgrp);
-	if (v1_controller < 0 || v1_controller > 31 || KREAD(struct cgroup, c, level))
-		return c;
-	__u64 css = 0;
-	bpf_probe_read_kernel(&css, sizeof(css), KADDR(struct css_set, css_set, subsys) + 8 * v1_controller);
-	if (!css)
-		return c;
-	__u64 v1 = (__u64)KREAD(struct cgroup_subsys_state, css, cgroup);
-	return v1 ? v1 : c;
-}
-
-static __always_inline void cgroup_key_of(__u64 c, struct cgroup_key *k)
-{
-	__u64 kn = (__u64)KREAD(struct cgroup, c, kn);
-	__u64 root = (__u64)KREAD(struct cgroup, c, root);
-	k->id = KREAD(struct kernfs_node, kn, id);
-	k->hierarchy = KREAD(struct cgroup_root, root, hierarchy_id);
-	k->pad = 0;
-}
 
 struct cgroup_walk {
 	__u64 kn;
@@ -104,13 +78,14 @@ __noinline int cgroup_record(__u32 slot)
 // first_sight reports whether c's path has yet to be recorded, and claims to do it.
 static __always_inline bool first_sight(struct cgroup_key *k)
 {
-	__u64 one = 1;
-	if (bpf_map_lookup_elem(&cgroups_seen, k))
-		return false;
-	return bpf_map_update_elem(&cgroups_seen, k, &one, BPF_NOEXIST) == 0;
+	struct cgroup_state new = {.told = 1}, *g = bpf_map_lookup_elem(&cgroups, k);
+	if (!g)
+		return bpf_map_update_elem(&cgroups, k, &new, BPF_NOEXIST) == 0;
+	return !g->told && !__sync_lock_test_and_set(&g->told, 1);
 }
 
-// see_cgroup records c's path if this is its first sight. Its time is before that of the event that is being made.
+// see_cgroup records c's path if this is its first sight. Its time is before that of the event that is being made. Where the record is
+// lost, the next event tries again.
 static __always_inline void see_cgroup(__u64 c, struct cgroup_key *k)
 {
 	cgroup_key_of(c, k);
@@ -120,7 +95,11 @@ static __always_inline void see_cgroup(__u64 c, struct cgroup_key *k)
 	if (!b)
 		return;
 	b->dentry = c;
-	submit(RING_PROCESS, SLOT_CGROUP, cgroup_record(SLOT_CGROUP), false);
+	if (submit(RING_PROCESS, SLOT_CGROUP, cgroup_record(SLOT_CGROUP), false))
+		return;
+	struct cgroup_state *g = bpf_map_lookup_elem(&cgroups, k);
+	if (g)
+		g->told = 0;
 }
 
 // Hierarchy of the v1 controller; cgroups of other v1 hierarchies are nobody's key.
@@ -158,7 +137,7 @@ int BPF_PROG(cgroup_gone, struct cgroup *c)
 	struct cgroup_key k;
 	struct scratch *s = scratch_of(SLOT_CGROUP);
 	cgroup_key_of((__u64)c, &k);
-	if (!s || bpf_map_delete_elem(&cgroups_seen, &k))
+	if (!s || bpf_map_delete_elem(&cgroups, &k))
 		return 0; // nobody has seen it
 	cgroup_head(s, KIND_CGROUP_GONE, &k);
 	submit(RING_PROCESS, SLOT_CGROUP, sizeof(struct head), false);

@@ -4,7 +4,8 @@
 
 enum ring { RING_PROCESS, RING_EVENT, RINGS };
 
-enum loss { LOSS_FULL, LOSS_SIZE, LOSS_SCRATCH, LOSSES };
+// LOSS_SHARE: the ring had room, but not for this cgroup.
+enum loss { LOSS_FULL, LOSS_SIZE, LOSS_SCRATCH, LOSS_SHARE, LOSSES };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -91,18 +92,41 @@ struct {
 	__type(value, struct process);
 } processes SEC(".maps");
 
-// Cgroups whose path has been recorded.
 struct cgroup_key {
 	__u64 id;
 	__u32 hierarchy, pad;
 };
 
+// What of a ring a cgroup occupies, at most: the bytes it has put there since position from, and in the window before that one. Its last
+// record ends at position last.
+struct account {
+	__u64 from, last, now, before;
+};
+
+// A cgroup of which there were events.
+struct cgroup_state {
+	__u64 told; // its path has been recorded
+	struct account accounts[RINGS];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 8192);
 	__type(key, struct cgroup_key);
-	__type(value, __u64);
-} cgroups_seen SEC(".maps");
+	__type(value, struct cgroup_state);
+} cgroups SEC(".maps");
+
+// Records lost, by the cgroup that is charged. The reader takes entries out; what finds no room here is in lost alone.
+struct cgroup_loss {
+	__u64 n[RINGS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct cgroup_key);
+	__type(value, struct cgroup_loss);
+} cgroups_lost SEC(".maps");
 
 static __always_inline struct scratch *scratch_of(__u32 slot)
 {
@@ -120,39 +144,4 @@ static __always_inline void count_loss(enum ring ring, enum loss why)
 	__u64 *n = bpf_map_lookup_elem(&lost, &i);
 	if (n)
 		*n += 1;
-}
-
-// submit sends n bytes of slot's scratch. wake says that somebody waits for this one; otherwise it wakes an idle reader only.
-//
-// The reader announces that it is about to sleep and looks at the rings once more. So: write, then look at what the reader does. Where
-// it went to sleep in between, an empty record carries the wake-up.
-__noinline int submit(__u32 ring, __u32 slot, __u32 n, __u32 wake)
-{
-	struct scratch *s = scratch_of(slot);
-	__u32 zero = 0;
-	struct reader *r = bpf_map_lookup_elem(&readers, &zero);
-	if (!s || !r)
-		return 0;
-	barrier_var(n);
-	if (n > RECORD_MAX + PATH_LEN) {
-		count_loss(ring, LOSS_SIZE);
-		return 0;
-	}
-	__u64 least = wake ? READER_WAITS : READER_IDLE;
-	bool rouse = r->state >= least && __sync_lock_test_and_set(&r->state, READER_AWAKE) != READER_AWAKE;
-	long err = ring == RING_PROCESS
-			   ? bpf_ringbuf_output(&process_ring, s->b, n, rouse ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)  // 5.8
-			   : bpf_ringbuf_output(&event_ring, s->b, n, rouse ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-	if (err) {
-		count_loss(ring, LOSS_FULL);
-		return 0;
-	}
-	if (rouse || *(volatile __u64 *)&r->state < least)
-		return 0;
-	if (__sync_lock_test_and_set(&r->state, READER_AWAKE) == READER_AWAKE)
-		return 0;
-	void *p = ring == RING_PROCESS ? bpf_ringbuf_reserve(&process_ring, 8, 0) : bpf_ringbuf_reserve(&event_ring, 8, 0);
-	if (p)
-		bpf_ringbuf_discard(p, BPF_RB_FORCE_WAKEUP);
-	return 0;
 }

@@ -68,6 +68,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
 		bpf.SensorVarHashSeed:     seed,
+		bpf.SensorVarRingBytes:    [...]uint64{uint64(s.cfg.ProcessRingBytes), uint64(s.cfg.RingBytes)},
 	} {
 		if err := spec.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

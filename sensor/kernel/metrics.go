@@ -26,12 +26,12 @@ type RingStats struct {
 
 // A Loss counts records that did not make it into a ring.
 type Loss struct {
-	Reason string // "full", "size" or "scratch"
+	Reason string // "full", "size", "scratch", or "share": there was room, but not for that cgroup
 	Count  uint64
 }
 
 // Reasons of a loss, by index, as in bpf/c/maps.h.
-var lossReasons = [...]string{"full", "size", "scratch"}
+var lossReasons = [...]string{"full", "size", "scratch", "share"}
 
 // Stats returns what the rings received and lost so far.
 func (s *Sensor) Stats() (Stats, error) {

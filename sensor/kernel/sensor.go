@@ -18,14 +18,14 @@ import (
 
 // Names of the rings, by index.
 const (
-	processRing = "process"
-	eventRing   = "event"
+	ProcessRing = "process" // fork, exec, exit, cgroups
+	EventRing   = "event"   // all else
 )
 
-var ringNames = [...]string{processRing, eventRing}
+var ringNames = [...]string{ProcessRing, EventRing}
 
-// A Sensor is the attached kernel side. SetInterest, Stats and Close are safe for concurrent use. Run and Snapshot are called once each,
-// and Snapshot returns before Run begins.
+// A Sensor is the attached kernel side. SetInterest, Stats, Losses and Close are safe for concurrent use. Run and Snapshot are called once
+// each, and Snapshot returns before Run begins; Reread is called while Run works.
 type Sensor struct {
 	cfg       Config
 	collector *collector // nil without a registerer

@@ -30,6 +30,12 @@ const maxProcBytes = 4096
 //
 // What the iterator cannot read, arguments and environment, comes from /proc, where the process is still the same.
 func (s *Sensor) Snapshot(handle func(*event.Event)) error {
+	return s.Reread(func(*event.Event) bool { return false }, handle)
+}
+
+// Reread is Snapshot for when records were lost: handle gets every process that there is now. For those that known is true of /proc is not
+// read, and their Exec is not whole. It is called while Run works, by one goroutine at a time.
+func (s *Sensor) Reread(known func(*event.Event) bool, handle func(*event.Event)) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
@@ -47,7 +53,7 @@ func (s *Sensor) Snapshot(handle func(*event.Event)) error {
 	if err != nil {
 		return fmt.Errorf("iterate tasks: %w", err)
 	}
-	return s.handSnapshot(records, handle)
+	return s.handSnapshot(records, known, handle)
 }
 
 // readRecords reads records, each after its length.
@@ -72,7 +78,7 @@ func readRecords(r io.Reader) ([][]byte, error) {
 	}
 }
 
-func (s *Sensor) handSnapshot(records [][]byte, handle func(*event.Event)) error {
+func (s *Sensor) handSnapshot(records [][]byte, known func(*event.Event) bool, handle func(*event.Event)) error {
 	now := bootNS()
 	var tasks []*event.Event
 	seen := map[event.Cgroup]bool{}
@@ -92,8 +98,10 @@ func (s *Sensor) handSnapshot(records [][]byte, handle func(*event.Event)) error
 	}
 	slices.SortStableFunc(tasks, func(a, b *event.Event) int { return cmp.Compare(a.Task.StartNS, b.Task.StartNS) })
 	for _, ev := range tasks {
-		if err := readProc(ev); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+		if !known(ev) {
+			if err := readProc(ev); err != nil {
+				return fmt.Errorf("snapshot: %w", err)
+			}
 		}
 		ev.ReadNS = now
 		handle(ev)

@@ -54,6 +54,10 @@ type Table struct {
 	held    exitList            // ended, past it, still referenced
 	stats   Stats
 	sweep   []uint32
+	asked   struct { // how often outside was, for lost records
+		since uint64
+		n     int
+	}
 }
 
 // New returns an empty table. outside may be nil.
@@ -93,7 +97,7 @@ func (t *Table) Apply(ev *event.Event) *Process {
 	p := t.Find(Key{ev.Task.PID, ev.Task.StartNS})
 	execed := isExec(ev)
 	if p == nil {
-		p = t.meet(&ev.Task, ev.BootNS, execed)
+		p = t.meet(&ev.Task, ev.BootNS, execed, ev.Type == field.EventProcexit)
 	}
 	p.observe(&ev.Task, ev.BootNS)
 	t.observeParent(p, &ev.Task)
@@ -125,7 +129,7 @@ func isExec(ev *event.Event) bool {
 }
 
 // meet adds a process whose fork was not seen (yet).
-func (t *Table) meet(task *event.Task, ns uint64, execed bool) *Process {
+func (t *Table) meet(task *event.Task, ns uint64, execed, ended bool) *Process {
 	p := &Process{Key: Key{task.PID, task.StartNS}}
 	t.insert(p)
 	if task.PPID != 0 {
@@ -138,7 +142,7 @@ func (t *Table) meet(task *event.Task, ns uint64, execed bool) *Process {
 	}
 	p.Incomplete = true
 	t.stats.Incomplete++
-	if t.outside != nil {
+	if t.outside != nil && !ended && t.mayAsk(ns) {
 		if im, cwd, ok := t.outside.Image(p.Key); ok {
 			if task.Comm != "" {
 				im.Name = strings.Clone(task.Comm)
