@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 
 // testMayImport lists what a folder's own tests may import besides.
 var testMayImport = map[string][]string{
-	"functions": {"runtime/sandbox"},
+	"functions": {"runtime/sandbox", "runtime/testcase"},
 	"rules":     {"samples"},
 	"runtime":   {"functions", "samples", "test"},
 	"samples":   {"rules", "runtime", "sensor"},

@@ -1,18 +1,16 @@
 package functions_test
 
 import (
-	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/functions"
-	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	"github.com/tiercel-project/tiercel/runtime/testcase"
 )
 
 // A new function builds, passes its own test and runs, without anything from elsewhere.
@@ -22,14 +20,11 @@ func TestNewFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{".gitignore", "function.yaml", "go.mod", "main.go", "main_test.go", "manifest.json"}; !slices.Equal(files, want) {
-		t.Errorf("wrote %q, want %q", files, want)
+	want := []string{
+		".gitignore", "function.yaml", "go.mod", "main.go", "manifest.json", "testdata/event.json", "testdata/labels.txtar", "testdata/no-pod.txtar",
 	}
-	test := exec.Command("go", "test", "./...")
-	test.Dir = dir
-	test.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off", "GOFLAGS=-mod=mod")
-	if out, err := test.CombinedOutput(); err != nil {
-		t.Errorf("its test: %v\n%s", err, out)
+	if !slices.Equal(files, want) {
+		t.Errorf("wrote %q, want %q", files, want)
 	}
 	t.Setenv("GOPROXY", "off")
 	wasm, err := functions.Build(t.Context(), dir)
@@ -48,16 +43,20 @@ func TestNewFunction(t *testing.T) {
 	if m.Manifest().Name != "my-responder" {
 		t.Errorf("manifest %+v", m.Manifest())
 	}
-	res, _, err := m.Handle(t.Context(), sandbox.Invocation{Event: []byte(`{"id":"x","data":{}}`)}, noHost{})
-	if err != nil || res.Outcome != abi.OutcomeSkipped {
-		t.Errorf("an event without a pod: %+v, %v", res, err)
+	cases, _ := filepath.Glob(filepath.Join(dir, "testdata", testcase.Pattern))
+	for _, file := range cases {
+		c, err := testcase.Load(file, testcase.Defaults{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := c.Run(t.Context(), m, sandbox.Limits{})
+		if err == nil {
+			err = c.Compare(run)
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
-}
-
-type noHost struct{}
-
-func (noHost) Call(_ context.Context, op string, _ []byte) ([]byte, error) {
-	return nil, abi.NewError(abi.CodeUnsupported, op)
 }
 
 func TestWriteTemplateRefuses(t *testing.T) {

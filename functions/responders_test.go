@@ -1,34 +1,23 @@
 package functions_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tiercel-project/tiercel/functions"
-	"github.com/tiercel-project/tiercel/functions/abi"
-	"github.com/tiercel-project/tiercel/functions/abi/manifest"
 	"github.com/tiercel-project/tiercel/functions/builtin"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	"github.com/tiercel-project/tiercel/runtime/testcase"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
-// Every bundled responder, compiled and in the real sandbox, against scripted answers: testdata/<responder>/*.txtar. A file has the parts
-// event.json (default: ../event.json), config.json, answers (one line each: operation, then a response or !code and text), and
-// the golden parts calls, result and log.
+// Every bundled responder, compiled and in the real sandbox, against its cases: <responder>/testdata/*.txtar.
 func TestResponders(t *testing.T) {
-	standard, err := os.ReadFile("testdata/event.json")
+	event, err := os.ReadFile("testdata/event.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,13 +39,29 @@ func TestResponders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files, _ := filepath.Glob(filepath.Join("testdata", name, "*.txtar"))
+		files, _ := filepath.Glob(filepath.Join(name, "testdata", testcase.Pattern))
 		if len(files) == 0 {
 			t.Errorf("%s has no cases", name)
 		}
 		for _, file := range files {
 			t.Run(name+"/"+strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-				testResponder(t, m, file, standard)
+				c, err := testcase.Load(file, testcase.Defaults{Event: event})
+				if err != nil {
+					t.Fatal(err)
+				}
+				run, err := c.Run(t.Context(), m, sandbox.Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if *update {
+					c.Update(run)
+					err = c.Save()
+				} else {
+					err = c.Compare(run)
+				}
+				if err != nil {
+					t.Error(err)
+				}
 			})
 		}
 	}
@@ -69,89 +74,4 @@ func noteSources(dir string) {
 	for _, file := range files {
 		_, _ = os.ReadFile(file)
 	}
-}
-
-func testResponder(t *testing.T, m *sandbox.Module, file string, event []byte) {
-	archive, err := txtar.ParseFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := map[string][]byte{"event.json": event}
-	for _, f := range archive.Files {
-		parts[f.Name] = f.Data
-	}
-	config, err := manifest.ApplyConfig(m.Manifest().Config, parts["config.json"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := &script{t: t, answers: strings.Split(strings.TrimSpace(string(parts["answers"])), "\n")}
-	inv := sandbox.Invocation{
-		ID: "inv-7f3a", Function: m.Manifest().Name, Event: bytes.TrimSpace(parts["event.json"]), Config: config,
-		Time: time.Date(2026, 11, 21, 1, 2, 3, 0, time.UTC),
-	}
-	res, report, err := m.Handle(t.Context(), inv, host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(host.answers) > 0 && host.answers[0] != "" {
-		t.Errorf("not asked for: %q", host.answers)
-	}
-	result, err := json.Marshal(res)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	for _, l := range report.Log {
-		fmt.Fprintf(&log, "%s %s\n", l.Level, l.Text)
-	}
-	golden(t, file, archive, map[string]string{"calls": host.calls.String(), "result": string(result) + "\n", "log": log.String()})
-}
-
-// golden compares the golden parts of a file, or rewrites them.
-func golden(t *testing.T, file string, archive *txtar.Archive, got map[string]string) {
-	t.Helper()
-	for _, name := range []string{"calls", "result", "log"} {
-		i := len(archive.Files)
-		for k, f := range archive.Files {
-			if f.Name == name {
-				i = k
-			}
-		}
-		if i == len(archive.Files) {
-			archive.Files = append(archive.Files, txtar.File{Name: name})
-		}
-		if diff := cmp.Diff(string(archive.Files[i].Data), got[name]); diff != "" && !*update {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-		archive.Files[i].Data = []byte(got[name])
-	}
-	if *update {
-		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// A script is a host that gives prepared answers in their order.
-type script struct {
-	t       *testing.T
-	answers []string
-	calls   strings.Builder
-}
-
-func (s *script) Call(_ context.Context, op string, request []byte) ([]byte, error) {
-	fmt.Fprintf(&s.calls, "%s %s\n", op, request)
-	if len(s.answers) == 0 || s.answers[0] == "" {
-		return nil, &sandbox.Stop{Err: fmt.Errorf("no answer left for %s %s", op, request)}
-	}
-	wantOp, answer, _ := strings.Cut(s.answers[0], " ")
-	s.answers = s.answers[1:]
-	if wantOp != op {
-		s.t.Errorf("asked for %s %s, the script has %s", op, request, wantOp)
-	}
-	if failure, ok := strings.CutPrefix(answer, "!"); ok {
-		code, text, _ := strings.Cut(failure, " ")
-		return nil, abi.NewError(abi.Code(code), text)
-	}
-	return []byte(answer), nil
 }

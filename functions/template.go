@@ -29,18 +29,36 @@ go 1.26.0
 
 // Errors of WriteTemplate, wrapped.
 var (
-	ErrLanguage = errors.New("no template for this language; there is go")
+	ErrLanguage = errors.New("no template for this language")
 	ErrName     = errors.New("a function's name is lower-case letters, digits and \"-\", at most 63, with a letter first and no \"-\" last")
 	ErrNotEmpty = errors.New("the folder is not empty")
 )
 
 var nameRE = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
+// common is the folder of what templates share. A language that has a file or folder of the same name has its own instead.
+const common = "common"
+
+// Languages returns the languages that there are templates for, sorted.
+func Languages() []string {
+	entries, err := templates.ReadDir("template")
+	if err != nil {
+		panic("functions: " + err.Error()) // it is embedded
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != common {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // WriteTemplate writes a new function's folder, with all that is needed to build it: dir, which must be empty or not exist yet. It
 // returns the names of the files meant to be edited. Errors: ErrLanguage, ErrName, ErrNotEmpty, or the file system's.
 func WriteTemplate(dir, name, lang string) ([]string, error) {
-	if lang != "go" {
-		return nil, fmt.Errorf("%q: %w", lang, ErrLanguage)
+	if !slices.Contains(Languages(), lang) {
+		return nil, fmt.Errorf("%q: %w; there are %s", lang, ErrLanguage, strings.Join(Languages(), ", "))
 	}
 	if !nameRE.MatchString(name) {
 		return nil, fmt.Errorf("%q: %w", name, ErrName)
@@ -48,40 +66,52 @@ func WriteTemplate(dir, name, lang string) ([]string, error) {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNotEmpty)
 	}
-	files, err := templateFiles(name, lang)
-	if err != nil {
+	files := map[string][]byte{}
+	if err := templateFiles(files, lang, name, nil); err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for file := range files {
+		top, _, _ := strings.Cut(file, "/")
+		own[top] = true
+	}
+	if err := templateFiles(files, common, name, own); err != nil {
 		return nil, err
 	}
 	written := make([]string, 0, len(files))
 	for file, text := range files {
-		if err := writeFile(filepath.Join(dir, file), text); err != nil {
+		if err := writeFile(filepath.Join(dir, filepath.FromSlash(file)), text); err != nil {
 			return nil, err
 		}
 		written = append(written, file)
 	}
 	slices.Sort(written)
+	if files["go.mod"] == nil {
+		return written, nil
+	}
 	return written, writeSDK(filepath.Join(dir, "tiercel"))
 }
 
-func templateFiles(name, lang string) (map[string][]byte, error) {
-	files := map[string][]byte{}
+// templateFiles adds the files of a template, with the function's name filled in, but for what is left out at the top.
+func templateFiles(files map[string][]byte, lang, name string, leaveOut map[string]bool) error {
 	root := path.Join("template", lang)
-	entries, err := templates.ReadDir(root)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		text, err := templates.ReadFile(path.Join(root, e.Name()))
-		if err != nil {
-			return nil, err
+	return fs.WalkDir(templates, root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-		file := strings.TrimSuffix(e.Name(), ".tmpl")
+		text, err := templates.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		file := strings.TrimSuffix(strings.TrimPrefix(p, root+"/"), ".tmpl")
 		if file == "gitignore" {
 			file = ".gitignore"
 		}
-		files[file] = []byte(strings.ReplaceAll(string(text), "NAME", name))
-	}
-	return files, nil
+		if top, _, _ := strings.Cut(file, "/"); !leaveOut[top] {
+			files[file] = []byte(strings.ReplaceAll(string(text), "NAME", name))
+		}
+		return nil
+	})
 }
 
 func writeSDK(dir string) error {

@@ -63,7 +63,7 @@ func (h *host) unfinished() bool {
 // Call answers one operation. See sandbox.Host.
 func (h *host) Call(ctx context.Context, op string, request []byte) ([]byte, error) {
 	h.step++
-	digest := requestDigest(op, request)
+	digest := journal.RequestDigest(op, request)
 	if h.step <= len(h.recorded) {
 		c := h.recorded[h.step-1]
 		if c.Step != h.step || c.Request != digest {
@@ -90,14 +90,6 @@ func (h *host) reach(ctx context.Context, p Point) error {
 		return h.stop(fmt.Errorf("%w: %w", errDied, err))
 	}
 	return nil
-}
-
-func requestDigest(op string, request []byte) string {
-	s := sha256.New()
-	s.Write([]byte(op))
-	s.Write([]byte{'\n'})
-	s.Write(request)
-	return hex.EncodeToString(s.Sum(nil)[:16])
 }
 
 // answer repeats a recorded answer.

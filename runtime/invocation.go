@@ -311,7 +311,7 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{
 		ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
 		Seed: sha256.Sum256([]byte(i.id)), Time: i.d.Event.Time,
-		Limits: limitsOf(spec),
+		Limits: LimitsOf(spec),
 	}, h)
 	cause := context.Cause(gctx)
 	cancel(nil)
@@ -322,7 +322,8 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	return i.conclude(ctx, h, log, res, report, err)
 }
 
-func limitsOf(s *function.Spec) sandbox.Limits {
+// LimitsOf is what a document allows one invocation.
+func LimitsOf(s *function.Spec) sandbox.Limits {
 	l := s.Limits
 	return sandbox.Limits{
 		Timeout: l.Timeout.Std(), Fuel: l.Fuel, Memory: int64(l.Memory), Output: int(l.Output), Log: int(l.Log), Calls: l.Calls,

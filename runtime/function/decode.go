@@ -79,7 +79,7 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 		f, ok := fields[key.Value]
 		switch {
 		case !ok:
-			d.errorf(key, p, nearest(key.Value, names), "unknown key %q", key.Value)
+			d.errorf(key, p, Nearest(key.Value, names), "unknown key %q", key.Value)
 		case seen[key.Value]:
 			d.errorf(key, p, "", "the key %q is given twice", key.Value)
 		default:
@@ -222,5 +222,5 @@ func (d *Document) oneOf(path, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return d.problem(path, nearest(value, allowed), fmt.Errorf("%q is none of %s", value, strings.Join(allowed, ", ")))
+	return d.problem(path, Nearest(value, allowed), fmt.Errorf("%q is none of %s", value, strings.Join(allowed, ", ")))
 }

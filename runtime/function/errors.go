@@ -31,8 +31,8 @@ func (e *PosError) Error() string {
 
 func (e *PosError) Unwrap() error { return e.Err }
 
-// nearest returns the candidate nearest to name by edit distance, or "" if none is near.
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate nearest to name by edit distance, or "" if none is near.
+func Nearest(name string, candidates []string) string {
 	best, bestDist := "", 1+len(name)/3
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(c), bestDist); d <= bestDist && (best == "" || d < bestDist) {

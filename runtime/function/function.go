@@ -233,7 +233,7 @@ func (d *Document) UnknownRules(known []string) []*PosError {
 				continue
 			}
 			p := "spec.triggers[" + strconv.Itoa(i) + "].rules[" + strconv.Itoa(j) + "]"
-			out = append(out, d.problem(p, nearest(r, known), fmt.Errorf("no rule is named %q", r)))
+			out = append(out, d.problem(p, Nearest(r, known), fmt.Errorf("no rule is named %q", r)))
 		}
 	}
 	return out

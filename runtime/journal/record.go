@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -91,6 +93,15 @@ type Call struct {
 	Note      string              `json:"note,omitempty"`
 	Before    json.RawMessage     `json:"before,omitempty"` // the object, redacted: a rehearsal is shown as the difference
 	After     json.RawMessage     `json:"after,omitempty"`
+}
+
+// RequestDigest is what Call.Request holds of an operation and its request.
+func RequestDigest(op string, request []byte) string {
+	s := sha256.New()
+	s.Write([]byte(op))
+	s.Write([]byte{'\n'})
+	s.Write(request)
+	return hex.EncodeToString(s.Sum(nil)[:16])
 }
 
 // Undo returns how the call is taken back, or nil if it changed nothing.

@@ -140,6 +140,49 @@ func (s *Store) Get(ctx context.Context, token string) (*Entry, error) {
 	return decode(e)
 }
 
+// Pinned returns the latest stored revision of a function whose configuration has that digest: the one of that number, or one that
+// followed and left the configuration as it was. The bucket keeps 16 writes of a function. The error is ErrNotFound if there is none.
+func (s *Store) Pinned(ctx context.Context, id function.ID, config string, revision uint64) (*Entry, error) {
+	history, err := s.History(ctx, id.Token())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range history {
+		doc, err := e.Parse()
+		if err != nil {
+			return nil, err
+		}
+		if e.ID == id && e.Revision >= revision && Digest(doc.Spec.Config) == config {
+			return e, nil
+		}
+	}
+	return nil, fmt.Errorf("function %s, revision %d: %w", id.Token(), revision, ErrNotFound)
+}
+
+// History returns what the bucket has of a function of that token, the latest first, deletions left out. The error is ErrNotFound if
+// there is nothing.
+func (s *Store) History(ctx context.Context, token string) ([]*Entry, error) {
+	all, err := s.kv.History(ctx, token)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("function %s: %w", token, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("function %s: %w", token, err)
+	}
+	var out []*Entry
+	for _, e := range slices.Backward(all) {
+		if e.Operation() != jetstream.KeyValuePut {
+			continue
+		}
+		f, err := decode(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
 func decode(e jetstream.KeyValueEntry) (*Entry, error) {
 	f := new(Entry)
 	if err := json.Unmarshal(e.Value(), f); err != nil {

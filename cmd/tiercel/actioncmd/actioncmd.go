@@ -47,17 +47,7 @@ func open(ctx context.Context, flags *connect.Flags) (*bus.Bus, *journal.Journal
 
 // find returns an action, running or sealed.
 func find(ctx context.Context, j *journal.Journal, id string) (*journal.Action, error) {
-	var found *journal.Action
-	err := j.Running(ctx, bus.JournalSubjects, func(a *journal.Action) bool {
-		if a.ID == id {
-			found = a
-		}
-		return found == nil
-	})
-	if err != nil || found != nil {
-		return found, err
-	}
-	a, err := j.Find(ctx, id, time.Time{})
+	a, err := j.Action(ctx, id)
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil, &cli.Error{Err: fmt.Errorf("there is no action %q", id), Hint: "tiercel action list shows those there are"}
 	}
