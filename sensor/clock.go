@@ -40,3 +40,6 @@ func bootNS() uint64 {
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail: the clock exists since Linux 2.6.39
 	return uint64(ts.Nano())
 }
+
+// BootOffset is the wall clock minus the boot clock, in nanoseconds.
+func BootOffset() int64 { return newClock().offset.Load() }

@@ -26,7 +26,8 @@ type pipeline struct {
 	report  func(m *match)
 	wake    chan<- struct{} // tells housekeeping that somebody waits
 
-	seesProcesses bool // pids are the same here as in the kernel's records
+	seesProcesses bool       // pids are the same here as in the kernel's records
+	recording     *recording // nil: nothing is recorded
 
 	mu       sync.Mutex // guards all below
 	table    *process.Table
@@ -59,6 +60,7 @@ func (p *pipeline) setRules(set *rules.Set) {
 func (p *pipeline) handle(ev *event.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.recording.event(ev)
 	if ev.Cgroup.ID != 0 {
 		if ev.Cgroup.Path == "" {
 			p.cgroups.Drop(ev.Cgroup.ID, ev.Cgroup.V1)
@@ -196,6 +198,7 @@ func (p *pipeline) release(all bool) (next uint64) {
 func (p *pipeline) tend() {
 	const sweepAtOnce, keepCgroups = 64, 30 * time.Second
 	p.clock.set()
+	p.recording.learn()
 	p.users.Age()
 	p.users.Load(container.Root{}, 0, nil)
 	p.mu.Lock()

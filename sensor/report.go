@@ -36,6 +36,9 @@ func newReporter(s *Sensor) *reporter {
 
 // report sends a match to the outputs and to the bus. It does not block.
 func (r *reporter) report(m *match) {
+	if len(r.s.outputs) == 0 && r.s.publisher == nil {
+		return
+	}
 	a := m.matcher.Alert(m.rule, m.event)
 	for _, o := range r.s.outputs {
 		o.Send(a)

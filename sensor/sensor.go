@@ -18,6 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/capture"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/domain"
 	"github.com/tiercel-project/tiercel/sensor/event"
@@ -56,6 +57,8 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Resolvers name containers, before those of Config.RuntimeSockets: what a kubelet or an informer knows.
 	Resolvers []container.Resolver
+	// Capture takes every event as the kernel sent it, and the names that were learned. It is not closed. Nil: none.
+	Capture *capture.Writer
 	// Open opens the source. Nil: kernel.Open.
 	Open func(kernel.Config) (Source, error)
 }
@@ -161,6 +164,9 @@ func (s *Sensor) newPipeline() {
 		Hostname: s.cfg.Hostname, Table: p.table, Names: p.users, Domains: s.domains.Of, Wall: p.clock.wall,
 	})
 	p.report = s.reporter.report
+	if s.deps.Capture != nil {
+		p.recording = newRecording(s.deps.Capture, p, s.domains)
+	}
 }
 
 // rouse wakes housekeeping.
@@ -172,8 +178,9 @@ func (s *Sensor) rouse() {
 }
 
 // Run attaches to the kernel, matches events and delivers matches until ctx ends; then it drains its queues, for Config.DrainTimeout at
-// most, and returns nil. If the machine lacks something, the error is a *kernel.RequirementError. While it runs, SIGHUP and changes of
-// the rules files load the rules anew, and SIGUSR1 opens the file output anew.
+// most, and returns nil. If the machine lacks something, the error is a *kernel.RequirementError; if Deps.Capture takes no more, Run ends
+// with what it said, capture.ErrFull for one. While it runs, SIGHUP and changes of the rules files load the rules anew, and SIGUSR1 opens
+// the file output anew.
 func (s *Sensor) Run(ctx context.Context) error {
 	src, err := s.open()
 	if err != nil {
@@ -202,11 +209,15 @@ func (s *Sensor) Run(ctx context.Context) error {
 	watch := s.watch()
 	feeders.Go(func() error { return s.listen(aside, signals, watch) })
 
-	err = s.read(ctx, src)
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	s.pipeline.recording.onError(stopReading)
+	err = s.read(reading, src)
 	stopAside()
 	err = errors.Join(err, feeders.Wait())
 	s.source.Store(nil)
 	s.pipeline.release(true)
+	err = errors.Join(err, s.pipeline.recording.finish())
 	s.drain(outer)
 	stopDeliver()
 	return errors.Join(err, deliverers.Wait())

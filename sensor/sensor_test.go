@@ -189,7 +189,25 @@ type rig struct {
 // start runs a sensor over a fakeSource until the test ends.
 func start(t *testing.T, change func(*Config, *Deps)) *rig {
 	t.Helper()
-	r := &rig{src: newFakeSource(), out: newSyncBuffer(), log: newSyncBuffer(), reg: prometheus.NewRegistry()}
+	r := &rig{src: newFakeSource()}
+	s := newSensor(t, r, change)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// newSensor makes the sensor of r over its source.
+func newSensor(t *testing.T, r *rig, change func(*Config, *Deps)) *Sensor {
+	t.Helper()
+	r.out, r.log, r.reg = newSyncBuffer(), newSyncBuffer(), prometheus.NewRegistry()
 	cfg := DefaultConfig()
 	cfg.Node, cfg.Cluster, cfg.Hostname, cfg.Format, cfg.RuntimeSockets = "node-1", "lab", "box", output.JSON, nil
 	deps := Deps{
@@ -204,17 +222,7 @@ func start(t *testing.T, change func(*Config, *Deps)) *rig {
 		t.Fatal(err)
 	}
 	r.Sensor = s
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(r.stop)
-	return r
+	return s
 }
 
 // task is a process of these tests.

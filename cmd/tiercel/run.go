@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/sensorcmd"
 )
 
 // A part is one of the parts that a command of this file runs.
@@ -20,12 +21,14 @@ const (
 
 // newRun returns the commands run, sensor and runtime, which differ in the parts they start.
 func newRun(s cli.Streams) []*cobra.Command {
+	sensor := newDaemon(s, partSensor, "sensor", "Run the sensor: kernel events, rules, CloudEvents",
+		"Run the sensor of this node. Without --nats a NATS server is embedded. Needs root and a kernel with BTF.")
+	sensor.AddCommand(sensorcmd.New(s, version)...)
 	return []*cobra.Command{
 		newDaemon(s, partSensor|partRuntime, "run", "Run everything in one process: sensor, bus and functions",
 			"Run the sensor, the bus and the function runtime in one process. Without --nats a NATS server is embedded: it keeps its files in\n"+
 				"--data and listens on loopback for the other commands. Needs root and a kernel with BTF."),
-		newDaemon(s, partSensor, "sensor", "Run the sensor: kernel events, rules, CloudEvents",
-			"Run the sensor of this node. Without --nats a NATS server is embedded. Needs root and a kernel with BTF."),
+		sensor,
 		newDaemon(s, partRuntime, "runtime", "Run the function runtime on events from NATS",
 			"Run functions on the events of the bus. Any number of runtimes share the work."),
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
@@ -24,7 +25,8 @@ type Writer struct {
 // endSize is what is kept free for the end mark.
 const endSize = frameHeader + 9
 
-// NewWriter writes the beginning of a file to w. limit is how many bytes the file may have; 0: any number. Close the Writer; w stays open.
+// NewWriter writes the beginning of a file to w. limit is how many bytes the file may have; 0: any number. Events take at most seven eighths
+// of it, so that names have room when they have reached that. Close the Writer; w stays open.
 func NewWriter(w io.Writer, h Header, limit int64) (*Writer, error) {
 	c := &Writer{w: bufio.NewWriterSize(w, 256<<10), limit: limit}
 	if _, err := c.w.WriteString(magic); err != nil {
@@ -112,7 +114,7 @@ func (c *Writer) frame(b []byte) error {
 	if len(body) > maxFrame {
 		return fmt.Errorf("write capture: %d bytes do not fit into a frame", len(body))
 	}
-	if c.limit > 0 && c.written+int64(len(b)) > c.limit-endSize && kind(body[0]) != kindEnd && c.written > int64(len(magic)) {
+	if c.limit > 0 && c.written+int64(len(b)) > c.room(kind(body[0])) {
 		return ErrFull
 	}
 	binary.LittleEndian.PutUint32(b, uint32(len(body)))
@@ -123,6 +125,17 @@ func (c *Writer) frame(b []byte) error {
 	}
 	c.written += int64(len(b))
 	return nil
+}
+
+// room is how large the file may be after a frame of kind k.
+func (c *Writer) room(k kind) int64 {
+	switch k {
+	case kindHeader, kindEnd:
+		return math.MaxInt64
+	case kindEvent:
+		return c.limit - c.limit/8 - endSize
+	}
+	return c.limit - endSize
 }
 
 // Events is how many events were written, those of the state before included.

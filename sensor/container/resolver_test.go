@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -289,5 +290,17 @@ func TestTableBound(t *testing.T) {
 	}
 	if table.Lookup(1, false) == nil {
 		t.Error("the one in use was evicted")
+	}
+}
+
+// TestSetPathCopies: the path that a record held is not kept: its memory is the ring's.
+func TestSetPathCopies(t *testing.T) {
+	const id = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	ring := []byte("/docker/" + id)
+	table := NewTable(DefaultConfig(), nil, nil, slog.New(slog.DiscardHandler))
+	table.SetPath(1, false, unsafe.String(&ring[0], len(ring)))
+	clear(ring)
+	if got := table.Lookup(1, false); got == nil || got.Container != id {
+		t.Errorf("identity %+v, want container %s", got, id)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,8 @@ type Config struct {
 	Retry time.Duration
 	// Workers is how many containers are asked for at the same time. Positive. Default 4.
 	Workers int
+	// Known tells of a container at its first sight, before any Resolver; nil, or a nil answer: it is not known. For replays.
+	Known func(ID) *Info
 }
 
 // DefaultConfig returns the defaults of Config.
@@ -115,7 +118,8 @@ func (t *Table) Stats() Stats {
 	}
 }
 
-// SetPath says what the path of a cgroup is. It returns the identity of the processes in it.
+// SetPath says what the path of a cgroup is. It returns the identity of the processes in it. It does not keep path itself, which may be
+// memory of a ring.
 func (t *Table) SetPath(id uint64, v1 bool, path string) *Identity {
 	k := key{id, v1}
 	if e := t.cgroups[k]; e != nil {
@@ -128,6 +132,7 @@ func (t *Table) SetPath(id uint64, v1 bool, path string) *Identity {
 	if len(t.cgroups) >= t.cfg.MaxCgroups {
 		t.evict()
 	}
+	path = strings.Clone(path)
 	e := &entry{path: path, used: t.clock}
 	t.cgroups[k] = e
 	if cid, ok := ParsePath(path); ok {
@@ -191,6 +196,13 @@ func (t *Table) Path(id uint64, v1 bool) string {
 	return ""
 }
 
+// Each calls f for every container with a known cgroup.
+func (t *Table) Each(f func(*Identity)) {
+	for _, m := range t.containers {
+		f(m.identity.Load())
+	}
+}
+
 func (t *Table) identity(e *entry) *Identity {
 	if e.m == nil {
 		return HostIdentity
@@ -209,6 +221,12 @@ func (t *Table) member(id ID) *member {
 	}
 	m := &member{id: id}
 	t.containers[id.Container] = m
+	if t.cfg.Known != nil {
+		if info := t.cfg.Known(id); info != nil {
+			t.settle(m, info)
+			return m
+		}
+	}
 	m.identity.Store(&Identity{ID: id, State: Pending})
 	if len(t.resolvers) == 0 {
 		m.identity.Store(&Identity{ID: id, State: Unresolved})

@@ -215,6 +215,24 @@ func (u *Users) Group(root Root, gid uint32) (string, bool) {
 	return "", false
 }
 
+// Each calls f with the users and groups of every root that was read. f must not change them.
+func (u *Users) Each(f func(root Root, users map[uint32]User, groups map[uint32]string)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for r, n := range u.roots {
+		if n.state == namesRead {
+			f(r, n.users, n.groups)
+		}
+	}
+}
+
+// Put says what the users and groups of root are, for replays.
+func (u *Users) Put(root Root, users map[uint32]User, groups map[uint32]string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.roots[root] = &names{users: users, groups: groups, read: u.now(), state: namesRead}
+}
+
 // readBelow reads the regular file path below the directory dir, from which no link leads out.
 func readBelow(dir int, path string, limit int64) ([]byte, error) {
 	fd, err := unix.Openat2(dir, path, &unix.OpenHow{

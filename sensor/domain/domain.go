@@ -74,6 +74,12 @@ func (n *Names) Use(names []string) {
 // Of returns the names that a has, sorted; none if it has none that a rule asks for.
 func (n *Names) Of(a netip.Addr) []string { return (*n.byAddr.Load())[a.Unmap()] }
 
+// All returns the names of every address that has one. The map must not be changed; another call may return another one.
+func (n *Names) All() map[netip.Addr][]string { return *n.byAddr.Load() }
+
+// Put makes byAddr, whose names are sorted, what is known, for replays.
+func (n *Names) Put(byAddr map[netip.Addr][]string) { n.byAddr.Store(&byAddr) }
+
 // An entry is what is known of a name.
 type entry struct {
 	addrs []netip.Addr

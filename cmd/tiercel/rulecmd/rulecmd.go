@@ -94,8 +94,13 @@ func readError(err error) error {
 	return e
 }
 
-// load loads the rules files named. If they have errors it prints them and returns cli.ErrSilent.
+// load is Load.
 func (c *command) load(paths []string, opts rules.Options) (*rules.Set, error) {
+	return Load(c.Streams, paths, opts)
+}
+
+// Load loads the rules files named, or the embedded ones if none is. If they have errors it prints them and returns cli.ErrSilent.
+func Load(s cli.Streams, paths []string, opts rules.Options) (*rules.Set, error) {
 	in, err := files(paths)
 	if err != nil {
 		return nil, err
@@ -103,7 +108,7 @@ func (c *command) load(paths []string, opts rules.Options) (*rules.Set, error) {
 	set, rep := rules.Load(in, opts)
 	if set == nil {
 		for _, p := range rep.Errors() {
-			fmt.Fprint(c.Err, p.Text("error"))
+			fmt.Fprint(s.Err, p.Text("error"))
 		}
 		return nil, cli.ErrSilent
 	}

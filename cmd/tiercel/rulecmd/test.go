@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/sensor"
+	"github.com/tiercel-project/tiercel/sensor/capture"
 )
 
 // testHost is the hostname of alerts of `rule test`, so that they are the same everywhere.
@@ -26,7 +29,8 @@ func (c *command) test() *cobra.Command {
 		Use:   "test -r RULES… EVENTS…",
 		Short: "Match recorded events against rules",
 		Long: "Match recorded events against rules and print an alert, as Falco's JSON, for each match.\n\n" +
-			"EVENTS is a file, or - for the standard input: audit JSON as the API server sends or logs it, or recorded system calls, one a line:\n\n" +
+			"EVENTS is a capture that tiercel sensor record made, or a file, or - for the standard input, of audit JSON as the API server sends or\n" +
+			"logs it, or of system calls, one a line:\n\n" +
 			`  {"type":"openat","time":"2026-01-02T03:04:05Z","fields":{"proc.name":"cat","fd.name":"/etc/shadow","evt.is_open_read":true}}` + "\n\n" +
 			"A field that is missing has no value; \"resolved\" beside \"fields\" has the other form of paths. With --expect the alerts are compared\n" +
 			"with those in FILE, one JSON object a line: of an expected alert only the keys that are written count.",
@@ -68,6 +72,16 @@ func (c *command) matchFiles(rulePaths, eventPaths []string, opts rules.Options)
 	var alerts []*rules.Alert
 	var hits []*rules.Rule
 	for _, path := range eventPaths {
+		if isCapture(path) {
+			replay := sensor.Replay{
+				Rules: func(capture.Header) (*rules.Set, error) { return set, nil },
+				Alert: func(a *rules.Alert) { alerts = append(alerts, a) },
+			}
+			if err := replay.Run(path); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		events, err := c.readEvents(path)
 		if err != nil {
 			return nil, err
@@ -80,6 +94,18 @@ func (c *command) matchFiles(rulePaths, eventPaths []string, opts rules.Options)
 		}
 	}
 	return alerts, nil
+}
+
+// isCapture reports whether path is a capture of kernel events.
+func isCapture(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false // reading it says why
+	}
+	defer f.Close()
+	head := make([]byte, 64)
+	n, _ := io.ReadFull(f, head)
+	return capture.Is(head[:n])
 }
 
 func (c *command) printAlerts(alerts []*rules.Alert, format cli.Format) error {

@@ -3,6 +3,8 @@ package capturetest
 
 import (
 	"encoding/binary"
+	"os"
+	"time"
 	"unsafe"
 
 	"github.com/tiercel-project/tiercel/bpf"
@@ -91,4 +93,33 @@ func Records(records ...[]byte) []capture.Record {
 		all[i] = capture.Record{Seq: uint64(i) + 1, ReadNS: decode.Time(b) + 1000, Record: b}
 	}
 	return all
+}
+
+// Shell is a shell that is started and reads /etc/shadow, outside of containers.
+func Shell() []capture.Record {
+	login := Process{PID: 10, Start: 5, Cgroup: 1, Comm: "login"}
+	sh := Process{PID: 11, PPID: 10, Start: 100, ParentStart: 5, Cgroup: 1, Comm: "sh"}
+	return Records(Cgroup(1, "/user.slice"), login.Task("/bin/login"), login.Fork(100, sh), sh.Exec(200, "/bin/sh", "sh", "-c", "id"),
+		sh.Open(300, "/etc/shadow"), sh.Open(400, "/etc/motd"))
+}
+
+// WriteFile writes records to the new capture name, of a machine called box that booted at 2026-01-02T03:04:05Z.
+func WriteFile(name string, records []capture.Record) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := capture.NewHeader()
+	h.Program, h.Hostname, h.BootOffsetNS = "test", "box", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixNano()
+	w, err := capture.NewWriter(f, h, 0)
+	if err != nil {
+		return err
+	}
+	for i := range records {
+		if err := w.Record(&records[i]); err != nil {
+			return err
+		}
+	}
+	return w.Close()
 }
