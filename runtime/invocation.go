@@ -50,12 +50,15 @@ func (r *Runtime) handle(ctx context.Context, lv *live, d *dispatch.Delivery) di
 	if d.Forged != nil {
 		return r.forged(ctx, lv, d)
 	}
-	if !lv.fn.Selects(d.Event, d.Match) {
+	if d.Manual == nil && !lv.fn.Selects(d.Event, d.Match) {
 		r.metrics.unselected(lv.fn.ID.Token())
 		return dispatch.Ack()
 	}
 	i := &invocation{rt: r, lv: lv, d: d, token: lv.fn.ID.Token(), state: new(journal.State)}
 	i.id = lv.fn.ID.Invocation(d.Event.ID, d.Event.Time, "")
+	if d.Manual != nil {
+		i.id = manualID(lv.fn.ID, d.Event.ID, d.Manual)
+	}
 	if !r.enter(i.id) {
 		// This runtime is at it already: the message came again in spite of its extension.
 		return dispatch.After(func(ctx context.Context) dispatch.Verdict { return i.rest(ctx, r.cfg.Lease/4) })
@@ -150,7 +153,7 @@ func (i *invocation) request() guard.Request {
 
 // first attempts an invocation that nobody has claimed.
 func (i *invocation) first(ctx context.Context) dispatch.Verdict {
-	decision, err := i.rt.guard.Decide(ctx, i.request())
+	decision, err := i.decide(ctx)
 	if err != nil {
 		return i.later(err)
 	}
@@ -174,7 +177,12 @@ func (i *invocation) begin(c journal.Claim) *journal.Log {
 	return i.rt.journal.Begin(i.token, i.id, c, i.state)
 }
 
-func (i *invocation) mode() capability.Mode { return i.lv.fn.Doc.Spec.Mode }
+func (i *invocation) mode() capability.Mode {
+	if m := i.d.Manual; m != nil && m.DryRun {
+		return capability.DryRun
+	}
+	return i.lv.fn.Doc.Spec.Mode
+}
 
 func (i *invocation) claim(decision string) journal.Claim {
 	return journal.Claim{Event: i.event(), Function: i.lv.fn.ID, Pins: i.lv.pins, Mode: i.mode(), Decision: decision}
@@ -185,6 +193,7 @@ func (i *invocation) event() journal.EventRef {
 	return journal.EventRef{
 		ID: d.Event.ID, Source: d.Event.Source, Subject: d.Event.Subject, Time: d.Event.Time, Published: d.Published, Started: d.Received,
 		Sequence: d.Sequence, Rule: d.Match.Rule, Priority: d.Match.Priority, Address: d.Address, Trace: d.Event.TraceParent, Target: d.Match.Target,
+		Manual: d.Manual,
 	}
 }
 
@@ -224,7 +233,13 @@ func (i *invocation) resume(ctx context.Context) dispatch.Verdict {
 	return i.attempt(ctx, claim)
 }
 
-func (i *invocation) maxAge() time.Duration { return i.lv.fn.Doc.Spec.MaxAge.Std() }
+// maxAge is how old the event may be; 0: of any age.
+func (i *invocation) maxAge() time.Duration {
+	if i.d.Manual != nil {
+		return 0
+	}
+	return i.lv.fn.Doc.Spec.MaxAge.Std()
+}
 
 // mayTake reports whether the attempt that seems to be running is known to be over: it was this runtime's own, or a full lease has gone
 // by on this runtime's clock since it saw the last record.

@@ -27,6 +27,8 @@ type retry struct {
 	Sequence   uint64    `json:"sequence"`
 	Published  time.Time `json:"published"`
 	Event      []byte    `json:"event"`
+
+	Manual *journal.Manual `json:"manual,omitempty"`
 }
 
 const kindRetry = "retry"
@@ -35,7 +37,7 @@ const kindRetry = "retry"
 func (r *Runtime) scheduleRetry(ctx context.Context, i *invocation, d time.Duration) error {
 	b, err := json.Marshal(retry{
 		Kind: kindRetry, Function: i.token, UID: i.lv.fn.ID.UID, Invocation: i.id, Address: i.d.Address, Sequence: i.d.Sequence,
-		MsgID: i.d.Event.ID, Published: i.d.Published, Event: i.d.Raw,
+		MsgID: i.d.Event.ID, Published: i.d.Published, Event: i.d.Raw, Manual: i.d.Manual,
 	})
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func (r *Runtime) due(ctx context.Context, m jetstream.Msg, _ bool) dispatch.Ver
 		return dispatch.Term()
 	}
 	switch head.Kind {
-	case kindRetry:
+	case kindRetry, kindInvoke:
 		var t retry
 		if err := json.Unmarshal(m.Data(), &t); err != nil {
 			return dispatch.Term()
@@ -112,12 +114,12 @@ func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
 	case lv.entry.Suspended || lv.fn.Doc.Spec.Suspend || r.stop.State().Stopped:
 		return dispatch.Nak(holdRetry)
 	}
-	d, err := dispatch.Read(t.Address, nats.Header{nats.MsgIdHdr: {t.MsgID}}, t.Event)
+	d, err := t.read()
 	if err != nil {
 		r.log.Error("timer's event cannot be read", "function", t.Function, "err", err)
 		return dispatch.Term()
 	}
-	d.Sequence, d.Published, d.Received, d.Again = t.Sequence, t.Published, r.deps.Clock.Now(), true
+	d.Received = r.deps.Clock.Now()
 	if !lv.take(ctx, busyPause) {
 		return dispatch.Nak(busyRetry)
 	}
@@ -173,16 +175,13 @@ func (r *Runtime) wake(ctx context.Context) error {
 		return err
 	}
 	for _, a := range overdue {
-		m, err := stream.GetMsg(ctx, a.Event.Sequence)
+		t, err := r.overdue(ctx, stream, a)
 		if err != nil {
 			r.log.Warn("suspended invocation cannot go on: its event has left the stream", "function", a.Function.Token(), "event_id", a.Event.ID, "err", err)
 			r.gone(ctx, a.Function.Token(), a.ID)
 			continue
 		}
-		b, err := json.Marshal(retry{
-			Kind: kindRetry, Function: a.Function.Token(), UID: a.Function.UID, Invocation: a.ID, Address: m.Subject, Sequence: m.Sequence,
-			MsgID: m.Header.Get(nats.MsgIdHdr), Published: m.Time, Event: m.Data,
-		})
+		b, err := json.Marshal(t)
 		if err != nil {
 			return err
 		}
@@ -191,4 +190,19 @@ func (r *Runtime) wake(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// overdue is the timer's data that has an overdue invocation go on.
+func (r *Runtime) overdue(ctx context.Context, stream jetstream.Stream, a *journal.Action) (*retry, error) {
+	if a.Event.Manual != nil {
+		return r.manualRetry(ctx, a)
+	}
+	m, err := stream.GetMsg(ctx, a.Event.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	return &retry{
+		Kind: kindRetry, Function: a.Function.Token(), UID: a.Function.UID, Invocation: a.ID, Address: m.Subject, Sequence: m.Sequence,
+		MsgID: m.Header.Get(nats.MsgIdHdr), Published: m.Time, Event: m.Data,
+	}, nil
 }

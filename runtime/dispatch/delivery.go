@@ -10,19 +10,21 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/runtime/journal"
 )
 
 // A Delivery is an event that is to be handled, from the stream or from a timer.
 type Delivery struct {
 	Event     *bus.Event
 	Match     *bus.MatchData
-	Raw       []byte    // the event as JSON, structured mode
-	Address   string    // bus subject
-	Sequence  uint64    // in EVENTS
-	Published time.Time // when the stream stored it
-	Received  time.Time // when this runtime took it
-	Again     bool      // not the first delivery: there may be a journal
-	Forged    error     // not nil: the event is not what its address says, and nothing in it is to be believed
+	Raw       []byte          // the event as JSON, structured mode
+	Address   string          // bus subject
+	Sequence  uint64          // in EVENTS
+	Published time.Time       // when the stream stored it
+	Received  time.Time       // when this runtime took it
+	Again     bool            // not the first delivery: there may be a journal
+	Manual    *journal.Manual // not nil: asked for by hand, not from the stream
+	Forged    error           // not nil: the event is not what its address says, and nothing in it is to be believed
 }
 
 // A Verdict says what becomes of a message.

@@ -39,6 +39,9 @@ type Decision struct {
 func (d Decision) Run() bool { return d.Outcome == "" }
 
 func (d Decision) String() string {
+	if d.Run() && d.Text != "" {
+		return "run, " + d.Text
+	}
 	if d.Run() {
 		return "run"
 	}
@@ -95,6 +98,14 @@ func (g *Guard) Decide(ctx context.Context, r Request) (Decision, error) {
 		return g.budget(ctx, r, spec.Budget)
 	}
 	return Decision{}, nil
+}
+
+// DecideManual answers for an invocation that somebody asks for: what is protected stays so, nothing else holds it back or is used up.
+func (g *Guard) DecideManual(r Request, by string) Decision {
+	if ns := r.Match.Target.Namespace; ns != "" && slices.Contains(g.protected(&r.Function.Doc.Spec), ns) {
+		return Decision{journal.Refused, ReasonProtected, fmt.Sprintf("namespace %q is protected", ns)}
+	}
+	return Decision{Text: "asked for by " + by}
 }
 
 func (g *Guard) protected(spec *function.Spec) []string {

@@ -68,6 +68,16 @@ type EventRef struct {
 	Address   string     `json:"address,omitempty"` // bus subject
 	Trace     string     `json:"traceparent,omitempty"`
 	Target    bus.Target `json:"target,omitzero"`
+	Manual    *Manual    `json:"manual,omitempty"` // not an event that came: somebody had the function run on it
+}
+
+// A Manual says who had a function run on an event by hand.
+type Manual struct {
+	By     string    `json:"by"`
+	DryRun bool      `json:"dryRun,omitempty"` // rehearse, whatever the function's mode
+	Asked  time.Time `json:"asked"`
+	Nonce  string    `json:"nonce"` // tells apart those of one event
+	Event  string    `json:"event"` // digest of the event, in the object store of bodies
 }
 
 // A Call is one operation of a function: an intent while Done is zero.

@@ -1,6 +1,7 @@
 package actioncmd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/runtime/capability"
@@ -36,16 +38,21 @@ func newGet(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			if format != cli.Table {
 				return format.Print(s.Out, a)
 			}
-			rs, err := reverts(cmd.Context(), b, j, a)
-			if err != nil {
-				return err
-			}
-			describe(s.Out, a, rs)
-			return nil
+			return Describe(cmd.Context(), s.Out, b, j, a)
 		},
 	}
 	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
 	return cmd
+}
+
+// Describe prints an action for people, with the reverts that are on record.
+func Describe(ctx context.Context, w io.Writer, b *bus.Bus, j *journal.Journal, a *journal.Action) error {
+	rs, err := reverts(ctx, b, j, a)
+	if err != nil {
+		return err
+	}
+	describe(w, a, rs)
+	return nil
 }
 
 // describe prints an action and its reverts for people.
@@ -54,6 +61,9 @@ func describe(w io.Writer, a *journal.Action, reverts []*journal.Action) {
 	fmt.Fprintf(w, "function  %s/%s, revision %d, %s\n", a.Function.Tenant, a.Function.Name, a.Pins.Revision, a.Mode)
 	if a.Revert != nil {
 		fmt.Fprintf(w, "reverts   %s, asked for by %s\n", a.Revert.Invocation, safe(a.Revert.By))
+	}
+	if m := a.Event.Manual; m != nil {
+		fmt.Fprintf(w, "by hand   asked for by %s\n", safe(m.By))
 	}
 	fmt.Fprintf(w, "event     %s, rule %q, %s\n", a.Event.ID, a.Event.Rule, strings.ToLower(a.Event.Priority))
 	fmt.Fprintf(w, "target    %s\n", targetLine(a))
@@ -132,7 +142,11 @@ func timeline(w io.Writer, a *journal.Action) {
 	}
 	if a.Revert == nil {
 		add(a.Event.Time, "kernel event at %s", a.Event.Time.Local().Format("2006-01-02 15:04:05.000000"))
-		add(a.Event.Published, "published on %s", a.Event.Address)
+		if a.Event.Manual == nil {
+			add(a.Event.Published, "published on %s", a.Event.Address)
+		} else {
+			add(a.Event.Published, "asked for")
+		}
 		add(a.Event.Started, "taken up")
 	}
 	for _, t := range a.Attempts {

@@ -115,6 +115,13 @@ func recorded(ctx context.Context, b *bus.Bus, st *store.Store, a *journal.Actio
 
 // eventOf reads the event of an action.
 func eventOf(ctx context.Context, b *bus.Bus, a *journal.Action) ([]byte, error) {
+	if m := a.Event.Manual; m != nil {
+		bodies, err := b.ObjectStore(ctx, bus.StoreBodies)
+		if err != nil {
+			return nil, err
+		}
+		return bodies.GetBytes(ctx, m.Event)
+	}
 	stream, err := b.JetStream().Stream(ctx, bus.StreamEvents)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GOPROXY", "off")
 			return start(t, e, modules)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"publish": publish},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"publish": publish, "id": id},
 	})
 }
 
@@ -120,6 +121,15 @@ func start(t *testing.T, e *testscript.Env, modules string) error {
 		}
 	})
 	return nil
+}
+
+// id sets $ID to the first action's id that the last command printed.
+func id(ts *testscript.TestScript, _ bool, _ []string) {
+	found := regexp.MustCompile(`\b0[0-9A-Z]{25}\b`).FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("no id was printed")
+	}
+	ts.Setenv("ID", found)
 }
 
 // publish FILE stores the event of a file as the sensor of its node would.
