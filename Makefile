@@ -17,7 +17,7 @@ PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x8
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build responders test unit race kernel kube e2e chaos bench fuzz generate generate-check lint fmt deps deps-test deps-generate clean
+.PHONY: engine help run build responders test unit race kernel kube e2e chaos bench fuzz generate generate-check lint fmt deps deps-test deps-generate clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,13 @@ generate: deps-generate ## regenerate the eBPF objects and everything else that 
 generate-check: deps-generate ## fail if generating changes a committed file
 	@sums() { find bpf rules sensor -type f | LC_ALL=C sort | xargs sha256sum; }; before=$$(sums); \
 	$(MAKE) --no-print-directory generate && diff <(echo "$$before") <(sums) || { echo "make generate-check: commit what 'make generate' changed"; exit 1; }
+
+ENGINE := functions/sdk/javascript/engine
+engine: ## fetch the JavaScript engine from npm again and compare it with the committed one (network)
+	@set -e; spec=$$(sed -nE 's/^\t(Package|Version) += "([^"]+)".*/\2/p' $(ENGINE)/engine.go | paste -sd@); tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	echo "make engine: fetching $$spec from npm"; npm pack --silent --pack-destination "$$tmp" "$$spec" >/dev/null; tar xzf "$$tmp"/*.tgz -C "$$tmp"; \
+	cmp "$$tmp/package/quickjs.wasm" $(ENGINE)/quickjs.wasm; cmp "$$tmp/package/LICENSE" $(ENGINE)/LICENSE; \
+	echo "make engine: quickjs.wasm and LICENSE are those of $$spec"
 
 lint: $(LINT) ## go vet and golangci-lint, for the host and for guests
 	$(GO) vet -tags kernel,kube,e2e,chaos ./...

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"bus":       {},
 	"functions": {},
 	"sensor":    {"bpf", "bus", "rules"},
-	"runtime":   {"bus", "rules", "functions/abi"},
+	"runtime":   {"bus", "rules", "functions/abi", "functions/sdk/javascript"},
 	"console":   {"bus"},
 	"samples":   {"functions"},
 	"deploy":    {},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/functions/sdk/javascript"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
@@ -23,6 +24,11 @@ type Deployer struct {
 
 	// Compile compiles a module and runs its initialisation; nil: only what can be told without is checked.
 	Compile func(ctx context.Context, module []byte) error
+
+	// Pack makes a module of a source in JavaScript or TypeScript; nil: sources cannot be deployed.
+	Pack func(ctx context.Context, file string, source []byte) (*sandbox.Packed, error)
+
+	packed map[[32]byte]*sandbox.Packed // by name and text
 }
 
 // A Deployment is what Deploy did with a document.
@@ -94,6 +100,16 @@ func (d *Deployer) module(ctx context.Context, doc *function.Document) ([]byte, 
 		path = filepath.Join(filepath.Dir(doc.File()), path)
 	}
 	info, err := os.Stat(path)
+	if javascript.IsSource(path) && err == nil {
+		p, err := d.pack(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		return p.Module, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) && javascript.IsSource(path) {
+		return nil, fmt.Errorf("there is no %s", path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no %s: build it with tiercel fn build %s", path, filepath.Dir(doc.File()))
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/store"
 )
 
@@ -84,9 +83,9 @@ func (r *Runtime) loadDirectory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	docs, err := function.ReadFiles(root)
+	d := &Deployer{Store: r.store, Builtin: r.deps.Builtin, Rules: r.deps.Rules, Pack: r.deps.Pack}
+	docs, err := d.Documents(ctx, root)
 	errs := []error{err}
-	d := &Deployer{Store: r.store, Builtin: r.deps.Builtin, Rules: r.deps.Rules}
 	there := map[string]bool{}
 	for _, doc := range docs {
 		token := doc.Metadata.Token()

@@ -91,16 +91,17 @@ type Deps struct {
 	Bus          *bus.Bus
 	Capabilities Capabilities
 	Compile      func(ctx context.Context, module []byte) (Guest, error)
-	Free         func() int                                                          // sandboxes that are free now; nil: any number
-	Builtin      func(name string) ([]byte, error)                                   // bundled modules; nil: there are none
-	Rules        func() []string                                                     // names of the loaded rules, for warnings; nil: not known
-	Provision    func(context.Context, capability.Function, capability.Grants) error // credentials of a function; nil: none needed
-	Deprovision  func(context.Context, capability.Function, capability.Grants) error // takes them back; nil: they stay
-	OnAction     func(*journal.Action)                                               // told of each sealed action; nil: nobody
-	Log          *slog.Logger                                                        // nil: nowhere
-	Metrics      prometheus.Registerer                                               // nil: nowhere
-	Clock        journal.Clock                                                       // nil: the machine's
-	Faults       Faults                                                              // nil: none
+	Pack         func(ctx context.Context, file string, source []byte) (*sandbox.Packed, error) // of sources in JavaScript; nil: they cannot be deployed
+	Free         func() int                                                                     // sandboxes that are free now; nil: any number
+	Builtin      func(name string) ([]byte, error)                                              // bundled modules; nil: there are none
+	Rules        func() []string                                                                // names of the loaded rules, for warnings; nil: not known
+	Provision    func(context.Context, capability.Function, capability.Grants) error            // credentials of a function; nil: none needed
+	Deprovision  func(context.Context, capability.Function, capability.Grants) error            // takes them back; nil: they stay
+	OnAction     func(*journal.Action)                                                          // told of each sealed action; nil: nobody
+	Log          *slog.Logger                                                                   // nil: nowhere
+	Metrics      prometheus.Registerer                                                          // nil: nowhere
+	Clock        journal.Clock                                                                  // nil: the machine's
+	Faults       Faults                                                                         // nil: none
 }
 
 // A Runtime runs the functions of the store. Several may share one bus.

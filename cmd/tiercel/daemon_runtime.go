@@ -36,6 +36,7 @@ func (d *daemon) addRuntime(ctx context.Context) error {
 		Bus:          d.bus,
 		Capabilities: registry,
 		Compile:      func(ctx context.Context, module []byte) (runtime.Guest, error) { return compile(ctx, engine, module) },
+		Pack:         engine.Pack,
 		Free:         engine.Free,
 		Builtin:      builtin.Module,
 		Rules:        d.ruleNames,

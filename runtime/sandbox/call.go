@@ -29,8 +29,9 @@ type call struct {
 	output   []byte
 	response []byte
 	declared abi.Result
-	logged   int // bytes of the log
-	written  int // bytes that were to go into it
+	logged   int                 // bytes of the log
+	written  int                 // bytes that were to go into it
+	where    func(string) string // replaces positions in what the guest says; nil: they are right
 
 	fault  *Fault
 	stop   *Stop
@@ -128,7 +129,11 @@ func (c *call) log(level abi.Level, text []byte) {
 		c.report.LogDropped += 1 + bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))
 		return
 	}
-	for line := range strings.SplitSeq(strings.TrimRight(clean(cut(string(text), abi.MaxLogLine)), "\n"), "\n") {
+	said := clean(cut(string(text), abi.MaxLogLine))
+	if c.where != nil {
+		said = c.where(said)
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(said, "\n"), "\n") {
 		if c.logged+len(line)+1 > c.inv.Limits.Log {
 			c.report.LogDropped++
 			continue

@@ -79,15 +79,22 @@ func (e *Engine) compile(ctx context.Context, r *rewritten) (*code, error) {
 	return &code{compiled, r}, nil
 }
 
-// engineCode returns the compiled code of an engine of ours and what gives it back.
+// engineCode returns the compiled code of an engine of ours and what gives it back. It stays until e is closed: the next program in its
+// language is not to wait for it.
 func (e *Engine) engineCode(ctx context.Context, module []byte) (*code, func() error, error) {
 	key := sha256.Sum256(module)
-	c, err := e.engines.get(key, func() (*code, error) {
+	build := func() (*code, error) {
 		r, err := rewrite(module)
 		if err != nil {
 			return nil, err
 		}
 		return e.compile(context.WithoutCancel(ctx), r)
-	})
+	}
+	c, err := e.engines.get(key, build)
+	if err == nil {
+		if _, kept := e.kept.LoadOrStore(key, true); !kept {
+			_, err = e.engines.get(key, build)
+		}
+	}
 	return c, func() error { return e.engines.put(key) }, err
 }

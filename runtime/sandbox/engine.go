@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tetratelabs/wazero"
@@ -46,6 +47,7 @@ type Engine struct {
 
 	programs shelf[[32]byte, *published] // by the digest of the file
 	engines  shelf[[32]byte, *code]      // of engine modules, by the digest of the module
+	kept     sync.Map                    // those of engines that e itself has taken
 }
 
 // New returns an Engine; the caller closes it. reg may be nil.

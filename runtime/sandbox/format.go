@@ -24,7 +24,7 @@ type format interface {
 }
 
 // formats lists all of them; the first that recognises a file has it. The plain one is the last: it says what a file is that is nothing.
-var formats = []format{plainFormat{}}
+var formats = []format{javascriptFormat{}, plainFormat{}}
 
 func formatOf(bin []byte) format {
 	for _, f := range formats[:len(formats)-1] {

@@ -100,8 +100,11 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	if err != nil || c.fault != nil || c.stop != nil {
 		return failed(c.reason(ctx, in.memory, err))
 	}
-	sound = true
 	res, fault := c.result(status)
+	if fault == nil && res.Outcome == abi.OutcomeFailed && in.memory.refused {
+		fault = c.reason(ctx, in.memory, nil) // a language that goes on without the memory says so in words of its own
+	}
+	sound = true
 	if fault != nil {
 		return failed(fault)
 	}

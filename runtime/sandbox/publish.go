@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,12 +39,16 @@ func (e *Engine) publish(ctx context.Context, bin []byte, digest [32]byte) (*pub
 	if err != nil {
 		return nil, err
 	}
-	p := &published{engine: e, driver: prog.driver, manifest: prog.manifest, shared: prog.shared}
+	return e.publishProgram(ctx, prog, digest)
+}
+
+func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]byte) (p *published, err error) {
+	p = &published{engine: e, driver: prog.driver, manifest: prog.manifest, shared: prog.shared}
 	if prog.shared {
 		p.code, p.release, err = e.engineCode(ctx, prog.module)
 	} else {
 		var r *rewritten
-		if r, err = rewrite(bin); err == nil {
+		if r, err = rewrite(prog.module); err == nil {
 			p.code, err = e.compile(ctx, r)
 		}
 		if err == nil {
@@ -93,6 +98,9 @@ func (p *published) seal(ctx context.Context, seed [32]byte) error {
 	if err = p.initialise(guest, c, in); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if _, ok := errors.AsType[*ModuleError](err); ok {
+			return err
 		}
 		c.flush()
 		return &ModuleError{Text: fmt.Sprintf("its initialisation: %v", c.reason(ctx, r, err)), Hint: "what needs an event belongs into the handler"}

@@ -32,17 +32,30 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	var format cli.Format
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "deploy [-f FILE]... [DIR]",
+		Use:   "deploy [-f FILE]... [DIR | SOURCE]",
 		Short: "Check functions and store them for the runtimes to run",
 		Long: "Check Function documents against their modules and store both. A new function begins with the events published from then on; a changed\n" +
-			"one gets a new revision. DIR is a folder made by fn init, which is built first, or one of documents (default: here).",
-		Example: "  tiercel fn deploy my-responder\n  tiercel fn deploy -f samples/functions/isolate-pod.yaml\n  tiercel fn deploy -f functions/ --dry-run",
+			"one gets a new revision. DIR is a folder made by fn init, which is built first, or one of documents (default: here). SOURCE is a function\n" +
+			"in JavaScript or TypeScript, which needs no building: its document is the YAML file of the same name beside it, or its export \"spec\".",
+		Example: "  tiercel fn deploy isolate.js\n  tiercel fn deploy my-responder\n  tiercel fn deploy -f samples/functions/isolate-pod.yaml\n  tiercel fn deploy -f functions/ --dry-run",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(files) == 0 {
 				args = []string{"."}
 			}
-			docs, err := collect(cmd, s, append(args, files...))
+			engine, err := sandbox.New(sandboxConfig(), nil)
+			if err != nil {
+				return err
+			}
+			defer engine.Close()
+			d := &runtime.Deployer{Builtin: builtin.Module, Pack: engine.Pack, Compile: func(ctx context.Context, module []byte) error {
+				m, err := engine.Compile(ctx, module)
+				if err != nil {
+					return err
+				}
+				return m.Close()
+			}}
+			docs, err := collect(cmd, s, d, append(args, files...))
 			if err != nil {
 				return err
 			}
@@ -51,18 +64,7 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			engine, err := sandbox.New(sandboxConfig(), nil)
-			if err != nil {
-				return err
-			}
-			defer engine.Close()
-			d := &runtime.Deployer{Store: st, Builtin: builtin.Module, Compile: func(ctx context.Context, module []byte) error {
-				m, err := engine.Compile(ctx, module)
-				if err != nil {
-					return err
-				}
-				return m.Close()
-			}}
+			d.Store = st
 			return deploy(cmd, s, d, docs, dryRun, format)
 		},
 	}
@@ -85,20 +87,26 @@ func sandboxConfig() sandbox.Config {
 }
 
 // collect reads the documents of all paths, and builds those that are source folders.
-func collect(cmd *cobra.Command, s cli.Streams, paths []string) ([]*function.Document, error) {
+func collect(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, paths []string) ([]*function.Document, error) {
 	var docs []*function.Document
 	for _, p := range paths {
 		if _, err := os.Stat(p); err != nil {
 			return nil, &cli.Error{Err: err, Hint: "give a file or folder; tiercel fn init NAME makes one"}
 		}
-		ds, err := readDocs(p)
-		if err != nil {
-			return nil, report(s, err)
-		}
-		if isSource(p) {
+		if f := filepath.Join(p, documentFile); isFile(f) && isSource(p) {
+			ds, err := readDocs(p)
+			if err != nil {
+				return nil, report(s, err)
+			}
 			if err := build(cmd, s, p, ds); err != nil {
 				return nil, err
 			}
+			docs = append(docs, ds...)
+			continue
+		}
+		ds, err := d.Documents(cmd.Context(), p)
+		if err != nil {
+			return nil, report(s, err)
 		}
 		docs = append(docs, ds...)
 	}

@@ -1,0 +1,141 @@
+package javascript
+
+import (
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+const (
+	i32 = "\x7f"
+	i64 = "\x7e"
+)
+
+// room is what a response is given at first; a longer one is fetched into memory of its own. The buffer's first bytes are scratch.
+const (
+	room        = 16 << 10
+	bufferStart = 64
+	bufferSize  = bufferStart + room + 1
+)
+
+// Values of the engine that have no address: a tag in the upper half.
+const (
+	undefined = 3 << 32
+	exception = 6 << 32
+)
+
+// Globals of the shim.
+const (
+	globalContext  = "context"  // i32: JSContext
+	globalRuntime  = "runtime"  // i32: JSRuntime
+	globalBuffer   = "buffer"   // i32: of bufferSize bytes
+	globalDispatch = "dispatch" // i64: functions of the SDK
+	globalFinish   = "finish"
+	globalReject   = "reject"
+)
+
+// Functions of the shim that JavaScript calls, by their places in the table.
+const (
+	slotCall = iota
+	slotLog
+	slotOutput
+	slotRandom
+)
+
+// native is the signature of a C function that JavaScript calls: (context, this, argc, argv) -> value.
+var native = wasm.FuncType{Params: i32 + i64 + i32 + i32, Results: i64}
+
+// shim makes the engine a guest as functions/abi describes them: tiercel_handle, and functions for the SDK that call the imports. So the
+// host never calls back into an engine that waits for it.
+var shim = wasm.Extension{
+	Imports: []wasm.Import{
+		{Module: abi.ImportModule, Name: abi.ImportInput, Type: wasm.FuncType{Params: i32 + i32, Results: i32}},
+		{Module: abi.ImportModule, Name: abi.ImportOutput, Type: wasm.FuncType{Params: i32 + i32}},
+		{Module: abi.ImportModule, Name: abi.ImportCall, Type: wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32 + i32, Results: i64}},
+		{Module: abi.ImportModule, Name: abi.ImportResponse, Type: wasm.FuncType{Params: i32 + i32, Results: i32}},
+		{Module: abi.ImportModule, Name: abi.ImportLog, Type: wasm.FuncType{Params: i32 + i32 + i32}},
+	},
+	Globals: map[string]byte{
+		globalContext: i32[0], globalRuntime: i32[0], globalBuffer: i32[0],
+		globalDispatch: i64[0], globalFinish: i64[0], globalReject: i64[0],
+	},
+	Replace: map[string]string{
+		"env.host_get_timezone_offset": "zero2", // UTC
+		"env.host_interrupt":           "zero0",
+		"env.host_promise_rejection":   "rejection",
+		"env.host_module_normalize":    "zero2",
+		"env.host_module_load":         "zero2",
+		"env.host_call":                "zero5",
+	},
+	Function: []wasm.Function{
+		{Name: "js_call", Type: native, Locals: i32 + i32 + i64 + i32 + i32 + i64, Code: `
+			;; 4 operation, 5 request, 6 answer, 7 length, 8 response, 9 value
+			local.get 0  global.get buffer  local.get 3  i64.load 0  i32.const 0  call JS_ToCStringLen2  local.tee 4
+			i32.eqz if i64.const 25769803776 return end
+			local.get 0  global.get buffer i32.const 4 i32.add  local.get 3  i64.load 8  i32.const 0  call JS_ToCStringLen2  local.tee 5
+			i32.eqz if i64.const 25769803776 return end
+			global.get buffer i32.const 64 i32.add  local.set 8
+			local.get 4  global.get buffer i32.load 0  local.get 5  global.get buffer i32.load 4  local.get 8  i32.const 16384  call tiercel_v1.call  local.set 6
+			local.get 0 local.get 4 call JS_FreeCString
+			local.get 0 local.get 5 call JS_FreeCString
+			local.get 6 i32.wrap_i64 local.tee 7  i32.const 16384  i32.gt_u if
+				local.get 7 i32.const 1 i32.add call malloc local.tee 8
+				i32.eqz if local.get 0 call JS_ThrowOutOfMemory return end
+				local.get 8 local.get 7 call tiercel_v1.response drop
+			end
+			local.get 8 local.get 7 i32.add i32.const 0 i32.store8 0  ;; the parser wants a zero behind the text
+			local.get 0 local.get 8 local.get 7 i32.const 0 call JS_ParseJSON local.set 9
+			local.get 7 i32.const 16384 i32.gt_u if local.get 8 call free end
+			local.get 9 i64.const 25769803776 i64.ne if
+				local.get 6 i64.const 32 i64.shr_u i32.wrap_i64 if
+					local.get 0 local.get 9 call JS_Throw return
+				end
+			end
+			local.get 9`},
+		{Name: "js_log", Type: native, Locals: i32, Code: `
+			;; 4 text
+			local.get 0  global.get buffer  local.get 3 i64.load 8  i32.const 0  call JS_ToCStringLen2  local.tee 4
+			i32.eqz if i64.const 25769803776 return end
+			local.get 3 i64.load 0 i32.wrap_i64  local.get 4  global.get buffer i32.load 0  call tiercel_v1.log
+			local.get 0 local.get 4 call JS_FreeCString
+			i64.const 12884901888`},
+		{Name: "js_output", Type: native, Locals: i32, Code: `
+			;; 4 text
+			local.get 0  global.get buffer  local.get 3 i64.load 0  i32.const 0  call JS_ToCStringLen2  local.tee 4
+			i32.eqz if i64.const 25769803776 return end
+			local.get 4  global.get buffer i32.load 0  call tiercel_v1.output
+			local.get 0 local.get 4 call JS_FreeCString
+			i64.const 12884901888`},
+		{Name: "js_random", Type: native, Code: `
+			global.get buffer i32.const 8 call wasi_snapshot_preview1.random_get drop
+			local.get 0
+			global.get buffer i64.load 0 i64.const 11 i64.shr_u f64.convert_i64_u f64.const.bits 0x3ca0000000000000 f64.mul  ;; 53 bits, times 2^-53
+			call JS_NewNumber`},
+		{Name: abi.ExportHandle, Export: true, Type: wasm.FuncType{Params: i32, Results: i32}, Locals: i32 + i64, Code: `
+			;; 1 event, 2 value. What is called with the buffer for its arguments keeps them there: nothing else is written behind byte 40
+			local.get 0 i32.const 1 i32.add call malloc local.tee 1
+			i32.eqz if unreachable end
+			local.get 1 local.get 0 call tiercel_v1.input drop
+			local.get 1 local.get 0 i32.add i32.const 0 i32.store8 0
+			global.get context local.get 1 local.get 0 i32.const 0 call JS_ParseJSON local.set 2
+			local.get 1 call free
+			local.get 2 i64.const 25769803776 i64.eq if i64.const 12884901888 local.set 2 end
+			global.get buffer local.get 2 i64.store 40
+			global.get context global.get dispatch i64.const 12884901888 i32.const 1 global.get buffer i32.const 40 i32.add call JS_Call drop
+			loop
+				global.get runtime global.get buffer call JS_ExecutePendingJob if br 1 end
+			end
+			global.get context global.get finish i64.const 12884901888 i32.const 0 global.get buffer call JS_Call local.tee 2
+			i64.const 25769803776 i64.eq if unreachable end
+			local.get 2 i32.wrap_i64`},
+		{Name: "rejection", Type: wasm.FuncType{Params: i32 + i32 + i32}, Code: `
+			;; promise, reason, handled: the first two by their addresses
+			global.get buffer local.get 0 i64.load 0 i64.store 8
+			global.get buffer local.get 1 i64.load 0 i64.store 16
+			global.get buffer i64.const 0 i64.store 24
+			global.get buffer local.get 2 i32.store 24
+			global.get context global.get reject i64.const 12884901888 i32.const 3 global.get buffer i32.const 8 i32.add call JS_Call drop`},
+		{Name: "zero0", Type: wasm.FuncType{Results: i32}, Code: "i32.const 0"},
+		{Name: "zero2", Type: wasm.FuncType{Params: i32 + i32, Results: i32}, Code: "i32.const 0"},
+		{Name: "zero5", Type: wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32, Results: i32}, Code: "i32.const 0"},
+	},
+}
