@@ -401,6 +401,11 @@ struct io_connect {
 
 struct io_socket {
 	int domain, type, protocol;
+	__u32 file_slot;
+};
+
+struct io_accept {
+	__u32 file_slot;
 };
 
 struct io_listen {

@@ -26,6 +26,12 @@ enum uring_op { // linux/io_uring.h: stable
 	URING_OPS = 64,
 };
 
+#if defined(__TARGET_ARCH_arm64)
+#define O_LARGEFILE 0400000
+#else
+#define O_LARGEFILE 0100000
+#endif
+
 // Event types by operation; 0: nobody wants it.
 volatile __u16 uring_types[URING_OPS] = {};
 
@@ -103,7 +109,7 @@ static __always_inline __u32 put_open_request(struct scratch *s, __u32 o, __u64 
 {
 	struct open_info x = {
 		.fd = KREAD(struct io_open, req, dfd),
-		.flags = KREAD(struct io_open, req, how.flags),
+		.flags = KREAD(struct io_open, req, how.flags) & ~O_LARGEFILE, // io_uring adds it
 		.mode = KREAD(struct io_open, req, how.mode),
 		.how = KREAD(struct io_open, req, how.resolve),
 	};
@@ -111,17 +117,31 @@ static __always_inline __u32 put_open_request(struct scratch *s, __u32 o, __u64 
 	return put_name(o, 0, (__u64)KREAD(struct io_open, req, filename), x.fd);
 }
 
-// put_request_data appends the first bytes that a request sends.
-static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __u64 req, __u8 op)
+// into_slot reports whether a request puts the file it makes into the ring's own table: its result is no descriptor then.
+static __always_inline bool into_slot(__u64 req, __u8 op)
+{
+	if (op == URING_OPENAT || op == URING_OPENAT2)
+		return KREAD(struct io_open, req, file_slot);
+	if (op == URING_SOCKET)
+		return KREAD(struct io_socket, req, file_slot);
+	if (op == URING_ACCEPT)
+		return KREAD(struct io_accept, req, file_slot);
+	return false;
+}
+
+// put_request_data appends the first bytes that a request sends or has received; most is how many there are at most.
+static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __u64 req, __u8 op, __u32 most)
 {
 	struct message m = {};
 	__u64 p = as_number((__u64)KREAD(struct io_sr_msg, req, umsg));
-	if (op == URING_SENDMSG || op == URING_SENDMSG_ZC) {
+	if (op == URING_SENDMSG || op == URING_SENDMSG_ZC || op == URING_RECVMSG) {
 		read_message(&m, p, false);
 	} else {
 		m.data = p;
 		m.data_len = KREAD(struct io_sr_msg, req, len);
 	}
+	if (m.data_len > most)
+		m.data_len = most;
 	return put_user_bytes(SLOT_URING, o, TAG_DATA, m.data, m.data_len > DATA_LEN ? DATA_LEN : m.data_len);
 }
 
@@ -133,8 +153,9 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 	struct socket_info x = {.fd = -1};
 	__u64 f = (__u64)KREAD(struct io_kiocb, req, file), sk = 0;
 	if (op == URING_ACCEPT || op == URING_SOCKET) {
-		x.fd = done ? result : -1;
-		f = done && result >= 0 ? file_of(t, result) : 0;
+		bool fd = done && result >= 0 && !into_slot(req, op);
+		x.fd = fd ? result : -1;
+		f = fd ? file_of(t, result) : 0;
 	}
 	__u64 inode = f ? (__u64)KREAD(struct file, f, f_inode) : 0;
 	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
@@ -191,7 +212,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, op, 0, false);
 	if (sends(op))
-		o = put_request_data(t, o, req, op);
+		o = put_request_data(t, o, req, op, DATA_LEN);
 	bpf_map_update_elem(&uring_pending, &req, &op, BPF_ANY);
 	submit(RING_EVENT, SLOT_URING, o, false);
 	return 0;
@@ -213,7 +234,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	struct head *h = (void *)s->b;
 	fill_head(h, t, KIND_URING_DONE, 0, result);
 	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
-	__u64 f = (op == URING_OPENAT || op == URING_OPENAT2) && result >= 0 ? file_of(t, result) : 0;
+	__u64 f = (op == URING_OPENAT || op == URING_OPENAT2) && result >= 0 && !into_slot(req, op) ? file_of(t, result) : 0;
 	if (f) {
 		struct open_info x = {};
 		fill_file(&x, f);
@@ -222,6 +243,8 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	}
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, op, result, true);
+	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)
+		o = put_request_data(t, o, req, op, result);
 	submit(RING_EVENT, SLOT_URING, o, true);
 	return 0;
 }

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/tiercel-project/tiercel/bpf"
@@ -30,6 +31,9 @@ func Complete(ev, done *event.Event) {
 		ev.Open.Path.Resolved = o.Path.Resolved
 		ev.Open.Dev, ev.Open.Ino, ev.Open.Type, ev.Open.Created = o.Dev, o.Ino, o.Type, o.Created
 		ev.Open.UpperLayer, ev.Open.LowerLayer = o.UpperLayer, o.LowerLayer
+	}
+	if len(done.Data) > 0 {
+		ev.Data = bytes.Clone(done.Data)
 	}
 	passed := ev.Socket
 	if done.Socket.Family == 0 {

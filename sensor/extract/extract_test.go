@@ -422,6 +422,13 @@ func TestNet(t *testing.T) {
 			want: map[string]string{"fd.name": "@x"},
 		},
 		{
+			name: "bind",
+			ev: event.Event{Type: field.EventBind, Socket: event.Socket{
+				FD: 3, Family: unix.AF_INET, Type: unix.SOCK_DGRAM, Proto: unix.IPPROTO_UDP, Local: netip.MustParseAddrPort("198.51.100.7:53"),
+			}},
+			want: map[string]string{"fd.name": "198.51.100.7:53", "fd.sip": "198.51.100.7", "fd.sport": "53", "fd.typechar": "2", "fd.l4proto": "udp"},
+		},
+		{
 			name: "packet socket",
 			ev:   event.Event{Type: field.EventSocket, Result: 5, Socket: event.Socket{FD: 5, Family: unix.AF_PACKET, Type: unix.SOCK_RAW}, Num: [6]uint64{unix.AF_PACKET, unix.SOCK_RAW, 768}},
 			want: map[string]string{"evt.arg.domain": "AF_PACKET", "fd.typechar": "o", "fd.num": "5", "evt.rawarg.domain": "17", "evt.arg.type": "3"},

@@ -290,7 +290,7 @@ func (e *Event) socketKind(f *fdInfo) {
 		f.client, f.server = re, lo
 	case re.IsValid():
 		f.client, f.server = lo, re
-	case s.Server: // it listens
+	case s.Server, e.ev.Type == field.EventBind && lo.IsValid(): // it listens, or is about to
 		f.server = lo
 		f.kind += fdIPv4Server - fdIPv4
 	}
