@@ -62,7 +62,7 @@ func newTheatre(t testing.TB) *theatre {
 	openToAll(t, filepath.Dir(th.dir))
 	th.compile("actor", "-static")
 	if ia32 {
-		th.compile("actor32", "-static", "-m32")
+		th.compile("actor32/actor", "-static", "-m32")
 	}
 	th.makeImage()
 	for _, a := range scenarioAddresses {
@@ -93,8 +93,10 @@ const ia32 = runtime.GOARCH == "amd64"
 func (th *theatre) compile(name string, flags ...string) {
 	th.t.Helper()
 	src := filepath.Join(th.dir, "src")
-	if err := os.MkdirAll(src, 0o755); err != nil {
-		th.t.Fatal(err)
+	for _, dir := range []string{src, filepath.Dir(filepath.Join(th.dir, name))} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			th.t.Fatal(err)
+		}
 	}
 	entries, err := fs.ReadDir(scenarios.FS, "actor")
 	if err != nil {
@@ -117,10 +119,11 @@ func (th *theatre) compile(name string, flags ...string) {
 	if out, err := exec.Command("gcc", append(args, "-lpthread")...).CombinedOutput(); err != nil {
 		th.t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	if err := os.MkdirAll(filepath.Join(th.dir, "names"), 0o777); err != nil {
+	names := filepath.Join(filepath.Dir(args[2]), "names")
+	if err := os.MkdirAll(names, 0o777); err != nil {
 		th.t.Fatal(err)
 	}
-	openToAll(th.t, filepath.Join(th.dir, "names"))
+	openToAll(th.t, names)
 }
 
 // imageFiles are the files of the image, beside the actor and busybox.
@@ -178,8 +181,12 @@ func (th *theatre) makeImage() {
 			th.t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"work", "tmp", "scenario/names"} {
-		if err := os.Chmod(filepath.Join(th.image, dir), 0o777); err != nil {
+	open := []string{filepath.Join(th.image, "work"), filepath.Join(th.image, "tmp"), filepath.Join(th.image, "scenario/names")}
+	if ia32 {
+		open = append(open, filepath.Join(th.image, "scenario/actor32/names"))
+	}
+	for _, dir := range open {
+		if err := os.Chmod(dir, 0o777); err != nil {
 			th.t.Fatal(err)
 		}
 	}
@@ -273,7 +280,7 @@ func (th *theatre) open() {
 	}
 }
 
-// play runs the script of act under a mark and waits for its end. program is the actor's name: actor, or actor32.
+// play runs the script of act under a mark and waits for its end. program is the actor: actor, or actor32/actor.
 func (th *theatre) play(act *scenarios.Act, mark, program string) (output string, err error) {
 	env := []string{"SCENARIO=" + act.Do, "SCENARIO_ID=" + mark}
 	var cmd *exec.Cmd

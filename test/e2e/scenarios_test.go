@@ -150,6 +150,9 @@ func (p *played) rules() []string {
 	return slices.Compact(names)
 }
 
+// mark returns a new mark.
+func (th *theatre) mark() string { return fmt.Sprintf("%d-%d", os.Getpid(), th.acts.Add(1)) }
+
 func (th *theatre) perform(w *watcher, act *scenarios.Act, mark, program string) *played {
 	p := &played{}
 	if p.output, p.err = th.play(act, mark, program); p.err != nil {
@@ -225,9 +228,8 @@ func (th *theatre) testRules(t *testing.T, w *watcher, list []scenarios.Scenario
 		slots <- true
 		wg.Go(func() {
 			defer func() { <-slots }()
-			mark := fmt.Sprintf("%d-%d", th.acts.Add(1), os.Getpid())
-			did[i] = th.perform(w, &list[i].Act, mark+"-do", "actor")
-			near[i] = th.perform(w, list[i].Near, mark+"-near", "actor")
+			did[i] = th.perform(w, &list[i].Act, th.mark(), "actor")
+			near[i] = th.perform(w, list[i].Near, th.mark(), "actor")
 		})
 	}
 	wg.Wait()
