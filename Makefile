@@ -14,10 +14,11 @@ LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
 
 # Debian packages, by what needs them. None is needed to build or to run.
 PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
+PACKAGES_KERNELS  := qemu-system-x86 busybox-static
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev
 
 .DEFAULT_GOAL := help
-.PHONY: engine help run build responders test unit race kernel kube e2e chaos bench fuzz generate generate-check lint fmt deps deps-test deps-generate clean
+.PHONY: engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,11 @@ e2e: build ## the whole program: kernel, containers, NATS, Kubernetes (root)
 chaos: build ## two runtimes killed and stopped at random (minutes; not part of `make test`)
 	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
 
+# RUN selects tests, as -run does.
+kernels: deps-kernels ## the kernel tests on Debian's 6.1 and 6.12, emulated (half an hour; not part of `make test`)
+	test/kernels/fetch.sh .cache/kernels
+	TIERCEL_KERNELS=$(CURDIR)/.cache/kernels TIERCEL_KERNELS_RUN='$(RUN)' $(GO) test -tags kernels -count=1 -timeout 120m -v ./test/kernels/
+
 BENCH ?= .
 bench: build ## benchmarks; root gets those of the sensor too
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./rules/... ./bus/... ./sensor/decode/... ./sensor/process/... ./sensor/extract/... ./runtime/...
@@ -83,7 +89,7 @@ engine: ## fetch the JavaScript engine from npm again and compare it with the co
 	echo "make engine: quickjs.wasm and LICENSE are those of $$spec"
 
 lint: $(LINT) ## go vet and golangci-lint, for the host and for guests
-	$(GO) vet -tags kernel,kube,e2e,chaos ./...
+	$(GO) vet -tags kernel,kube,e2e,chaos,kernels ./...
 	$(LINT) run ./...
 	GOOS=wasip1 GOARCH=wasm $(GO) vet ./functions/abi/... ./functions/sdk/...
 
@@ -111,6 +117,9 @@ deps-test:
 
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE),make generate)
+
+deps-kernels:
+	$(call install,$(PACKAGES_KERNELS),make kernels)
 
 clean: ## remove what was built (not data/)
 	rm -rf bin .cache

@@ -119,7 +119,7 @@ static __always_inline void fill_exec(struct exec_info *x, struct task_struct *t
 	__u64 pid = (__u64)t->thread_pid;
 	if (!pid)
 		return;
-	__u64 up = (__u64)KADDR(struct pid, pid, numbers) + KREAD(struct pid, pid, level) * bpf_core_type_size(struct upid);
+	__u64 up = upid_at(pid, KREAD(struct pid, pid, level));
 	__u64 ns = (__u64)KREAD(struct upid, up, ns), init = (__u64)KREAD(struct pid_namespace, ns, child_reaper);
 	x->pid_ns_start = init ? KREAD(struct task_struct, init, start_boottime) : 0;
 }

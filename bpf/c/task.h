@@ -13,12 +13,20 @@ enum { TYPE_PID, TYPE_TGID, TYPE_PGID, TYPE_SID };
 // The generation of the rules that judge what is captured now.
 volatile __u32 generation = 0;
 
+// upid_at is the address of a struct pid's number at a level of namespaces, of which there are 33 at most.
+static __always_inline __u64 upid_at(__u64 pid, __u64 level)
+{
+	level &= 63; // before 6.2 the verifier wants to see a bound, and loses it in a product of 32 bits
+	barrier_var(level);
+	return (__u64)KADDR(struct pid, pid, numbers) + level * (__u64)bpf_core_type_size(struct upid);
+}
+
 // pid_number is the number of a struct pid at a level of namespaces.
 static __always_inline __u32 pid_number(__u64 pid, __u32 level)
 {
 	if (!pid)
 		return 0;
-	return KREAD(struct upid, KADDR(struct pid, pid, numbers) + level * bpf_core_type_size(struct upid), nr);
+	return KREAD(struct upid, upid_at(pid, level), nr);
 }
 
 static __always_inline __u32 tty_of(struct task_struct *t)
@@ -57,7 +65,7 @@ static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 	h->mnt_ns = mnt_ns ? KREAD(struct mnt_namespace, mnt_ns, ns.inum) : 0;
 	h->pid_ns = 0;
 	if (pid) {
-		__u64 up = (__u64)KADDR(struct pid, pid, numbers) + level * bpf_core_type_size(struct upid);
+		__u64 up = upid_at(pid, level);
 		__u64 ns = (__u64)KREAD(struct upid, up, ns);
 		h->pid_ns = KREAD(struct pid_namespace, ns, ns.inum);
 	}
