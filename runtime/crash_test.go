@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/journal"
@@ -74,6 +75,56 @@ func TestDeathAtEachPoint(t *testing.T) {
 			w.check(t)
 			if done, _ := w.count(); done != 1 || got[0].Outcome != journal.Succeeded {
 				t.Errorf("%d effects, outcome %+v", done, got[0])
+			}
+		})
+	}
+}
+
+// readOnly asks for something and changes nothing.
+func readOnly(_ context.Context, _ sandbox.Invocation, call func(op, request string) (string, error)) (abi.Result, error) {
+	_, err := call("get", `{}`)
+	return abi.Result{Outcome: abi.OutcomeSucceeded}, err
+}
+
+// An invocation without effects writes one record to its journal. A runtime that dies behind it leaves an invocation that is run again
+// unless it was sealed: one outcome in the end, and one event about it.
+func TestDeathWithoutEffects(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		point    Point
+		attempts int
+	}{{PointEnding, 1}, {PointEnded, 2}, {PointSealed, 1}} {
+		t.Run(string(c.point), func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			w := newWorld(b)
+			e := deploy(t, b, plain)
+			cfg := quick()
+			cfg.Name = "first"
+			died := make(chan struct{})
+			var first sync.Once
+			_, stop := start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly), Faults: dieAt(func(at Point, _ string) bool {
+				if at == c.point {
+					first.Do(func() { close(died) })
+				}
+				return at == c.point
+			})})
+			publish(t, b, "n1-1", nil)
+			<-died
+			stop()
+			cfg.Name = "second"
+			start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly)})
+			a := actions(t, b, 1)["n1-1"][0]
+			settled(t, b, e)
+			if n := len(actions(t, b, 1)["n1-1"]); n != 1 || a.Outcome != journal.Succeeded || len(a.Attempts) != c.attempts || len(a.Calls) != 1 {
+				t.Errorf("%d outcomes, the first %s with attempts %+v", n, a.Outcome, a.Attempts)
+			}
+			if info, err := b.JetStream().Stream(t.Context(), bus.StreamOutcomes); err != nil || info.CachedInfo().State.Msgs != 1 {
+				t.Errorf("%+v events about it, %v", info.CachedInfo().State, err)
+			}
+			records, err := b.ReadSubject(t.Context(), bus.StreamJournal, bus.JournalSubject(e.Key(), a.ID))
+			if err != nil || len(records) != 1 || records[0].Header.Get("Nats-TTL") == "" {
+				t.Errorf("journal afterwards: %+v, %v", records, err)
 			}
 		})
 	}

@@ -11,25 +11,32 @@ import (
 
 // end records how the invocation ended and seals it.
 func (i *invocation) end(ctx context.Context, log *journal.Log, e journal.End) dispatch.Verdict {
-	a, last, err := log.End(ctx, e)
+	a, last, over, err := log.Finish(ctx, e)
 	if err != nil {
 		return i.lost(ctx, log, err)
 	}
 	if err := i.rt.deps.Faults.Reach(ctx, PointEnded, i.id); err != nil {
 		return dispatch.Leave()
 	}
+	if over {
+		return i.store(ctx, a, i.rt.journal.Store)
+	}
 	return i.seal(ctx, a, last, false)
 }
 
 // seal stores what is left of an invocation that has ended. again says that somebody may have begun to.
 func (i *invocation) seal(ctx context.Context, a *journal.Action, last uint64, again bool) dispatch.Verdict {
+	return i.store(ctx, a, func(ctx context.Context, a *journal.Action) error { return i.rt.journal.Seal(ctx, a, last, again) })
+}
+
+func (i *invocation) store(ctx context.Context, a *journal.Action, seal func(context.Context, *journal.Action) error) dispatch.Verdict {
 	r := i.rt
 	if needsLetter(a) {
 		if err := i.letter(ctx, a); err != nil {
 			return i.later(err)
 		}
 	}
-	if err := r.journal.Seal(ctx, a, last, again); err != nil {
+	if err := seal(ctx, a); err != nil {
 		return i.later(err)
 	}
 	if err := r.deps.Faults.Reach(ctx, PointSealed, i.id); err != nil {

@@ -95,10 +95,15 @@ func (i *invocation) handle(ctx context.Context) dispatch.Verdict {
 	if v, done := i.finished(ctx); done {
 		return v
 	}
-	if i.state.Claim == nil {
-		return i.first(ctx)
+	switch {
+	case i.state.Claim != nil:
+		return i.resume(ctx)
+	case i.state.Final && !i.rt.mayTake(i.id, i.state):
+		return dispatch.After(i.awaitLease)
+	case i.state.Final && i.state.Crashes() >= i.rt.cfg.Attempts:
+		return i.crashed(ctx, i.claim("resumed"), i.state.Crashes())
 	}
-	return i.resume(ctx)
+	return i.first(ctx)
 }
 
 // finished ends an invocation that is over, or was handled long ago.
@@ -110,6 +115,15 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 		return dispatch.Ack(), true
 	case s.End != nil:
 		return i.seal(ctx, s.Action(i.id), s.Last, true), true
+	case s.Final:
+		a, err := r.journal.Finished(ctx, i.id, s)
+		if err != nil {
+			return i.later(err), true
+		}
+		if a != nil {
+			r.metrics.duplicate(i.token)
+			return dispatch.Ack(), true
+		}
 	case s.Last == 0 && i.aged():
 		_, err := r.journal.Find(ctx, i.id, time.Time{})
 		if err == nil {
@@ -266,7 +280,7 @@ func (i *invocation) awaitLease(ctx context.Context) dispatch.Verdict {
 		}
 		now := r.deps.Clock.Boot()
 		switch {
-		case !s.Running():
+		case !s.Running() && !s.Final:
 			return dispatch.Again()
 		case s.Last != last:
 			last, since = s.Last, now
@@ -320,8 +334,7 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	}
 	h := newHost(i, log, claim)
 	gctx, cancel := context.WithCancelCause(ctx)
-	beat := make(chan struct{})
-	go func() { defer close(beat); i.renew(gctx, log, cancel) }()
+	beat := i.renew(gctx, log, cancel)
 	spec := &i.lv.fn.Doc.Spec
 	res, report, err := i.lv.guest.Handle(gctx, sandbox.Invocation{
 		ID: i.id, Function: i.lv.fn.ID.Name, Event: i.d.Raw, Config: spec.Config,
@@ -330,7 +343,7 @@ func (i *invocation) attempt(ctx context.Context, claim journal.Claim) dispatch.
 	}, h)
 	cause := context.Cause(gctx)
 	cancel(nil)
-	<-beat
+	beat.Stop()
 	if err != nil && cause != nil && ctx.Err() == nil {
 		err = cause // the heartbeat ended it
 	}
@@ -345,22 +358,17 @@ func LimitsOf(s *function.Spec) sandbox.Limits {
 	}
 }
 
-// renew extends the lease until ctx ends, and ends the attempt when it cannot.
-func (i *invocation) renew(ctx context.Context, log *journal.Log, cancel context.CancelCauseFunc) {
-	t := time.NewTicker(i.rt.cfg.Lease / 3)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			// An append that is broken off leaves the log of no use to the attempt's end.
-			if err := log.Renew(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
-				cancel(err)
-				return
-			}
-		case <-ctx.Done():
+// renew extends the lease from time to time, and ends the attempt when it cannot.
+func (i *invocation) renew(ctx context.Context, log *journal.Log, cancel context.CancelCauseFunc) *dispatch.Heartbeat {
+	return dispatch.Beat(i.rt.cfg.Lease/3, func() {
+		if ctx.Err() != nil {
 			return
 		}
-	}
+		// An append that is broken off leaves the log of no use to the attempt's end.
+		if err := log.Renew(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			cancel(err)
+		}
+	})
 }
 
 // conclude makes an end, or a suspension, of how the run of the guest ended.

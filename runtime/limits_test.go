@@ -26,7 +26,7 @@ func TestLimitsEndInvocations(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = engine.Close() })
 	b := newBus(t)
-	deploy(t, b, strings.Replace(plain, "mode: enforce", "mode: enforce\n  limits: {timeout: 1s, memory: 16Mi, fuel: 2000000000, output: 2Ki, log: 16Ki, calls: 3}", 1))
+	deploy(t, b, strings.Replace(plain, "mode: enforce", "mode: enforce\n  limits: {timeout: 1s, memory: 16Mi, output: 2Ki, log: 16Ki, calls: 3}", 1))
 	w := newWorld(b)
 	start(t, b, DefaultConfig(), Deps{
 		Capabilities: w, Free: engine.Free,

@@ -250,6 +250,11 @@ func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg, again 
 
 // take waits up to d for one of the function's slots.
 func (lv *live) take(ctx context.Context, d time.Duration) bool {
+	select {
+	case lv.slots <- struct{}{}:
+		return true
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -218,26 +218,13 @@ func (c *Consumer) pull(run, work context.Context, cons jetstream.Consumer, n in
 
 // one handles a message and settles it, extending it meanwhile.
 func (c *Consumer) one(run, work context.Context, m jetstream.Msg) {
-	ctx, cancel := context.WithCancel(work)
-	beat := make(chan struct{})
-	go func() {
-		defer close(beat)
-		t := time.NewTicker(c.cfg.AckWait / 3)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				if err := m.InProgress(); err != nil {
-					c.cfg.Log.Debug("extend message", "consumer", c.cfg.Durable, "err", err)
-				}
-			case <-ctx.Done():
-				return
-			}
+	beat := Beat(c.cfg.AckWait/3, func() {
+		if err := m.InProgress(); work.Err() == nil && err != nil {
+			c.cfg.Log.Debug("extend message", "consumer", c.cfg.Durable, "err", err)
 		}
-	}()
-	v := c.decide(run, ctx, m)
-	cancel()
-	<-beat
+	})
+	v := c.decide(run, work, m)
+	beat.Stop()
 	c.breaker.note(v, time.Now())
 	c.cfg.Metrics.settled(c.cfg.Label, v)
 	if err := settle(m, v); err != nil {

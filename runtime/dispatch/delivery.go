@@ -126,11 +126,16 @@ func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) er
 		}
 		return fmt.Errorf("%w: %s is %q in the event and %q in the subject", ErrForged, what, got, want)
 	}
-	errs := []error{
+	var errs []error
+	for _, err := range [...]error{
 		differ("rule", bus.RuleToken(m.Rule), a.Rule),
 		differ("priority", bus.RuleToken(m.Priority), a.Priority),
 		differ("source", bus.RuleToken(m.Source), a.Source),
 		differ("namespace", m.Target.Namespace, a.Namespace),
+	} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if e.Rule != "" {
 		errs = append(errs, differ("rule attribute", bus.RuleToken(e.Rule), a.Rule))
@@ -140,9 +145,9 @@ func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) er
 	}
 	if m.Source == "syscall" {
 		// The sensor's ids begin with its node: otherwise one node could swallow another's event by using its id.
-		for what, id := range map[string]string{"id": e.ID, "message id": msgID} {
-			if id != "" && !strings.HasPrefix(id, a.Node+"-") {
-				errs = append(errs, fmt.Errorf("%w: %s %q is not one of node %q", ErrForged, what, id, a.Node))
+		for _, id := range [...]struct{ what, id string }{{"id", e.ID}, {"message id", msgID}} {
+			if rest, ok := strings.CutPrefix(id.id, a.Node); id.id != "" && (!ok || !strings.HasPrefix(rest, "-")) {
+				errs = append(errs, fmt.Errorf("%w: %s %q is not one of node %q", ErrForged, id.what, id.id, a.Node))
 			}
 		}
 	}

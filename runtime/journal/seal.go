@@ -114,10 +114,23 @@ func outcomeMsg(a *Action) (*nats.Msg, error) {
 	return m, nil
 }
 
+// markHeader is what a mark tells those who look without decoding, and how long it stays. The sequence in ACTIONS is 0 if it is not known yet.
+func (j *Journal) markHeader(sequence uint64) nats.Header {
+	return nats.Header{
+		headerSealed:           {strconv.FormatUint(sequence, 10)},
+		jetstream.MsgTTLHeader: {j.marks.ttl(j.cfg.Clock.Boot(), j.cfg.Seen).String()},
+	}
+}
+
+// Finished returns the sealed action of an invocation whose State is Final, or nil if that attempt died before it was sealed.
+func (j *Journal) Finished(ctx context.Context, invocation string, s *State) (*Action, error) {
+	return j.sealed(ctx, invocation, s.EndTime)
+}
+
 // mark replaces the invocation's records by one that says it is sealed.
 func (j *Journal) mark(ctx context.Context, a *Action, last uint64) error {
-	h := nats.Header{nats.MsgRollup: {nats.MsgRollupSubject}, headerSealed: {strconv.FormatUint(a.Sequence, 10)}}
-	h.Set(jetstream.MsgTTLHeader, j.marks.ttl(j.cfg.Clock.Boot(), j.cfg.Seen).String())
+	h := j.markHeader(a.Sequence)
+	h[nats.MsgRollup] = []string{nats.MsgRollupSubject}
 	r := &Record{Nonce: nonce(), Runtime: j.cfg.Runtime, Time: j.cfg.Clock.Now(), Sealed: a.Sequence}
 	_, err := j.append(ctx, a.Function.Token(), a.ID, r, last, h)
 	if errors.Is(err, ErrTaken) {
