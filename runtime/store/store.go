@@ -31,6 +31,8 @@ var (
 	ErrManaged = errors.New("managed elsewhere")
 	// ErrConflict means that somebody else changed the function at the same time.
 	ErrConflict = errors.New("changed by somebody else at the same time")
+	// ErrRevision means that a revision is not there to go back to.
+	ErrRevision = errors.New("no such revision is stored")
 )
 
 // A Manager is who may write a function.
@@ -304,6 +306,39 @@ func (s *Store) apply(ctx context.Context, token string, d *function.Document, m
 	e.Document, e.Module, e.Manifest, e.Origin, e.Updated = doc, module, m, origin, now
 	e.Revision++
 	return &e, Updated, s.write(ctx, &e)
+}
+
+// Rollback stores what a revision was, or with 0 the one before the current, as a new revision, and returns its number and the entry. It
+// returns ErrNotFound, ErrRevision, ErrManaged or ErrConflict.
+func (s *Store) Rollback(ctx context.Context, token string, revision uint64, by Manager) (from uint64, e *Entry, err error) {
+	now, err := s.Get(ctx, token)
+	if err != nil {
+		return 0, nil, err
+	}
+	if now.ManagedBy != by {
+		return 0, nil, fmt.Errorf("function %s: %w: it is managed by %s (%s)", token, ErrManaged, now.ManagedBy, now.Origin)
+	}
+	if revision == 0 {
+		revision = now.Revision - 1
+	}
+	history, err := s.History(ctx, token)
+	if err != nil {
+		return 0, nil, err
+	}
+	var there []uint64
+	for _, old := range history {
+		if old.ID != now.ID || old.Revision == now.Revision || slices.Contains(there, old.Revision) {
+			continue
+		}
+		if there = append(there, old.Revision); old.Revision != revision {
+			continue
+		}
+		e := *now
+		e.Document, e.Module, e.Manifest, e.Origin, e.Updated = old.Document, old.Module, old.Manifest, old.Origin, time.Now().UTC()
+		e.Revision++
+		return revision, &e, s.write(ctx, &e)
+	}
+	return 0, nil, fmt.Errorf("function %s: revision %d: %w; there are %v", token, revision, ErrRevision, there)
 }
 
 // nextSequence is the sequence that the next event will have.
