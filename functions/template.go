@@ -60,11 +60,8 @@ func WriteTemplate(dir, name, lang string) ([]string, error) {
 	if !slices.Contains(Languages(), lang) {
 		return nil, fmt.Errorf("%q: %w; there are %s", lang, ErrLanguage, strings.Join(Languages(), ", "))
 	}
-	if !nameRE.MatchString(name) {
-		return nil, fmt.Errorf("%q: %w", name, ErrName)
-	}
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("%s: %w", dir, ErrNotEmpty)
+	if err := checkNew(dir, name); err != nil {
+		return nil, err
 	}
 	files := map[string][]byte{}
 	if err := templateFiles(files, lang, name, nil); err != nil {
@@ -108,7 +105,7 @@ func templateFiles(files map[string][]byte, lang, name string, leaveOut map[stri
 			file = ".gitignore"
 		}
 		if top, _, _ := strings.Cut(file, "/"); !leaveOut[top] {
-			files[file] = []byte(strings.ReplaceAll(string(text), "NAME", name))
+			files[strings.ReplaceAll(file, "NAME", name)] = []byte(strings.ReplaceAll(string(text), "NAME", name))
 		}
 		return nil
 	})

@@ -128,6 +128,7 @@ func (c *Case) part(name string, data []byte, line int) error {
 	case partEvent:
 		c.Event = data
 	case partConfig:
+		c.Config = nil // it may be another's: decoding would write into it
 		return c.json(data, line, &c.Config)
 	case partInvocation:
 		var inv struct {

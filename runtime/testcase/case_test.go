@@ -61,6 +61,17 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A case with a configuration of its own leaves the default one alone.
+func TestDefaultConfig(t *testing.T) {
+	def := testcase.Defaults{Event: []byte(event), Config: json.RawMessage(`{"a": 1}`)}
+	for _, tt := range []struct{ text, want string }{{"-- config.json --\n{}\n", "{}"}, {"", `{"a": 1}`}} {
+		c, err := testcase.Parse("c.txtar", []byte(tt.text), def)
+		if err != nil || string(c.Config) != tt.want {
+			t.Errorf("got %s, %v, want %s", c.Config, err, tt.want)
+		}
+	}
+}
+
 // A guest makes calls and has a result.
 type guest struct {
 	ops    []string

@@ -3,7 +3,9 @@ package fncmd
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -13,32 +15,70 @@ import (
 	"github.com/tiercel-project/tiercel/functions"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	samples "github.com/tiercel-project/tiercel/samples/functions"
 )
 
 func newInit(s cli.Streams) *cobra.Command {
-	var lang string
+	var lang, from string
 	cmd := &cobra.Command{
 		Use:   "init NAME",
 		Short: "Make the folder of a new function",
 		Long: "Make a folder with a function that works: its source, its manifest, its document and the SDK. Nothing is downloaded, then or when it\n" +
 			"is built.",
-		Example: "  tiercel fn init my-responder --lang go",
+		Example: "  tiercel fn init my-responder --lang go\n  tiercel fn init my-isolation --from builtin:isolate-pod",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := args[0]
-			files, err := functions.WriteTemplate(dir, filepath.Base(dir), lang)
-			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) {
+			files, err := initialise(dir, lang, from)
+			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) || errors.Is(err, functions.ErrResponder) {
 				return cli.Usagef("%w", err)
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(s.Out, "made %s with %s\n\nnext:\n  edit   %s\n  then   tiercel fn deploy %s\n", dir, strings.Join(files, ", "), filepath.Join(dir, "main.go"), dir)
+			fmt.Fprintf(s.Out, "made %s with %s\n\nnext:\n  edit   %s\n  then   tiercel fn test %s\n  and    tiercel fn deploy %s\n",
+				dir, strings.Join(files, ", "), filepath.Join(dir, source(files)), dir, dir)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&lang, "lang", "go", "language: go")
+	cmd.Flags().StringVar(&lang, "lang", "go", "language: "+strings.Join(functions.Languages(), ", "))
+	cmd.Flags().StringVar(&from, "from", "", "begin as a copy of a bundled responder: builtin:NAME")
+	cmd.MarkFlagsMutuallyExclusive("lang", "from")
+	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(functions.Languages(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// initialise writes the new function's folder and returns its files.
+func initialise(dir, lang, from string) ([]string, error) {
+	name := filepath.Base(dir)
+	if from == "" {
+		return functions.WriteTemplate(dir, name, lang)
+	}
+	responder, ok := strings.CutPrefix(from, "builtin:")
+	if !ok {
+		return nil, cli.Usagef("--from %s: give builtin:NAME", from)
+	}
+	doc, err := fs.ReadFile(samples.FS, responder+".yaml")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // WriteResponder says which there are
+	}
+	if err != nil {
+		return nil, err
+	}
+	return functions.WriteResponder(dir, name, responder, doc)
+}
+
+// source is the file to begin reading with.
+func source(files []string) string {
+	for _, f := range files {
+		switch path.Ext(f) {
+		case ".js", ".ts", ".go", ".rs", ".c":
+			if !strings.HasSuffix(f, "_test.go") && !strings.HasSuffix(f, ".d.ts") {
+				return f
+			}
+		}
+	}
+	return documentFile
 }
 
 func newBuild(s cli.Streams) *cobra.Command {
