@@ -28,10 +28,10 @@ type Event struct {
 // Field returns a field of the event by its name in rules ("fd.sip"): one of the standard fields of its type, or one that the
 // rule's output names.
 func (e Event) Field(name string) Value {
-	if v := e.fields.Get(name); v.Exists() {
+	if v := e.fields.get(name); v.Exists() {
 		return v
 	}
-	return e.outputFields.Get(name)
+	return e.outputFields.get(name)
 }
 
 // A Target says exactly what an event is about. What is not known is empty.
@@ -57,9 +57,9 @@ func parseEvent(data []byte) (Event, error) {
 	}
 	ev := Event{JSON: v}
 	var alert Value
-	for c := v.cursor(); c.next(); {
-		value := c.value
-		switch c.name() {
+	for c := v.cursor('{'); c.more(); c.pastField() {
+		value := c.value()
+		switch c.key() {
 		case "id":
 			ev.ID = value.String()
 		case "source":
@@ -84,9 +84,9 @@ func parseEvent(data []byte) (Event, error) {
 			alert = value
 		}
 	}
-	for c := alert.cursor(); c.next(); {
-		value := c.value
-		switch c.name() {
+	for c := alert.cursor('{'); c.more(); c.pastField() {
+		value := c.value()
+		switch c.key() {
 		case "output":
 			ev.Output = value.String()
 		case "tags":
@@ -106,9 +106,9 @@ func parseEvent(data []byte) (Event, error) {
 
 func parseTarget(v Value) Target {
 	var t Target
-	for c := v.cursor(); c.next(); {
-		value := c.value
-		switch c.name() {
+	for c := v.cursor('{'); c.more(); c.pastField() {
+		value := c.value()
+		switch c.key() {
 		case "cluster":
 			t.Cluster = value.String()
 		case "node":

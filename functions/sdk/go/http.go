@@ -24,17 +24,15 @@ func (r Response) OK() bool { return r.Status >= 200 && r.Status <= 299 }
 
 // Do sends an HTTP request.
 func Do(r Request) (Response, error) {
-	request := Object{"method": "GET", "url": r.URL}
-	if r.Method != "" {
-		request["method"] = r.Method
+	method := r.Method
+	if method == "" {
+		method = "GET"
 	}
+	q := newRequest().text("body", r.Body)
 	if len(r.Headers) > 0 {
-		request["headers"] = r.Headers
+		q = q.value("headers", r.Headers)
 	}
-	if r.Body != "" {
-		request["body"] = r.Body
-	}
-	v, err := Call(abi.OpHTTP, request)
+	v, err := q.text("method", method).key("url").appendText(r.URL).send(abi.OpHTTP)
 	if err != nil {
 		return Response{}, err
 	}

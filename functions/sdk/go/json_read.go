@@ -4,14 +4,15 @@ import (
 	"errors"
 	"iter"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 	"unsafe"
 )
 
 // A Value is a JSON value within a document that is known to be well-formed. The zero Value is one that does not exist: everything
 // asked of it is zero too, so a path may be followed without a check at each step.
-type Value struct{ raw string }
+type Value struct {
+	doc *document // nil: it does not exist
+	at  uint32    // the node
+}
 
 // A Kind is the kind of a Value.
 type Kind byte
@@ -30,28 +31,23 @@ const (
 // ErrJSON is the error of a document that is not JSON.
 var ErrJSON = errors.New("not JSON")
 
-const maxDepth = 128
-
 // ParseJSON checks a document and returns its value, which uses the memory of data: data must not change afterwards.
 func ParseJSON(data []byte) (Value, error) {
-	return parse(unsafe.String(unsafe.SliceData(data), len(data)))
-}
-
-func parse(s string) (Value, error) {
-	start := skipSpace(s, 0)
-	end := checkValue(s, start, 0)
-	if end < 0 || skipSpace(s, end) != len(s) {
+	d := &document{text: unsafe.String(unsafe.SliceData(data), len(data))}
+	nodes, ok := index(d.text, roomForNodes(len(data)))
+	if !ok {
 		return Value{}, ErrJSON
 	}
-	return Value{s[start:end]}, nil
+	d.nodes = keepNodes(nodes)
+	return Value{doc: d}, nil
 }
 
 // Kind returns the value's kind.
 func (v Value) Kind() Kind {
-	if v.raw == "" {
+	if v.doc == nil {
 		return Missing
 	}
-	switch v.raw[0] {
+	switch v.doc.text[v.doc.nodes[v.at].start] {
 	case 'n':
 		return Null
 	case 't', 'f':
@@ -67,20 +63,38 @@ func (v Value) Kind() Kind {
 }
 
 // Exists reports whether there is such a value, other than null.
-func (v Value) Exists() bool { return v.Kind() > Null }
+func (v Value) Exists() bool { return v.doc != nil && v.doc.text[v.doc.nodes[v.at].start] != 'n' }
 
 // Raw returns the value as JSON, or "".
-func (v Value) Raw() string { return v.raw }
+func (v Value) Raw() string {
+	if v.doc == nil {
+		return ""
+	}
+	n := &v.doc.nodes[v.at]
+	return v.doc.text[n.start:n.end]
+}
 
 // String returns a text's content, a number's or boolean's JSON, and "" for all else.
 func (v Value) String() string {
-	switch v.Kind() {
-	case Text:
-		return unquote(v.raw)
-	case Number, Boolean:
-		return v.raw
+	if v.doc == nil {
+		return ""
 	}
-	return ""
+	n := &v.doc.nodes[v.at]
+	switch v.doc.text[n.start] {
+	case '"':
+		return v.doc.content(n)
+	case 'n', '[', '{':
+		return ""
+	}
+	return v.doc.text[n.start:n.end]
+}
+
+// content returns the text of a string.
+func (d *document) content(n *node) string {
+	if n.next&hasEscape != 0 {
+		return unquote(d.text[n.start:n.end])
+	}
+	return d.text[n.start+1 : n.end-1]
 }
 
 // Int returns a whole number within 64 bits, and 0 for all else.
@@ -88,7 +102,7 @@ func (v Value) Int() int64 {
 	if v.Kind() != Number {
 		return 0
 	}
-	n, err := strconv.ParseInt(v.raw, 10, 64)
+	n, err := strconv.ParseInt(v.Raw(), 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -109,221 +123,94 @@ func (v Value) Float() float64 {
 	if v.Kind() != Number {
 		return 0
 	}
-	f, _ := strconv.ParseFloat(v.raw, 64)
+	f, _ := strconv.ParseFloat(v.Raw(), 64)
 	return f
 }
 
 // Bool reports whether the value is true.
-func (v Value) Bool() bool { return v.raw == "true" }
+func (v Value) Bool() bool { return v.doc != nil && v.doc.text[v.doc.nodes[v.at].start] == 't' }
 
 // Get follows the keys of maps. If a map has a key twice, the first counts.
 func (v Value) Get(keys ...string) Value {
-	for _, want := range keys {
-		c := v.cursor()
-		for c.next() {
-			if c.key == want || c.escaped && unquote(c.key) == want {
-				break
-			}
-		}
-		v = c.value
+	for _, key := range keys {
+		v = v.get(key)
 	}
 	return v
+}
+
+func (v Value) get(key string) Value {
+	c := v.cursor('{')
+	for c.more() {
+		n := &c.doc.nodes[c.at]
+		if int(n.end-n.start) == len(key)+2 || n.next&hasEscape != 0 {
+			if c.doc.content(n) == key {
+				return c.value()
+			}
+		}
+		c.pastField()
+	}
+	return Value{}
 }
 
 // Fields goes through the keys and values of a map.
 func (v Value) Fields() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
-		for c := v.cursor(); c.next(); {
-			if !yield(c.name(), c.value) {
+		for c := v.cursor('{'); c.more(); c.pastField() {
+			if !yield(c.key(), c.value()) {
 				return
 			}
 		}
 	}
-}
-
-// A cursor goes through a map; a loop with one is cheaper than Fields.
-type cursor struct {
-	s       string
-	at      int    // of the next key, or of the closing brace
-	key     string // as it is written; with its quotes if escaped
-	escaped bool
-	value   Value
-}
-
-func (v Value) cursor() cursor {
-	if v.Kind() != Map {
-		return cursor{s: "}"}
-	}
-	return cursor{s: v.raw, at: skipSpace(v.raw, 1)}
-}
-
-// next goes to the next field and reports whether there is one; if not, value does not exist.
-func (c *cursor) next() bool {
-	s := c.s
-	if s[c.at] == '}' {
-		c.value = Value{}
-		return false
-	}
-	end, escaped := skipString(s, c.at)
-	if c.escaped = escaped; escaped {
-		c.key = s[c.at:end]
-	} else {
-		c.key = s[c.at+1 : end-1]
-	}
-	start := skipSpace(s, skipSpace(s, end)+1) // past the colon
-	end = skipValue(s, start)
-	c.value = Value{s[start:end]}
-	if c.at = skipSpace(s, end); s[c.at] == ',' {
-		c.at = skipSpace(s, c.at+1)
-	}
-	return true
-}
-
-// name is the key's text.
-func (c *cursor) name() string {
-	if c.escaped {
-		return unquote(c.key)
-	}
-	return c.key
 }
 
 // Items goes through an array.
 func (v Value) Items() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		if v.Kind() != Array {
-			return
-		}
-		s := v.raw
-		for i := skipSpace(s, 1); s[i] != ']'; {
-			end := skipValue(s, i)
-			if !yield(Value{s[i:end]}) {
+		for c := v.cursor('['); c.more(); c.at = c.doc.after(c.at) {
+			if !yield(Value{c.doc, c.at}) {
 				return
-			}
-			if i = skipSpace(s, end); s[i] == ',' {
-				i = skipSpace(s, i+1)
 			}
 		}
 	}
 }
+
+// A cursor goes through the nodes of a map or array.
+type cursor struct {
+	doc     *document
+	at, end uint32
+}
+
+// cursor returns one at the first node in v, which must begin with open to have any.
+func (v Value) cursor(open byte) cursor {
+	if v.doc == nil {
+		return cursor{}
+	}
+	n := &v.doc.nodes[v.at]
+	if v.doc.text[n.start] != open {
+		return cursor{}
+	}
+	return cursor{v.doc, v.at + 1, n.next}
+}
+
+func (c *cursor) more() bool { return c.at < c.end }
+
+// key and value are the field's that a cursor of a map is at.
+func (c *cursor) key() string  { return c.doc.content(&c.doc.nodes[c.at]) }
+func (c *cursor) value() Value { return Value{c.doc, c.at + 1} }
+
+// pastField goes from a key to the next one.
+func (c *cursor) pastField() { c.at = c.doc.nodes[c.at+1].next &^ hasEscape }
+
+func (d *document) after(at uint32) uint32 { return d.nodes[at].next &^ hasEscape }
 
 // Strings returns an array's texts.
 func (v Value) Strings() []string {
 	var out []string
-	for item := range v.Items() {
-		if item.Kind() == Text {
-			out = append(out, item.String())
+	for c := v.cursor('['); c.more(); c.at = c.doc.after(c.at) {
+		n := &c.doc.nodes[c.at]
+		if c.doc.text[n.start] == '"' {
+			out = append(out, c.doc.content(n))
 		}
 	}
 	return out
-}
-
-// skipSpace returns the first index from i on that is not white space.
-func skipSpace(s string, i int) int {
-	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\r' || s[i] == '\t') {
-		i++
-	}
-	return i
-}
-
-// skipString returns the index after the string that begins at i, of a checked document, and whether it has escapes.
-func skipString(s string, i int) (end int, escaped bool) {
-	for i++; ; i++ {
-		i = plainRun(s, i)
-		switch s[i] {
-		case '"':
-			return i + 1, escaped
-		case '\\':
-			escaped = true
-			i++
-		}
-	}
-}
-
-// skipValue returns the index after the value that begins at i, of a checked document.
-func skipValue(s string, i int) int {
-	switch s[i] {
-	case '"':
-		end, _ := skipString(s, i)
-		return end
-	case '{', '[':
-		for depth := 0; ; i++ {
-			switch s[i] {
-			case '"':
-				end, _ := skipString(s, i)
-				i = end - 1
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-		}
-	}
-	for i < len(s) && s[i] > ' ' && s[i] != ',' && s[i] != '}' && s[i] != ']' {
-		i++
-	}
-	return i
-}
-
-// unquote returns the content of a checked string with its quotes.
-func unquote(q string) string {
-	s := q[1 : len(q)-1]
-	i := 0
-	for i < len(s) && s[i] != '\\' {
-		i++
-	}
-	if i == len(s) {
-		return s
-	}
-	b := append(make([]byte, 0, len(s)), s[:i]...)
-	for i < len(s) {
-		if s[i] != '\\' {
-			b = append(b, s[i])
-			i++
-			continue
-		}
-		switch c := s[i+1]; c {
-		case 'b':
-			b = append(b, '\b')
-		case 'f':
-			b = append(b, '\f')
-		case 'n':
-			b = append(b, '\n')
-		case 'r':
-			b = append(b, '\r')
-		case 't':
-			b = append(b, '\t')
-		case 'u':
-			r := hex4(s[i+2:])
-			i += 4
-			if utf16.IsSurrogate(r) {
-				pair := utf8.RuneError
-				if i+8 <= len(s) && s[i+2] == '\\' && s[i+3] == 'u' {
-					pair = utf16.DecodeRune(r, hex4(s[i+4:]))
-				}
-				if r = pair; r != utf8.RuneError {
-					i += 6
-				}
-			}
-			b = utf8.AppendRune(b, r)
-		default:
-			b = append(b, c)
-		}
-		i += 2
-	}
-	return string(b)
-}
-
-// hex4 reads the four hexadecimal digits that a checked escape has.
-func hex4(s string) rune {
-	var r rune
-	for i := range 4 {
-		c := s[i] | 0x20
-		if c >= 'a' {
-			c -= 'a' - '9' - 1
-		}
-		r = r<<4 | rune(c-'0')
-	}
-	return r
 }

@@ -100,8 +100,8 @@ func TestValue(t *testing.T) {
 func TestAppendJSON(t *testing.T) {
 	got, err := AppendJSON(nil, Object{
 		"z": nil, "a": List{1, int32(2), int64(-3), uint32(4), uint64(5), 1.5, true, "x"},
-		"text": "a\"\\\n\t\x00\x7f<é\xff", "map": map[string]string{"k": "v"}, "strings": []string{}, "objects": []Object{{}}, "value": Value{`{"raw":1}`},
-		"missing": Value{}, "values": []Value{{"1"}}, "any": map[string]any{"b": []any{}},
+		"text": "a\"\\\n\t\x00\x7f<é\xff", "map": map[string]string{"k": "v"}, "strings": []string{}, "objects": []Object{{}}, "value": parsed(`{"raw":1}`),
+		"missing": Value{}, "values": []Value{parsed("1")}, "any": map[string]any{"b": []any{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +116,15 @@ func TestAppendJSON(t *testing.T) {
 			t.Errorf("%v: got %v, want ErrValue", v, err)
 		}
 	}
+}
+
+// parsed is the value of a text that is JSON.
+func parsed(text string) Value {
+	v, err := ParseJSON([]byte(text))
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func FuzzParseJSON(f *testing.F) {

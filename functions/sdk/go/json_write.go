@@ -44,10 +44,10 @@ func AppendJSON(dst []byte, v any) ([]byte, error) {
 		}
 		return strconv.AppendFloat(dst, v, 'g', -1, 64), nil
 	case Value:
-		if v.raw == "" {
+		if v.doc == nil {
 			return append(dst, "null"...), nil
 		}
-		return append(dst, v.raw...), nil
+		return append(dst, v.Raw()...), nil
 	case Object:
 		return appendMap(dst, v, AppendJSON)
 	case map[string]any:
@@ -69,7 +69,8 @@ func AppendJSON(dst []byte, v any) ([]byte, error) {
 }
 
 func appendMap[V any](dst []byte, m map[string]V, write func([]byte, V) ([]byte, error)) ([]byte, error) {
-	keys := make([]string, 0, len(m))
+	var few [16]string
+	keys := few[:0]
 	for k := range m {
 		keys = append(keys, k)
 	}

@@ -24,20 +24,20 @@ func (r Resource) In(namespace string) Resource {
 	return r
 }
 
-func (r Resource) request(name, subresource string) Object {
-	o := Object{"apiVersion": r.APIVersion, "resource": r.Plural}
-	for key, value := range map[string]string{"namespace": r.Namespace, "name": name, "subresource": subresource} {
-		if value != "" {
-			o[key] = value
-		}
-	}
-	return o
+// A reference's keys stand among a request's others in their order: apiVersion, continue, fieldSelector, gracePeriodSeconds,
+// labelSelector, limit, log, name, namespace, object, patch, propagation, resource, subresource, type, uid.
+func (r Resource) begin() request { return newRequest().text("apiVersion", r.APIVersion) }
+
+func (r Resource) named(q request, name string) request {
+	return q.text("name", name).text("namespace", r.Namespace)
 }
+
+func (r Resource) kind(q request) request { return q.text("resource", r.Plural) }
 
 // Get returns an object.
 func (r Resource) Get(name string) (Value, error) {
-	v, err := Call(abi.OpKubernetesGet, r.request(name, ""))
-	return v.Get("object"), err
+	v, err := r.kind(r.named(r.begin(), name)).send(abi.OpKubernetesGet)
+	return v.get("object"), err
 }
 
 // ListOptions narrows a list.
@@ -54,27 +54,21 @@ func (r Resource) List(o ListOptions) (items []Value, more bool, err error) {
 	if o.Max == 0 {
 		o.Max = 1000
 	}
-	request := r.request("", "")
-	if o.LabelSelector != "" {
-		request["labelSelector"] = o.LabelSelector
-	}
-	if o.FieldSelector != "" {
-		request["fieldSelector"] = o.FieldSelector
-	}
+	next := ""
 	for {
-		request["limit"] = min(o.Max-len(items), listPage)
-		v, err := Call(abi.OpKubernetesList, request)
+		q := r.begin().text("continue", next).text("fieldSelector", o.FieldSelector).text("labelSelector", o.LabelSelector)
+		q = r.kind(r.named(q.number("limit", int64(min(o.Max-len(items), listPage))), ""))
+		v, err := q.send(abi.OpKubernetesList)
 		if err != nil {
 			return items, false, err
 		}
-		for item := range v.Get("items").Items() {
+		for item := range v.get("items").Items() {
 			items = append(items, item)
 		}
-		next := v.Get("continue").String()
+		next = v.get("continue").String()
 		if next == "" || len(items) >= o.Max {
 			return items, next != "", nil
 		}
-		request["continue"] = next
 	}
 }
 
@@ -86,10 +80,8 @@ func (r Resource) Create(object Object) error {
 
 // CreateObject is Create and returns the object as it was created.
 func (r Resource) CreateObject(object Object) (Value, error) {
-	request := r.request("", "")
-	request["object"] = object
-	v, err := Call(abi.OpKubernetesCreate, request)
-	return v.Get("object"), err
+	v, err := r.kind(r.named(r.begin(), "").value("object", object)).send(abi.OpKubernetesCreate)
+	return v.get("object"), err
 }
 
 // Patch types; [Resource.Patch] merges.
@@ -107,16 +99,12 @@ func (r Resource) Patch(name, uid string, patch Object) (Value, error) {
 
 // PatchAs is Patch with a type of patch; for PatchJSON, patch is a List.
 func (r Resource) PatchAs(t abi.PatchType, name, uid string, patch any) (Value, error) {
-	request := r.request(name, "")
-	request["patch"] = patch
-	if t != PatchMerge {
-		request["type"] = string(t)
+	if t == PatchMerge {
+		t = ""
 	}
-	if uid != "" {
-		request["uid"] = uid
-	}
-	v, err := Call(abi.OpKubernetesPatch, request)
-	return v.Get("object"), err
+	q := r.kind(r.named(r.begin(), name).value("patch", patch))
+	v, err := q.text("type", string(t)).text("uid", uid).send(abi.OpKubernetesPatch)
+	return v.get("object"), err
 }
 
 // DeleteOptions says how to delete.
@@ -127,15 +115,12 @@ type DeleteOptions struct {
 
 // Delete deletes the object of that name and UID.
 func (r Resource) Delete(name, uid string, o DeleteOptions) error {
-	request := r.request(name, "")
-	request["uid"] = uid
+	q := r.begin()
 	if o.GraceSeconds != nil {
-		request["gracePeriodSeconds"] = *o.GraceSeconds
+		q = q.number("gracePeriodSeconds", *o.GraceSeconds)
 	}
-	if o.Propagation != "" {
-		request["propagation"] = o.Propagation
-	}
-	_, err := Call(abi.OpKubernetesDelete, request)
+	q = r.kind(r.named(q, name).text("propagation", o.Propagation))
+	_, err := q.key("uid").appendText(uid).send(abi.OpKubernetesDelete)
 	return err
 }
 
@@ -206,15 +191,18 @@ func (p Pod) Label(key, value string) error { return p.set("labels", key, value)
 func (p Pod) Annotate(key, value string) error { return p.set("annotations", key, value) }
 
 func (p Pod) set(what, key, value string) error {
-	return p.Patch(Object{"metadata": Object{what: Object{key: value}}})
+	patch := append(newRequest().key("metadata").open().key(what).open().appendText(key), ':')
+	return p.patch(append(patch.appendText(value), "}}}"...))
 }
 
 // Patch merges a patch into the pod.
-func (p Pod) Patch(patch Object) error {
+func (p Pod) Patch(patch Object) error { return p.patch(patch) }
+
+func (p Pod) patch(patch any) error {
 	if !p.Exists() {
 		return ErrNoPod
 	}
-	_, err := p.Namespace().Pods().Patch(p.name, p.uid, patch)
+	_, err := p.Namespace().Pods().PatchAs(PatchMerge, p.name, p.uid, patch)
 	return err
 }
 
@@ -250,9 +238,9 @@ func (p Pod) Evict(graceSeconds *int64) error {
 	if graceSeconds != nil {
 		options["gracePeriodSeconds"] = *graceSeconds
 	}
-	request := p.Namespace().Pods().request(p.name, "eviction")
-	request["object"] = Object{"apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options}
-	_, err := Call(abi.OpKubernetesCreate, request)
+	pods := p.Namespace().Pods()
+	q := pods.named(pods.begin(), p.name).value("object", Object{"apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options})
+	_, err := pods.kind(q).text("subresource", "eviction").send(abi.OpKubernetesCreate)
 	return err
 }
 
@@ -265,10 +253,10 @@ func (p Pod) Logs(container string, tailLines int64) (string, error) {
 	if container != "" {
 		options["container"] = container
 	}
-	request := p.Namespace().Pods().request(p.name, "log")
-	request["log"] = options
-	v, err := Call(abi.OpKubernetesGet, request)
-	return v.Get("text").String(), err
+	pods := p.Namespace().Pods()
+	q := pods.kind(pods.named(pods.begin().value("log", options), p.name)).text("subresource", "log")
+	v, err := q.send(abi.OpKubernetesGet)
+	return v.get("text").String(), err
 }
 
 // Owner returns the pod as an entry of metadata.ownerReferences: what has it as its owner is deleted with it.

@@ -25,7 +25,8 @@ func hostLog(level int32, ptr unsafe.Pointer, n uint32)
 
 //go:wasmexport tiercel_handle
 func tiercelHandle(n uint32) int32 {
-	event := make([]byte, n)
+	arenaAt = 0
+	event := alloc(int(n))
 	hostInput(pointer(event), n)
 	status, output := run(runtimeHost{}, event)
 	hostOutput(pointer(output), uint32(len(output)))
@@ -40,18 +41,20 @@ func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b
 // runtimeHost is the runtime this module runs in.
 type runtimeHost struct{}
 
-// firstRoom is the room a response is given at first: most fit, and one call does it all.
+// The room a response is given at first: most fit, and one call does it all.
 const firstRoom = 8 << 10
 
 func (runtimeHost) Call(op string, request []byte) ([]byte, error) {
-	response := make([]byte, firstRoom)
-	answer := hostCall(unsafe.Pointer(unsafe.StringData(op)), uint32(len(op)), pointer(request), uint32(len(request)), pointer(response), firstRoom)
+	response := tail(firstRoom)
+	room := uint32(len(response))
+	answer := hostCall(unsafe.Pointer(unsafe.StringData(op)), uint32(len(op)), pointer(request), uint32(len(request)), pointer(response), room)
 	status, n := uint32(answer>>32), uint32(answer)
-	if n > firstRoom {
+	if n > room {
 		response = make([]byte, n)
 		hostResponse(pointer(response), n)
+	} else {
+		response = alloc(int(n))
 	}
-	response = response[:n]
 	if status == abi.CallOK {
 		return response, nil
 	}

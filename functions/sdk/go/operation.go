@@ -2,6 +2,7 @@ package tiercel
 
 import (
 	"strconv"
+	"unsafe"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
@@ -9,11 +10,15 @@ import (
 // Call performs an operation by its name, as functions/abi lists them: for those that this package has no function for. The error is
 // an *Error, or ErrValue for a request that AppendJSON does not write.
 func Call(op string, request any) (Value, error) {
-	body, err := AppendJSON(make([]byte, 0, 512), request)
+	body, err := AppendJSON(alloc(firstRequest)[:0], request)
 	if err != nil {
 		return Value{}, err
 	}
-	response, err := current.host.Call(op, body)
+	return call(op, body)
+}
+
+func call(op string, request []byte) (Value, error) {
+	response, err := current.host.Call(op, request)
 	if err != nil {
 		return Value{}, err
 	}
@@ -22,6 +27,56 @@ func Call(op string, request any) (Value, error) {
 		return Value{}, &Error{Code: CodeInternal, Text: op + ": the response is not JSON"}
 	}
 	return v, nil
+}
+
+// firstRequest is the room a request is given at first.
+const firstRequest = 512
+
+// A request is an operation's that is being written, a key at a time and without the maps of an Object. An empty text is left out.
+type request []byte
+
+func newRequest() request { return append(alloc(firstRequest)[:0], '{') }
+
+// key begins a field; k has nothing to escape.
+func (q request) key(k string) request {
+	if q[len(q)-1] != '{' {
+		q = append(q, ',')
+	}
+	return append(append(append(q, '"'), k...), '"', ':')
+}
+
+func (q request) open() request { return append(q, '{') }
+
+func (q request) appendText(s string) request { return appendText(q, s) }
+
+func (q request) text(k, s string) request {
+	if s == "" {
+		return q
+	}
+	return appendText(q.key(k), s)
+}
+
+func (q request) number(k string, n int64) request { return strconv.AppendInt(q.key(k), n, 10) }
+
+// value adds what AppendJSON writes; what it does not write makes the request one that send refuses.
+func (q request) value(k string, v any) request {
+	if r, ok := v.(request); ok {
+		return append(q.key(k), r...)
+	}
+	out, err := AppendJSON(q.key(k), v)
+	if err != nil {
+		q[0] = 0
+		return q
+	}
+	return out
+}
+
+// send performs the operation. The error is an *Error or ErrValue.
+func (q request) send(op string) (Value, error) {
+	if q[0] == 0 {
+		return Value{}, ErrValue
+	}
+	return call(op, append(q, '}'))
 }
 
 // parseError reads the response of a call that failed.
@@ -36,7 +91,7 @@ func parseError(response []byte) error {
 // Config returns the function's configuration, with the defaults of the manifest's schema.
 func Config() Value {
 	if !current.config.Exists() {
-		current.config, _ = Call(abi.OpConfig, Object{}) // a local operation: it does not fail
+		current.config, _ = newRequest().send(abi.OpConfig) // a local operation: it does not fail
 	}
 	return current.config
 }
@@ -49,25 +104,22 @@ func FunctionName() string { return invocationValue().Get("function").String() }
 
 func invocationValue() Value {
 	if !current.self.Exists() {
-		current.self, _ = Call(abi.OpInvocation, Object{}) // a local operation: it does not fail
+		current.self, _ = newRequest().send(abi.OpInvocation) // a local operation: it does not fail
 	}
 	return current.self
 }
 
 // Progress says how far the handler has come. It is reported if the function is stopped before it returns.
 func Progress(text string) {
-	_, _ = Call(abi.OpOutcome, Object{"outcome": string(abi.OutcomeSucceeded), "text": text}) // a local operation: it does not fail
+	q := newRequest().text("outcome", string(abi.OutcomeSucceeded)).key("text").appendText(text)
+	_, _ = q.send(abi.OpOutcome) // a local operation: it does not fail
 }
 
 // Secret returns the handle of a secret, to be used in the URL or a header of an HTTP request, where the runtime fills in the value. The
 // function never sees it. key names one of a Secret's several; it may be empty.
 func Secret(name, key string) (handle string, err error) {
-	request := Object{"name": name}
-	if key != "" {
-		request["key"] = key
-	}
-	v, err := Call(abi.OpSecret, request)
-	return v.Get("handle").String(), err
+	v, err := newRequest().text("key", key).key("name").appendText(name).send(abi.OpSecret)
+	return v.get("handle").String(), err
 }
 
 // Log writes a line to the invocation's log. Parts are texts, numbers, booleans, errors and Values; others are written as "?".
@@ -76,9 +128,12 @@ func Log(parts ...any) { LogAt(abi.LevelInfo, parts...) }
 // Warn is Log at level warn.
 func Warn(parts ...any) { LogAt(abi.LevelWarn, parts...) }
 
+// firstLine is the room a line of the log is given at first.
+const firstLine = 256
+
 // LogAt is Log at a level.
 func LogAt(level abi.Level, parts ...any) {
-	var line []byte
+	line := alloc(firstLine)[:0]
 	for i, p := range parts {
 		if i > 0 {
 			line = append(line, ' ')
@@ -102,5 +157,5 @@ func LogAt(level abi.Level, parts ...any) {
 			line = append(line, '?')
 		}
 	}
-	current.host.Log(level, string(line))
+	current.host.Log(level, unsafe.String(unsafe.SliceData(line), len(line))) // line is not touched again
 }

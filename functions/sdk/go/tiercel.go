@@ -12,6 +12,8 @@ package tiercel
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
@@ -89,10 +91,13 @@ func Retry(err error) error {
 
 // Report adds a value to the data that is shown with the invocation, under a key of the function's own. What value may be: [AppendJSON].
 func Report(key string, value any) {
-	if current.data == nil {
-		current.data = Object{}
+	for i := range current.data {
+		if current.data[i].key == key {
+			current.data[i].value = value
+			return
+		}
 	}
-	current.data[key] = value
+	current.data = append(current.data, reported{key, value})
 }
 
 // An invocation is the state of one run.
@@ -100,7 +105,13 @@ type invocation struct {
 	host   Host
 	config Value
 	self   Value
-	data   Object
+	data   []reported
+}
+
+// A reported is a value of a result's data.
+type reported struct {
+	key   string
+	value any
 }
 
 var current invocation
@@ -117,44 +128,59 @@ type Host interface {
 func run(host Host, event []byte) (status int32, output []byte) {
 	current = invocation{host: host}
 	err := handle(event)
-	result := Object{"outcome": string(abi.OutcomeSucceeded)}
-	if current.data != nil {
-		result["data"] = current.data
-	}
-	if err != nil {
-		describe(result, err)
-	} else if current.data == nil {
+	if err == nil && len(current.data) == 0 {
 		return abi.StatusOK, nil
 	}
-	output, jsonErr := AppendJSON(nil, result)
-	if jsonErr != nil { // by what the handler reported
-		delete(result, "data")
-		describe(result, jsonErr)
-		output, _ = AppendJSON(nil, result)
+	res := describe(err)
+	q := newRequest().text("code", string(res.Code))
+	if len(current.data) > 0 {
+		if q, err = appendData(q.key("data")); err != nil { // by what the handler reported
+			res = describe(err)
+			q = newRequest()
+		}
 	}
-	if result["outcome"] == string(abi.OutcomeFailed) {
-		return abi.StatusFailed, output
+	q = q.text("outcome", string(res.Outcome))
+	if res.Retry {
+		q = append(q.key("retry"), "true"...)
 	}
-	return abi.StatusOK, output
+	q = append(q.text("text", res.Text), '}')
+	if res.Outcome == abi.OutcomeFailed {
+		return abi.StatusFailed, q
+	}
+	return abi.StatusOK, q
 }
 
-// describe sets what a result says about err.
-func describe(result Object, err error) {
-	result["outcome"], result["text"] = string(abi.OutcomeFailed), err.Error()
+// appendData writes what was reported, by its keys' order.
+func appendData(dst []byte) ([]byte, error) {
+	slices.SortFunc(current.data, func(a, b reported) int { return strings.Compare(a.key, b.key) })
+	for i, r := range current.data {
+		separator := byte(',')
+		if i == 0 {
+			separator = '{'
+		}
+		var err error
+		if dst, err = AppendJSON(append(appendText(append(dst, separator), r.key), ':'), r.value); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+// describe returns what a result says about err, which may be nil.
+func describe(err error) abi.Result {
+	if err == nil {
+		return abi.Result{Outcome: abi.OutcomeSucceeded}
+	}
+	res := abi.Result{Outcome: abi.OutcomeFailed, Text: err.Error()}
 	var o *outcomeError
 	if errors.As(err, &o) {
-		result["outcome"] = string(o.outcome)
-		if o.retry {
-			result["retry"] = true
-		}
+		res.Outcome, res.Retry = o.outcome, o.retry
 	}
 	var e *Error
-	if errors.As(err, &e) && result["outcome"] == string(abi.OutcomeFailed) {
-		result["code"] = string(e.Code)
-		if e.Retry {
-			result["retry"] = true
-		}
+	if errors.As(err, &e) && res.Outcome == abi.OutcomeFailed {
+		res.Code, res.Retry = e.Code, res.Retry || e.Retry
 	}
+	return res
 }
 
 // handle parses the event and calls the handler.

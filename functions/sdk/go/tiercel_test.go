@@ -232,7 +232,7 @@ func TestPodGetChecksUID(t *testing.T) {
 func TestLog(t *testing.T) {
 	f := &fake{}
 	with(t, f, `{}`, func(Event) error {
-		Log("a", 1, int64(2), uint64(3), true, errors.New("e"), Value{`{"j":1}`}, 1.5)
+		Log("a", 1, int64(2), uint64(3), true, errors.New("e"), parsed(`{"j":1}`), 1.5)
 		Warn("w")
 		return nil
 	})

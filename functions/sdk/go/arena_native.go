@@ -1,0 +1,9 @@
+//go:build !wasip1
+
+package tiercel
+
+func alloc(n int) []byte { return make([]byte, n) }
+
+func roomForNodes(n int) []node { return make([]node, 0, n/10+4) }
+
+func keepNodes(nodes []node) []node { return nodes }
