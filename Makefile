@@ -15,10 +15,11 @@ LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
 # Debian packages, by what needs them. None is needed to build or to run.
 PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 PACKAGES_KERNELS  := qemu-system-x86 busybox-static
-PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev
+PACKAGES_SDKS     := clang-$(CLANG) lld-$(CLANG) wasi-libc libclang-rt-$(CLANG)-dev-wasm32 cargo rustc libstd-rust-dev-wasm32 $(if $(shell command -v npm),,nodejs npm)
+PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev lld-$(CLANG) wabt
 
 .DEFAULT_GOAL := help
-.PHONY: engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
+.PHONY: sdks deps-sdks engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +36,7 @@ responders: ## compile the bundled responders to WebAssembly
 	@echo "make responders: compiling the bundled responders to WebAssembly"
 	@$(GO) generate ./functions/builtin
 
-test: deps-test lint generate-check race kernel kube e2e ## install what the tests need and run all of them
+test: deps-test lint generate-check race sdks kernel kube e2e ## install what the tests need and run all of them
 	@echo "make test: all passed"
 
 unit: responders ## unit tests: no root, no network beyond loopback
@@ -43,6 +44,9 @@ unit: responders ## unit tests: no root, no network beyond loopback
 
 race: responders ## unit tests under the race detector
 	$(GO) test -race ./...
+
+sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go (Debian packages, npm)
+	$(GO) test -tags sdk -count=1 ./functions/...
 
 kernel: responders ## tests against the running kernel (root)
 	$(GO) test -tags kernel -count=1 -p 1 -timeout 15m ./sensor/...
@@ -62,8 +66,9 @@ kernels: deps-kernels ## the kernel tests on Debian's 6.1 and 6.12, emulated (ha
 	TIERCEL_KERNELS=$(CURDIR)/.cache/kernels TIERCEL_KERNELS_RUN='$(RUN)' $(GO) test -tags kernels -count=1 -timeout 120m -v ./test/kernels/
 
 BENCH ?= .
-bench: build ## benchmarks; root gets those of the sensor too
+bench: build deps-sdks ## benchmarks; root gets those of the sensor too
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./rules/... ./bus/... ./sensor/decode/... ./sensor/process/... ./sensor/extract/... ./runtime/...
+	PATH=$(CURDIR)/functions/sdk/assemblyscript/node_modules/.bin:$$PATH $(GO) test -tags bench -run '^$$' -bench '$(BENCH)' ./bench/...
 	@if [ "$$(id -u)" = 0 ]; then $(GO) test -tags kernel -run '^$$' -bench '$(BENCH)' -benchmem -p 1 ./sensor/ ./sensor/kernel/ && \
 	$(GO) test -tags e2e -run '^$$' -bench '$(BENCH)' -benchtime 200x ./test/e2e/; \
 	else echo "make bench: not root: the benchmarks of the sensor and of the whole program were left out"; fi
@@ -75,10 +80,10 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "make fuzz: $$pkg $$f for $(FUZZTIME)"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
 generate: deps-generate ## regenerate the eBPF objects and everything else that is committed
-	$(GO) generate ./bpf/... ./rules/... ./sensor/...
+	$(GO) generate ./bpf/... ./rules/... ./sensor/... ./functions/abi
 
 generate-check: deps-generate ## fail if generating changes a committed file
-	@sums() { find bpf rules sensor -type f | LC_ALL=C sort | xargs sha256sum; }; before=$$(sums); \
+	@sums() { find bpf rules sensor functions/abi -type f | LC_ALL=C sort | xargs sha256sum; }; before=$$(sums); \
 	$(MAKE) --no-print-directory generate && diff <(echo "$$before") <(sums) || { echo "make generate-check: commit what 'make generate' changed"; exit 1; }
 
 ENGINE := functions/sdk/javascript/engine
@@ -89,7 +94,7 @@ engine: ## fetch the JavaScript engine from npm again and compare it with the co
 	echo "make engine: quickjs.wasm and LICENSE are those of $$spec"
 
 lint: $(LINT) ## go vet and golangci-lint, for the host and for guests
-	$(GO) vet -tags kernel,kube,e2e,chaos,kernels ./...
+	$(GO) vet -tags kernel,kube,e2e,chaos,kernels,sdk,bench ./...
 	$(LINT) run ./...
 	GOOS=wasip1 GOARCH=wasm $(GO) vet ./functions/abi/... ./functions/sdk/...
 
@@ -110,10 +115,14 @@ if [ -n "$$missing" ]; then \
   else echo "$(2) needs these Debian packages, and installing them needs root: $$missing" >&2; exit 1; fi; fi
 endef
 
-deps: deps-test deps-generate ## install every Debian package that any target needs
+deps: deps-test deps-sdks deps-generate ## install every Debian package that any target needs
 
 deps-test:
 	$(call install,$(PACKAGES_TEST),make test)
+
+deps-sdks:
+	$(call install,$(PACKAGES_SDKS),make sdks)
+	@cd functions/sdk/assemblyscript && npm ci --silent --no-audit --no-fund
 
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE),make generate)

@@ -1,5 +1,5 @@
-// Package functions makes modules of functions written in Go and holds what a new one begins with. The contract between modules and
-// the runtime is functions/abi, the SDK is functions/sdk/go, the bundled responders are the other folders, compiled into
+// Package functions makes modules of functions from their sources and holds what a new one begins with. The contract between modules and
+// the runtime is functions/abi, the SDKs are the folders of functions/sdk, the bundled responders are the other folders, compiled into
 // functions/builtin. Read [Build] and [WriteTemplate].
 package functions
 
@@ -19,8 +19,30 @@ import (
 // ManifestFile is the name of the file beside a function's source that becomes the module's manifest.
 const ManifestFile = "manifest.json"
 
-// Build compiles the function in the folder dir with the go command and returns the module, with manifest.json as its manifest. What
-// the compiler has to say is part of the error.
+// Errors of Build, wrapped.
+var (
+	ErrNoSource = errors.New("there is no function in this folder")
+	ErrNoTool   = errors.New("a tool to build with is missing")
+)
+
+// A builder compiles the functions of one language.
+type builder struct {
+	language string
+	sign     string // pattern of the files that say a folder is of this language
+	// compile makes a module of the folder dir, of which files are those that match sign. It may leave in tmp what it wants.
+	compile func(ctx context.Context, dir, tmp string, files []string) (wasm []byte, err error)
+}
+
+// builders are tried in this order.
+var builders = []builder{
+	{"rust", "Cargo.toml", buildRust},
+	{"assemblyscript", "asconfig.json", buildAssemblyScript},
+	{"go", "*.go", buildGo},
+	{"c", "*.c", buildC},
+}
+
+// Build compiles the function in the folder dir with the compiler of its language, which its files tell, and returns the module, with
+// manifest.json as its manifest. What the compiler has to say is part of the error. Errors: ErrNoSource, ErrNoTool, wrapped, and others.
 func Build(ctx context.Context, dir string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(dir, ManifestFile))
 	if err != nil {
@@ -34,17 +56,7 @@ func Build(ctx context.Context, dir string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	out := filepath.Join(tmp, "function.wasm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOWORK=off", "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			return nil, errors.New("there is no go command: install Go 1.26 or later from https://go.dev/dl")
-		}
-		return nil, fmt.Errorf("go build: %w\n%s", err, strings.TrimSpace(string(text)))
-	}
-	module, err := os.ReadFile(out)
+	module, err := compile(ctx, dir, tmp)
 	if err != nil {
 		return nil, err
 	}
@@ -52,4 +64,37 @@ func Build(ctx context.Context, dir string) ([]byte, error) {
 		return nil, fmt.Errorf("the module has %d bytes, more than %d", len(module), abi.MaxModule)
 	}
 	return manifest.Append(module, data)
+}
+
+func compile(ctx context.Context, dir, tmp string) ([]byte, error) {
+	for _, b := range builders {
+		files, err := filepath.Glob(filepath.Join(dir, b.sign))
+		if err != nil {
+			return nil, err
+		}
+		if len(files) > 0 {
+			return b.compile(ctx, dir, tmp, files)
+		}
+	}
+	var signs []string
+	for _, b := range builders {
+		signs = append(signs, b.sign+" ("+b.language+")")
+	}
+	return nil, fmt.Errorf("%s: %w: it has none of %s", dir, ErrNoSource, strings.Join(signs, ", "))
+}
+
+// runCompiler runs a command in dir, with env beside the environment; what it says is part of the error.
+func runCompiler(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// missing is the error of a tool that is not there; install says how to come to it.
+func missing(what, install string) error {
+	return fmt.Errorf("%w: %s; %s", ErrNoTool, what, install)
 }

@@ -83,10 +83,7 @@ func WriteTemplate(dir, name, lang string) ([]string, error) {
 		written = append(written, file)
 	}
 	slices.Sort(written)
-	if files["go.mod"] == nil {
-		return written, nil
-	}
-	return written, writeSDK(filepath.Join(dir, "tiercel"))
+	return written, writeSDK(lang, filepath.Join(dir, "tiercel"))
 }
 
 // templateFiles adds the files of a template, with the function's name filled in, but for what is left out at the top.
@@ -111,19 +108,34 @@ func templateFiles(files map[string][]byte, lang, name string, leaveOut map[stri
 	})
 }
 
-func writeSDK(dir string) error {
-	if err := writeFile(filepath.Join(dir, "go.mod"), []byte(sdkModule)); err != nil {
-		return err
+// writeSDK writes the SDK of a language beside a function's own files; one whose runtime is in the program has nothing to write.
+func writeSDK(lang, dir string) error {
+	switch lang {
+	case "go":
+		if err := writeFile(filepath.Join(dir, "go.mod"), []byte(sdkModule)); err != nil {
+			return err
+		}
+		return copySources(sources, ".", filepath.Join(dir, "functions"))
+	case "c":
+		return copySources(sourcesC, "sdk/c", dir)
+	case "rust":
+		return copySources(sourcesRust, "sdk/rust", dir)
+	case "assemblyscript":
+		return copySources(sourcesAssemblyScript, "sdk/assemblyscript/lib", dir)
 	}
-	return fs.WalkDir(sources, ".", func(file string, d fs.DirEntry, err error) error {
+	return nil
+}
+
+func copySources(from fs.FS, root, dir string) error {
+	return fs.WalkDir(from, root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(file, "_test.go") {
 			return err
 		}
-		text, err := sources.ReadFile(file)
+		text, err := fs.ReadFile(from, file)
 		if err != nil {
 			return err
 		}
-		return writeFile(filepath.Join(dir, "functions", filepath.FromSlash(file)), text)
+		return writeFile(filepath.Join(dir, filepath.FromSlash(strings.TrimPrefix(file, root+"/"))), text)
 	})
 }
 

@@ -1,0 +1,104 @@
+//go:build bench
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/functions/abi/manifest"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
+)
+
+// answers is a host that answers each operation at once.
+type answers map[string]string
+
+func (a answers) Call(_ context.Context, op string, _ []byte) ([]byte, error) {
+	if answer, ok := a[op]; ok {
+		return []byte(answer), nil
+	}
+	return nil, abi.NewError(abi.CodeUnsupported, op)
+}
+
+// cpu is the processor time that the process has used.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkSDK is the same responder in each language (samples/sdk): it reads an event of 1.5 KB, asks for its configuration, writes a line
+// to the log, patches the pod and gives a result. Each event finds a fresh state, and its steps are counted. The baseline is what Go itself,
+// outside of any sandbox, takes to read the event with encoding/json: compare the others with it, not with another machine.
+func BenchmarkSDK(b *testing.B) {
+	ev, err := os.ReadFile(filepath.Join("..", "functions", "testdata", "event.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	host := answers{abi.OpKubernetesPatch: `{"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"checkout-7d9c5b6f4-x2x9k","namespace":"payments",` +
+		`"uid":"0b6f1d1c-58f6-4d0e-9a43-6a8d6f8e2a11","resourceVersion":"123456789","labels":{"app":"checkout","pod-template-hash":"7d9c5b6f4"}},` +
+		`"spec":{"nodeName":"node-7"},"status":{"phase":"Running","podIP":"10.4.3.17"}}}`}
+	b.Run("baseline=encoding-json", func(b *testing.B) {
+		start := cpu(b)
+		for b.Loop() {
+			var v any
+			if err := json.Unmarshal(ev, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N)/1e3, "cpu-µs/op")
+	})
+	for _, language := range []string{"c", "rust", "assemblyscript", "go"} {
+		b.Run(language, func(b *testing.B) {
+			m := module(b, filepath.Join("..", "samples", "sdk", language))
+			config, err := manifest.ApplyConfig(m.Manifest().Config, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			inv := sandbox.Invocation{ID: "i", Function: language, Event: bytes.TrimSpace(ev), Config: config, Time: time.Unix(1795215521, 0)}
+			var fuel int64
+			b.ReportAllocs()
+			start := cpu(b)
+			for b.Loop() {
+				res, report, err := m.Handle(b.Context(), inv, host)
+				if err != nil || res.Outcome != abi.OutcomeSucceeded {
+					b.Fatalf("%+v, %v", res, err)
+				}
+				fuel = report.Fuel
+			}
+			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N)/1e3, "cpu-µs/op")
+			b.ReportMetric(float64(fuel), "fuel/op")
+		})
+	}
+}
+
+// module builds the function in dir and makes it ready.
+func module(b *testing.B, dir string) *sandbox.Module {
+	b.Helper()
+	wasm, err := functions.Build(b.Context(), dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := sandbox.New(sandbox.DefaultConfig(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = e.Close() })
+	m, err := e.Compile(b.Context(), wasm)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = m.Close() })
+	return m
+}

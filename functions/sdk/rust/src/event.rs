@@ -1,0 +1,123 @@
+use crate::json_read::{parse, Value};
+use crate::kubernetes::Pod;
+use crate::Ended;
+
+/// The match a handler is called with: a CloudEvent whose data is an alert. What is not known is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    pub id: &'static str,
+    /// `/<cluster>/<node>/<source>`
+    pub source: &'static str,
+    pub kind: &'static str,
+    pub subject: &'static str,
+    /// RFC 3339 with nanoseconds: when the kernel saw it.
+    pub time: &'static str,
+    pub traceparent: &'static str,
+    pub rule: &'static str,
+    pub priority: &'static str,
+    pub event_source: &'static str,
+    pub hostname: &'static str,
+    /// The rule's formatted output.
+    pub output: &'static str,
+    /// An array of texts.
+    pub tags: Value,
+    pub target: Target,
+    /// All of the event.
+    pub json: Value,
+    fields: Value,
+    output_fields: Value,
+}
+
+impl Event {
+    /// A field by its name in rules ("fd.sip"): one of the standard fields of its type, or one that the rule's output names.
+    pub fn field(&self, name: &str) -> Value {
+        let v = self.fields.get(name);
+        if v.exists() {
+            return v;
+        }
+        self.output_fields.get(name)
+    }
+}
+
+/// Exactly what an event is about.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub cluster: &'static str,
+    pub node: &'static str,
+    pub namespace: &'static str,
+    pub pod_name: &'static str,
+    pub pod_uid: &'static str,
+    pub container: &'static str,
+    pub container_id: &'static str,
+    pub image: &'static str,
+    pub image_digest: &'static str,
+    pub cgroup_id: u64,
+    pub pid: i64,
+    pub pid_start_time: u64,
+}
+
+impl Target {
+    /// The event's pod. An event without one ends the invocation as skipped.
+    pub fn pod(&self) -> Result<Pod, Ended> {
+        if self.namespace.is_empty() || self.pod_name.is_empty() || self.pod_uid.is_empty() {
+            return crate::skip("the event is not about a pod, or its pod was not known");
+        }
+        Ok(Pod { namespace: self.namespace, name: self.pod_name, uid: self.pod_uid })
+    }
+}
+
+pub fn parse_event(text: &'static str) -> Option<Event> {
+    let json = parse(text)?;
+    let mut ev = Event { json, ..Event::default() };
+    let mut data = Value::default();
+    for (key, value) in json.fields() {
+        match &*key {
+            "id" => ev.id = value.str(),
+            "source" => ev.source = value.str(),
+            "type" => ev.kind = value.str(),
+            "subject" => ev.subject = value.str(),
+            "time" => ev.time = value.str(),
+            "traceparent" => ev.traceparent = value.str(),
+            "rule" => ev.rule = value.str(),
+            "priority" => ev.priority = value.str(),
+            "eventsource" => ev.event_source = value.str(),
+            "hostname" => ev.hostname = value.str(),
+            "data" => data = value,
+            _ => {}
+        }
+    }
+    for (key, value) in data.fields() {
+        match &*key {
+            "output" => ev.output = value.str(),
+            "tags" => ev.tags = value,
+            "priority" => ev.priority = value.str(), // as Falco writes it
+            "fields" => ev.fields = value,
+            "output_fields" => ev.output_fields = value,
+            "target" => ev.target = parse_target(value),
+            _ => {}
+        }
+    }
+    Some(ev)
+}
+
+fn parse_target(v: Value) -> Target {
+    let mut t = Target::default();
+    for (key, value) in v.fields() {
+        match &*key {
+            "cluster" => t.cluster = value.str(),
+            "node" => t.node = value.str(),
+            "namespace" => t.namespace = value.str(),
+            "pod" => t.pod_name = value.str(),
+            "podUID" => t.pod_uid = value.str(),
+            "container" => t.container = value.str(),
+            "containerID" => t.container_id = value.str(),
+            "image" => t.image = value.str(),
+            "imageDigest" => t.image_digest = value.str(),
+            "cgroupID" => t.cgroup_id = value.uint(),
+            "pid" => t.pid = value.int(),
+            "pidStartTime" => t.pid_start_time = value.uint(),
+            _ => {}
+        }
+    }
+    t
+}

@@ -1,0 +1,114 @@
+//! Whether a document is JSON. Reading assumes it afterwards.
+
+const MAX_DEPTH: usize = 128;
+
+/// Returns where the document's value is, or None. The text is UTF-8 already.
+pub fn document(s: &[u8]) -> Option<(usize, usize)> {
+    let start = space(s, 0);
+    let end = value(s, start, 0)?;
+    if space(s, end) != s.len() {
+        return None;
+    }
+    Some((start, end))
+}
+
+pub fn space(s: &[u8], mut i: usize) -> usize {
+    while i < s.len() && matches!(s[i], b' ' | b'\n' | b'\r' | b'\t') {
+        i += 1;
+    }
+    i
+}
+
+fn value(s: &[u8], i: usize, depth: usize) -> Option<usize> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    match *s.get(i)? {
+        b'"' => string(s, i),
+        b'{' => container(s, i, depth, true),
+        b'[' => container(s, i, depth, false),
+        b't' => word(s, i, b"true"),
+        b'f' => word(s, i, b"false"),
+        b'n' => word(s, i, b"null"),
+        _ => number(s, i),
+    }
+}
+
+fn word(s: &[u8], i: usize, word: &[u8]) -> Option<usize> {
+    s[i..].starts_with(word).then(|| i + word.len())
+}
+
+fn container(s: &[u8], i: usize, depth: usize, map: bool) -> Option<usize> {
+    let close = if map { b'}' } else { b']' };
+    let mut i = space(s, i + 1);
+    if s.get(i) == Some(&close) {
+        return Some(i + 1);
+    }
+    loop {
+        if map {
+            if s.get(i) != Some(&b'"') {
+                return None;
+            }
+            i = space(s, string(s, i)?);
+            if s.get(i) != Some(&b':') {
+                return None;
+            }
+            i = space(s, i + 1);
+        }
+        i = space(s, value(s, i, depth + 1)?);
+        match *s.get(i)? {
+            b',' => i = space(s, i + 1),
+            c if c == close => return Some(i + 1),
+            _ => return None,
+        }
+    }
+}
+
+fn string(s: &[u8], i: usize) -> Option<usize> {
+    let mut i = i + 1;
+    loop {
+        match *s.get(i)? {
+            b'"' => return Some(i + 1),
+            b'\\' => {
+                i += 1;
+                match *s.get(i)? {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => i += 1,
+                    b'u' => {
+                        if !s.get(i + 1..i + 5)?.iter().all(u8::is_ascii_hexdigit) {
+                            return None;
+                        }
+                        i += 5;
+                    }
+                    _ => return None,
+                }
+            }
+            c if c < b' ' => return None,
+            _ => i += 1,
+        }
+    }
+}
+
+fn number(s: &[u8], mut i: usize) -> Option<usize> {
+    let digits = |mut i: usize| {
+        let start = i;
+        while i < s.len() && s[i].is_ascii_digit() {
+            i += 1;
+        }
+        (i > start).then_some(i)
+    };
+    if s.get(i) == Some(&b'-') {
+        i += 1;
+    }
+    i = if s.get(i) == Some(&b'0') { i + 1 } else { digits(i)? };
+    if s.get(i) == Some(&b'.') {
+        i = digits(i + 1)?;
+    }
+    if matches!(s.get(i), Some(&b'e') | Some(&b'E')) {
+        i += 1;
+        if matches!(s.get(i), Some(&b'+') | Some(&b'-')) {
+            i += 1;
+        }
+        i = digits(i)?;
+    }
+    Some(i)
+}

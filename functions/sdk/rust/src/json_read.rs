@@ -1,0 +1,286 @@
+use crate::json_check::{document, space};
+use std::borrow::Cow;
+
+/// A JSON value within a document that is known to be well-formed. The default one does not exist: everything asked of it is empty too,
+/// so a path may be followed without a check at each step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Value {
+    raw: &'static str,
+}
+
+/// Checks a document; None if it is not JSON.
+pub fn parse(text: &'static str) -> Option<Value> {
+    let (start, end) = document(text.as_bytes())?;
+    Some(Value { raw: &text[start..end] })
+}
+
+impl Value {
+    fn kind(self) -> u8 {
+        self.raw.as_bytes().first().copied().unwrap_or(0)
+    }
+
+    /// Whether there is such a value, other than null.
+    pub fn exists(self) -> bool {
+        !matches!(self.kind(), 0 | b'n')
+    }
+
+    pub fn is_text(self) -> bool {
+        self.kind() == b'"'
+    }
+
+    pub fn is_map(self) -> bool {
+        self.kind() == b'{'
+    }
+
+    pub fn is_array(self) -> bool {
+        self.kind() == b'['
+    }
+
+    /// The value as JSON, or "".
+    pub fn raw(self) -> &'static str {
+        self.raw
+    }
+
+    /// A text's content, a number's or boolean's JSON, and "" for all else.
+    pub fn text(self) -> Cow<'static, str> {
+        match self.kind() {
+            b'"' => unquote(self.raw),
+            0 | b'n' | b'{' | b'[' => Cow::Borrowed(""),
+            _ => Cow::Borrowed(self.raw),
+        }
+    }
+
+    /// [`Value::text`] as a text that lives as long as the program.
+    pub fn str(self) -> &'static str {
+        match self.text() {
+            Cow::Borrowed(s) => s,
+            Cow::Owned(s) => Box::leak(s.into_boxed_str()),
+        }
+    }
+
+    /// Whether the value is this text.
+    pub fn is(self, text: &str) -> bool {
+        self.is_text() && same(self.raw, text)
+    }
+
+    /// A whole number within 64 bits, and 0 for all else.
+    pub fn int(self) -> i64 {
+        if self.is_text() {
+            return 0;
+        }
+        self.raw.parse().unwrap_or(0)
+    }
+
+    /// A whole number of up to 64 bits, written as a number or as a text of digits, and 0 for all else.
+    pub fn uint(self) -> u64 {
+        let digits = self.raw.trim_matches('"');
+        if digits.starts_with('+') {
+            return 0;
+        }
+        digits.parse().unwrap_or(0)
+    }
+
+    /// A number, and 0 for all else.
+    pub fn float(self) -> f64 {
+        if self.is_text() {
+            return 0.0;
+        }
+        self.raw.parse().unwrap_or(0.0)
+    }
+
+    /// Whether the value is true.
+    pub fn bool(self) -> bool {
+        self.raw == "true"
+    }
+
+    /// The value of a map's key. If a map has a key twice, the first counts.
+    pub fn get(self, key: &str) -> Value {
+        let mut fields = self.fields();
+        while let Some((name, value)) = fields.next_raw() {
+            if same(name, key) {
+                return value;
+            }
+        }
+        Value::default()
+    }
+
+    /// Follows the keys of maps.
+    pub fn path(self, keys: &[&str]) -> Value {
+        keys.iter().fold(self, |v, key| v.get(key))
+    }
+
+    /// The keys and values of a map.
+    pub fn fields(self) -> Fields {
+        Fields(Cursor::new(self.raw, b'{'))
+    }
+
+    /// The values of an array.
+    pub fn items(self) -> Items {
+        Items(Cursor::new(self.raw, b'['))
+    }
+}
+
+/// Whether a string as it is written, with its quotes, is this text.
+fn same(quoted: &'static str, text: &str) -> bool {
+    let inner = &quoted.as_bytes()[1..quoted.len() - 1];
+    inner == text.as_bytes() && !inner.contains(&b'\\') || inner.contains(&b'\\') && unquote(quoted) == text
+}
+
+/// Where an iterator is in a map or array.
+struct Cursor {
+    s: &'static str,
+    at: usize, // of what comes next, or of the closing bracket
+}
+
+impl Cursor {
+    fn new(raw: &'static str, open: u8) -> Cursor {
+        if raw.as_bytes().first() != Some(&open) {
+            return Cursor { s: "]", at: 0 };
+        }
+        Cursor { s: raw, at: space(raw.as_bytes(), 1) }
+    }
+
+    fn done(&self) -> bool {
+        self.at + 1 == self.s.len()
+    }
+
+    fn take(&mut self) -> &'static str {
+        let (s, start) = (self.s.as_bytes(), self.at);
+        let end = skip(s, start);
+        self.at = space(s, end);
+        if matches!(s[self.at], b',' | b':') {
+            self.at = space(s, self.at + 1);
+        }
+        &self.s[start..end]
+    }
+}
+
+/// The keys and values of a map.
+pub struct Fields(Cursor);
+
+impl Fields {
+    fn next_raw(&mut self) -> Option<(&'static str, Value)> {
+        if self.0.done() {
+            return None;
+        }
+        Some((self.0.take(), Value { raw: self.0.take() }))
+    }
+}
+
+impl Iterator for Fields {
+    type Item = (Cow<'static, str>, Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_raw().map(|(key, value)| (unquote(key), value))
+    }
+}
+
+/// The values of an array.
+pub struct Items(Cursor);
+
+impl Iterator for Items {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        if self.0.done() {
+            return None;
+        }
+        Some(Value { raw: self.0.take() })
+    }
+}
+
+/// The index after the value that begins at i of a checked document.
+fn skip(s: &[u8], i: usize) -> usize {
+    match s[i] {
+        b'"' => skip_string(s, i),
+        b'{' | b'[' => skip_container(s, i),
+        _ => i + s[i..].iter().take_while(|c| !matches!(c, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'}' | b']')).count(),
+    }
+}
+
+fn skip_string(s: &[u8], i: usize) -> usize {
+    let mut i = i + 1;
+    loop {
+        match s[i] {
+            b'"' => return i + 1,
+            b'\\' => i += 2,
+            _ => i += 1,
+        }
+    }
+}
+
+fn skip_container(s: &[u8], mut i: usize) -> usize {
+    let mut depth = 0;
+    loop {
+        match s[i] {
+            b'"' => {
+                i = skip_string(s, i);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return i + 1;
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+}
+
+/// The content of a checked string with its quotes.
+fn unquote(quoted: &'static str) -> Cow<'static, str> {
+    let s = &quoted[1..quoted.len() - 1];
+    let mut escape = match s.find('\\') {
+        None => return Cow::Borrowed(s),
+        Some(i) => i,
+    };
+    let (mut out, mut rest) = (String::with_capacity(s.len()), s);
+    loop {
+        out.push_str(&rest[..escape]);
+        rest = &rest[escape + 1..];
+        let c = rest.as_bytes()[0];
+        rest = &rest[1..];
+        match c {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => {
+                let (c, used) = unicode(rest);
+                out.push(c);
+                rest = &rest[used..];
+            }
+            c => out.push(c as char),
+        }
+        match rest.find('\\') {
+            None => {
+                out.push_str(rest);
+                return Cow::Owned(out);
+            }
+            Some(i) => escape = i,
+        }
+    }
+}
+
+/// The character of the four hexadecimal digits that s begins with, and how many bytes it took: twelve, with another escape, for a pair.
+fn unicode(s: &str) -> (char, usize) {
+    let hex = |s: &str| u32::from_str_radix(&s[..4], 16).unwrap_or(0);
+    let first = hex(s);
+    if let Some(c) = char::from_u32(first) {
+        return (c, 4);
+    }
+    let second = match s.get(4..).and_then(|s| s.strip_prefix("\\u")) {
+        Some(s) if first < 0xdc00 => hex(s),
+        _ => 0,
+    };
+    if (0xdc00..0xe000).contains(&second) {
+        if let Some(c) = char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)) {
+            return (c, 10);
+        }
+    }
+    (char::REPLACEMENT_CHARACTER, 4)
+}
