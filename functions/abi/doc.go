@@ -77,6 +77,8 @@
 // refused when it is deployed. It says who the module is, what it needs and which configuration it takes.
 package abi
 
+//go:generate sh testdata/make.sh
+
 // ImportModule is the name of the module that holds the host's functions. A contract that a v1 guest could not live with would be
 // tiercel_v2, beside it.
 const ImportModule = "tiercel_v1"

@@ -1,0 +1,2 @@
+;; It does not export tiercel_handle.
+(module (memory (export "memory") 1))
