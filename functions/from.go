@@ -62,7 +62,7 @@ func WriteResponder(dir, name, from string, document []byte) ([]string, error) {
 		}
 	}
 	if _, ok := files["go.mod"]; ok {
-		err = writeSDK(filepath.Join(dir, "tiercel"))
+		err = writeSDK("go", filepath.Join(dir, "tiercel"))
 	}
 	return slices.Sorted(maps.Keys(files)), err
 }
