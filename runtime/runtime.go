@@ -83,6 +83,7 @@ type Capabilities interface {
 type Guest interface {
 	Handle(ctx context.Context, inv sandbox.Invocation, host sandbox.Host) (abi.Result, *sandbox.Report, error)
 	Manifest() abi.Manifest
+	Image() string // digest of the state that every event finds; empty: it has none
 	Close() error
 }
 

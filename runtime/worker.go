@@ -18,6 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/dispatch"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/journal"
+	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
 )
 
@@ -218,7 +219,7 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 	sum := sha256.Sum256(doc.Spec.Config)
 	return &live{entry: e, fn: fn, guest: guest, grants: grants, slots: make(chan struct{}, doc.Spec.Limits.Concurrency), pins: journal.Pins{
 		Revision: e.Revision, Module: e.Module,
-		Config: "sha256:" + hex.EncodeToString(sum[:]), ABI: abi.ImportModule, Arch: goruntime.GOARCH,
+		Config: "sha256:" + hex.EncodeToString(sum[:]), Image: guest.Image(), Sandbox: sandbox.Version, ABI: abi.ImportModule, Arch: goruntime.GOARCH,
 	}}, nil
 }
 

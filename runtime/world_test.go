@@ -197,6 +197,7 @@ func (w *world) count() (done, there int) {
 type script func(ctx context.Context, inv sandbox.Invocation, call func(op, request string) (string, error)) (abi.Result, error)
 
 func (s script) Manifest() abi.Manifest { return abi.Manifest{ABI: abi.ImportModule, Name: "script"} }
+func (s script) Image() string          { return "" }
 func (s script) Close() error           { return nil }
 
 // errStopped unwinds a script whose host has ended it; a real guest is torn down there.

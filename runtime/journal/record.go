@@ -45,9 +45,11 @@ type Claim struct {
 
 // Pins is what a re-run needs to be the same run.
 type Pins struct {
-	Revision uint64 `json:"revision"`         // of the function, for people
-	Module   string `json:"module"`           // digest
-	Config   string `json:"config,omitempty"` // digest
+	Revision uint64 `json:"revision"`          // of the function, for people
+	Module   string `json:"module"`            // digest
+	Config   string `json:"config,omitempty"`  // digest
+	Image    string `json:"image,omitempty"`   // digest of the state that the module was sealed in
+	Sandbox  string `json:"sandbox,omitempty"` // version of rewriter and engine
 	ABI      string `json:"abi"`
 	Arch     string `json:"arch"`
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 
@@ -22,7 +23,7 @@ import (
 
 // A Config says how an Engine works.
 type Config struct {
-	CacheDir string // where compiled modules are kept between processes; empty: in memory only
+	CacheDir string // where compiled and initialised modules are kept between processes, at most 4 GiB; empty: in memory only
 	Slots    int    // invocations running at one time. 1 to 1024. Default 8 per CPU: most of their time is waiting for the host
 }
 
@@ -45,6 +46,8 @@ type Engine struct {
 	metrics *metrics
 	way     *way // of resetting memories
 
+	cacheDir string
+
 	programs shelf[[32]byte, *published] // by the digest of the file
 	engines  shelf[[32]byte, *code]      // of engine modules, by the digest of the module
 	kept     sync.Map                    // those of engines that e itself has taken
@@ -57,7 +60,10 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 	}
 	cache := wazero.NewCompilationCache()
 	if cfg.CacheDir != "" {
-		var err error
+		err := prune(cfg.CacheDir, maxCache)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 		if cache, err = wazero.NewCompilationCacheWithDir(cfg.CacheDir); err != nil {
 			return nil, fmt.Errorf("open the cache of compiled modules: %w", err)
 		}
@@ -72,6 +78,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		cache: cache,
 		slots: make(chan struct{}, cfg.Slots),
 	}
+	e.cacheDir = cfg.CacheDir
 	_, e.way = selfTest()
 	e.programs.free, e.engines.free = (*published).free, (*code).free
 	e.metrics = newMetrics(reg, e)

@@ -12,6 +12,7 @@ type metrics struct {
 	setup       prometheus.Histogram
 	memory      prometheus.Histogram
 	logDropped  prometheus.Counter
+	products    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
@@ -40,11 +41,18 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 			Help: "Log lines of guests that did not fit in their log limit.",
 		}),
 	}
+	m.products = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tiercel_runtime_sandbox_products_total",
+		Help: "Modules made ready, by what became of the stored product: used, kept, not kept, damaged.",
+	}, []string{"end"})
+	for _, end := range []string{"used", "kept", "not kept", "damaged"} {
+		m.products.WithLabelValues(end)
+	}
 	for _, k := range Kinds {
 		m.invocations.WithLabelValues(string(k))
 	}
 	if reg != nil {
-		reg.MustRegister(m.invocations, m.guest, m.setup, m.memory, m.logDropped, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		reg.MustRegister(m.invocations, m.guest, m.setup, m.memory, m.logDropped, m.products, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tiercel_runtime_sandbox_slots_free",
 			Help: "Invocations that could start now.",
 		}, func() float64 { return float64(e.Free()) }))

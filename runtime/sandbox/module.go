@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"sync"
 
@@ -53,6 +54,9 @@ func (m *Module) Manifest() abi.Manifest { return m.manifest }
 
 // Memory returns the size in bytes that the module's memory begins with: the least Limits.Memory that it can run with.
 func (m *Module) Memory() int64 { return m.memory() }
+
+// Image returns the digest of the state that every event finds, which is the same on every machine: sha256: and 64 hexadecimal digits.
+func (m *Module) Image() string { return "sha256:" + hex.EncodeToString(m.state[:]) }
 
 // Close frees the compiled code and the memory, once the last running invocation has ended and if no other Module shares them. None
 // starts afterwards. It may be called twice.

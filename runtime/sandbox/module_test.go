@@ -2,6 +2,8 @@ package sandbox_test
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/functions/abi/manifest"
@@ -130,8 +132,8 @@ func (a *assembly) bytes(t testing.TB) []byte {
 	for range a.globals {
 		globals = append(globals, 0x7f, 1, opI32Const, 0, opEnd)
 	}
-	for n, e := range a.exports {
-		exports = uleb(append(name(exports, n), byte(e[0])), e[1])
+	for _, n := range slices.Sorted(maps.Keys(a.exports)) {
+		exports = uleb(append(name(exports, n), byte(a.exports[n][0])), a.exports[n][1])
 	}
 	var out []wasm.Section
 	vec := func(id byte, n int, body []byte) {

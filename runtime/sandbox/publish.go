@@ -31,6 +31,7 @@ type published struct {
 	// The sealed state. Of a program whose instances are initialised one by one it is the state before.
 	image   *image
 	globals []uint64 // values by code.globals
+	state   [32]byte // digest of it
 }
 
 // publish checks a file, compiles it and brings it into the state that is sealed.
@@ -42,7 +43,36 @@ func (e *Engine) publish(ctx context.Context, bin []byte, digest [32]byte) (*pub
 	return e.publishProgram(ctx, prog, digest)
 }
 
-func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]byte) (p *published, err error) {
+func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]byte) (*published, error) {
+	if !prog.shared {
+		if kept := e.load(digest); kept != nil {
+			p, err := e.restore(ctx, prog, kept)
+			if !errors.Is(err, errProduct) {
+				return p, err
+			}
+			e.metrics.products.WithLabelValues("damaged").Inc()
+		}
+	}
+	p, err := e.prepare(ctx, prog)
+	if err != nil {
+		return nil, err
+	}
+	if !p.code.each() {
+		err = p.seal(ctx, digest)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.free())
+	}
+	p.state = stateDigest(p.image.view, p.globals)
+	if !prog.shared {
+		p.code.data = nil // nobody else begins from it
+		e.keep(digest, p)
+	}
+	return p, nil
+}
+
+// prepare compiles a program and gives it the memory that its initialisation begins with.
+func (e *Engine) prepare(ctx context.Context, prog *program) (p *published, err error) {
 	p = &published{engine: e, driver: prog.driver, manifest: prog.manifest, shared: prog.shared}
 	if prog.shared {
 		p.code, p.release, err = e.engineCode(ctx, prog.module)
@@ -59,18 +89,28 @@ func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]b
 		return nil, err
 	}
 	if p.image, err = newImage(p.code.data, e.Slots(), e.way); err != nil {
-		_ = p.release()
-		return nil, err
+		return nil, errors.Join(err, p.release())
 	}
-	if !prog.shared {
-		p.code.data = nil // nobody else begins from it
-	}
-	if !p.code.each() {
-		err = p.seal(ctx, digest)
-	}
+	return p, nil
+}
+
+// restore makes a program ready from what an earlier process made of it.
+func (e *Engine) restore(ctx context.Context, prog *program, kept *product) (*published, error) {
+	memory, err := kept.memory()
 	if err != nil {
-		_ = p.free()
 		return nil, err
+	}
+	if stateDigest(memory, kept.Values) != kept.Digest {
+		return nil, errProduct
+	}
+	r := &rewritten{module: kept.Module, globals: kept.Globals, start: kept.Start, init: kept.Init, traits: kept.Traits}
+	c, err := e.compile(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	p := &published{engine: e, driver: prog.driver, manifest: prog.manifest, code: c, release: c.free, globals: kept.Values, state: kept.Digest}
+	if p.image, err = newImage(memory, e.Slots(), e.way); err != nil {
+		return nil, errors.Join(err, p.release())
 	}
 	return p, nil
 }

@@ -190,3 +190,25 @@ func testNothingIsLeft(t *testing.T, w *way, events int) {
 		t.Errorf("an instance was there for the next event %d times of %d", reused, events)
 	}
 }
+
+// The cache folder keeps what was used last.
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"oldest", "older", "newest"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Unix(int64(1000+i), 0)
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := prune(dir, 250); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if len(left) != 2 || filepath.Base(left[0]) != "newest" || filepath.Base(left[1]) != "older" {
+		t.Errorf("left: %v", left)
+	}
+}
