@@ -75,7 +75,7 @@ type SensorCallLayout struct {
 	OpenMode  uint8
 	OpenHow   uint8
 	Texts     uint8
-	Pad       uint8
+	Record    uint8
 }
 
 type SensorCallProgram uint32
@@ -88,7 +88,8 @@ const (
 	SensorCallProgramCALL_GENERIC      SensorCallProgram = 4
 	SensorCallProgramCALL_OPEN_EMIT    SensorCallProgram = 5
 	SensorCallProgramCALL_GENERIC_EMIT SensorCallProgram = 6
-	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 7
+	SensorCallProgramCALL_RECORD       SensorCallProgram = 7
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 8
 )
 
 type SensorCgroupKey struct {
@@ -114,6 +115,8 @@ type SensorCgroupLoss struct {
 type SensorCgroupState struct {
 	_        structs.HostLayout
 	Told     uint64
+	Second   uint64
+	Recorded uint64
 	Accounts [2]struct {
 		_      structs.HostLayout
 		From   uint64
@@ -229,6 +232,7 @@ const (
 	SensorHeadFlagHEAD_NO_RESULT      SensorHeadFlag = 32
 	SensorHeadFlagHEAD_CGROUP_V1      SensorHeadFlag = 64
 	SensorHeadFlagHEAD_DROPPED        SensorHeadFlag = 128
+	SensorHeadFlagHEAD_RECORDED       SensorHeadFlag = 256
 )
 
 type SensorKind uint32
@@ -281,6 +285,14 @@ type SensorReader struct {
 	_     structs.HostLayout
 	State uint64
 }
+
+type SensorRecordInterest uint32
+
+const (
+	SensorRecordInterestRECORD_NOT  SensorRecordInterest = 0
+	SensorRecordInterestRECORD_TOO  SensorRecordInterest = 1
+	SensorRecordInterestRECORD_ONLY SensorRecordInterest = 2
+)
 
 type SensorRing uint32
 
@@ -368,9 +380,10 @@ type SensorTexts struct {
 type SensorVerdict uint32
 
 const (
-	SensorVerdictVERDICT_DROP   SensorVerdict = 1
-	SensorVerdictVERDICT_EMIT   SensorVerdict = 2
-	SensorVerdictVERDICT_RECORD SensorVerdict = 4
+	SensorVerdictVERDICT_DROP     SensorVerdict = 1
+	SensorVerdictVERDICT_EMIT     SensorVerdict = 2
+	SensorVerdictVERDICT_RECORD   SensorVerdict = 4
+	SensorVerdictVERDICT_CAPTURED SensorVerdict = 8
 )
 
 type SensorWalkBuffer struct {
@@ -392,88 +405,93 @@ type SensorWalkBuffer struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SensorMapCallLayouts       = "call_layouts"
-	SensorMapCallPrograms      = "call_programs"
-	SensorMapCgroupKinds       = "cgroup_kinds"
-	SensorMapCgroups           = "cgroups"
-	SensorMapCgroupsLost       = "cgroups_lost"
-	SensorMapCurrentCalls      = "current_calls"
-	SensorMapDestinationsOf    = "destinations_of"
-	SensorMapEnteredOf         = "entered_of"
-	SensorMapEventRing         = "event_ring"
-	SensorMapExempted          = "exempted"
-	SensorMapFilterCounts      = "filter_counts"
-	SensorMapFilterEarly       = "filter_early"
-	SensorMapFilterLate        = "filter_late"
-	SensorMapFilterTexts       = "filter_texts"
-	SensorMapLastPeers         = "last_peers"
-	SensorMapLost              = "lost"
-	SensorMapProcessRing       = "process_ring"
-	SensorMapProcesses         = "processes"
-	SensorMapReaders           = "readers"
-	SensorMapScratches         = "scratches"
-	SensorMapUringPending      = "uring_pending"
-	SensorMapWalks             = "walks"
-	SensorProgCallEnter        = "call_enter"
-	SensorProgCallExec         = "call_exec"
-	SensorProgCallExit         = "call_exit"
-	SensorProgCallGeneric      = "call_generic"
-	SensorProgCallGenericEmit  = "call_generic_emit"
-	SensorProgCallMessages     = "call_messages"
-	SensorProgCallOpen         = "call_open"
-	SensorProgCallOpenEmit     = "call_open_emit"
-	SensorProgCallSocket       = "call_socket"
-	SensorProgCgroupEntered    = "cgroup_entered"
-	SensorProgCgroupGone       = "cgroup_gone"
-	SensorProgCgroupMade       = "cgroup_made"
-	SensorProgExemptSelf       = "exempt_self"
-	SensorProgHookConnect4     = "hook_connect4"
-	SensorProgHookConnect6     = "hook_connect6"
-	SensorProgHookSendmsg4     = "hook_sendmsg4"
-	SensorProgHookSendmsg6     = "hook_sendmsg6"
-	SensorProgProcessExec      = "process_exec"
-	SensorProgProcessExit      = "process_exit"
-	SensorProgProcessFork      = "process_fork"
-	SensorProgSnapshotTask     = "snapshot_task"
-	SensorProgUringDone        = "uring_done"
-	SensorProgUringDoneV518    = "uring_done_v518"
-	SensorProgUringSubmit      = "uring_submit"
-	SensorVarGeneration        = "generation"
-	SensorVarHashSeed          = "hash_seed"
-	SensorVarInterest          = "interest"
-	SensorVarInterestAny       = "interest_any"
-	SensorVarInterestEnter     = "interest_enter"
-	SensorVarInterestEnterAny  = "interest_enter_any"
-	SensorVarProcessWake       = "process_wake"
-	SensorVarRingBytes         = "ring_bytes"
-	SensorVarSelves            = "selves"
-	SensorVarShareCall         = "share_call"
-	SensorVarShareCallFlag     = "share_call_flag"
-	SensorVarShareCallLayout   = "share_call_layout"
-	SensorVarShareCallProgram  = "share_call_program"
-	SensorVarShareCgroupKind   = "share_cgroup_kind"
-	SensorVarShareExecInfo     = "share_exec_info"
-	SensorVarShareFilterCount  = "share_filter_count"
-	SensorVarShareFilterStage  = "share_filter_stage"
-	SensorVarShareForkInfo     = "share_fork_info"
-	SensorVarShareHead         = "share_head"
-	SensorVarShareHeadFlag     = "share_head_flag"
-	SensorVarShareKind         = "share_kind"
-	SensorVarShareLoss         = "share_loss"
-	SensorVarShareOpenInfo     = "share_open_info"
-	SensorVarShareRing         = "share_ring"
-	SensorVarShareSection      = "share_section"
-	SensorVarShareSocketInfo   = "share_socket_info"
-	SensorVarShareTag          = "share_tag"
-	SensorVarShareTexts        = "share_texts"
-	SensorVarShareVerdict      = "share_verdict"
-	SensorVarTypeConnect       = "type_connect"
-	SensorVarTypeExec          = "type_exec"
-	SensorVarTypeExit          = "type_exit"
-	SensorVarUringTypes        = "uring_types"
-	SensorVarV1Controller      = "v1_controller"
-	SensorVarV1Hierarchy       = "v1_hierarchy"
-	SensorVarWatchDestinations = "watch_destinations"
+	SensorMapCallLayouts         = "call_layouts"
+	SensorMapCallPrograms        = "call_programs"
+	SensorMapCgroupKinds         = "cgroup_kinds"
+	SensorMapCgroups             = "cgroups"
+	SensorMapCgroupsLost         = "cgroups_lost"
+	SensorMapCurrentCalls        = "current_calls"
+	SensorMapDestinationsOf      = "destinations_of"
+	SensorMapEnteredOf           = "entered_of"
+	SensorMapEventRing           = "event_ring"
+	SensorMapExempted            = "exempted"
+	SensorMapFilterCounts        = "filter_counts"
+	SensorMapFilterEarly         = "filter_early"
+	SensorMapFilterLate          = "filter_late"
+	SensorMapFilterTexts         = "filter_texts"
+	SensorMapLastPeers           = "last_peers"
+	SensorMapLost                = "lost"
+	SensorMapProcessRing         = "process_ring"
+	SensorMapProcesses           = "processes"
+	SensorMapReaders             = "readers"
+	SensorMapRecordLimited       = "record_limited"
+	SensorMapScratches           = "scratches"
+	SensorMapUringPending        = "uring_pending"
+	SensorMapWalks               = "walks"
+	SensorProgCallEnter          = "call_enter"
+	SensorProgCallExec           = "call_exec"
+	SensorProgCallExit           = "call_exit"
+	SensorProgCallGeneric        = "call_generic"
+	SensorProgCallGenericEmit    = "call_generic_emit"
+	SensorProgCallMessages       = "call_messages"
+	SensorProgCallOpen           = "call_open"
+	SensorProgCallOpenEmit       = "call_open_emit"
+	SensorProgCallRecord         = "call_record"
+	SensorProgCallSocket         = "call_socket"
+	SensorProgCgroupEntered      = "cgroup_entered"
+	SensorProgCgroupGone         = "cgroup_gone"
+	SensorProgCgroupMade         = "cgroup_made"
+	SensorProgExemptSelf         = "exempt_self"
+	SensorProgHookConnect4       = "hook_connect4"
+	SensorProgHookConnect6       = "hook_connect6"
+	SensorProgHookSendmsg4       = "hook_sendmsg4"
+	SensorProgHookSendmsg6       = "hook_sendmsg6"
+	SensorProgProcessExec        = "process_exec"
+	SensorProgProcessExit        = "process_exit"
+	SensorProgProcessFork        = "process_fork"
+	SensorProgSnapshotTask       = "snapshot_task"
+	SensorProgUringDone          = "uring_done"
+	SensorProgUringDoneV518      = "uring_done_v518"
+	SensorProgUringSubmit        = "uring_submit"
+	SensorVarGeneration          = "generation"
+	SensorVarHashSeed            = "hash_seed"
+	SensorVarInterest            = "interest"
+	SensorVarInterestAny         = "interest_any"
+	SensorVarInterestEnter       = "interest_enter"
+	SensorVarInterestEnterAny    = "interest_enter_any"
+	SensorVarProcessWake         = "process_wake"
+	SensorVarRecordRate          = "record_rate"
+	SensorVarRingBytes           = "ring_bytes"
+	SensorVarSelves              = "selves"
+	SensorVarShareCall           = "share_call"
+	SensorVarShareCallFlag       = "share_call_flag"
+	SensorVarShareCallLayout     = "share_call_layout"
+	SensorVarShareCallProgram    = "share_call_program"
+	SensorVarShareCgroupKind     = "share_cgroup_kind"
+	SensorVarShareExecInfo       = "share_exec_info"
+	SensorVarShareFilterCount    = "share_filter_count"
+	SensorVarShareFilterStage    = "share_filter_stage"
+	SensorVarShareForkInfo       = "share_fork_info"
+	SensorVarShareHead           = "share_head"
+	SensorVarShareHeadFlag       = "share_head_flag"
+	SensorVarShareKind           = "share_kind"
+	SensorVarShareLoss           = "share_loss"
+	SensorVarShareOpenInfo       = "share_open_info"
+	SensorVarShareRecordInterest = "share_record_interest"
+	SensorVarShareRing           = "share_ring"
+	SensorVarShareSection        = "share_section"
+	SensorVarShareSocketInfo     = "share_socket_info"
+	SensorVarShareTag            = "share_tag"
+	SensorVarShareTexts          = "share_texts"
+	SensorVarShareVerdict        = "share_verdict"
+	SensorVarTypeConnect         = "type_connect"
+	SensorVarTypeExec            = "type_exec"
+	SensorVarTypeExit            = "type_exit"
+	SensorVarUringRecorded       = "uring_recorded"
+	SensorVarUringTypes          = "uring_types"
+	SensorVarV1Controller        = "v1_controller"
+	SensorVarV1Hierarchy         = "v1_hierarchy"
+	SensorVarWatchDestinations   = "watch_destinations"
 )
 
 // LoadSensor returns the embedded CollectionSpec for Sensor.
@@ -526,6 +544,7 @@ type SensorProgramSpecs struct {
 	CallMessages    *ebpf.ProgramSpec `ebpf:"call_messages"`
 	CallOpen        *ebpf.ProgramSpec `ebpf:"call_open"`
 	CallOpenEmit    *ebpf.ProgramSpec `ebpf:"call_open_emit"`
+	CallRecord      *ebpf.ProgramSpec `ebpf:"call_record"`
 	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
 	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
@@ -567,6 +586,7 @@ type SensorMapSpecs struct {
 	ProcessRing    *ebpf.MapSpec `ebpf:"process_ring"`
 	Processes      *ebpf.MapSpec `ebpf:"processes"`
 	Readers        *ebpf.MapSpec `ebpf:"readers"`
+	RecordLimited  *ebpf.MapSpec `ebpf:"record_limited"`
 	Scratches      *ebpf.MapSpec `ebpf:"scratches"`
 	UringPending   *ebpf.MapSpec `ebpf:"uring_pending"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
@@ -576,42 +596,45 @@ type SensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorVariableSpecs struct {
-	Generation        *ebpf.VariableSpec `ebpf:"generation"`
-	HashSeed          *ebpf.VariableSpec `ebpf:"hash_seed"`
-	Interest          *ebpf.VariableSpec `ebpf:"interest"`
-	InterestAny       *ebpf.VariableSpec `ebpf:"interest_any"`
-	InterestEnter     *ebpf.VariableSpec `ebpf:"interest_enter"`
-	InterestEnterAny  *ebpf.VariableSpec `ebpf:"interest_enter_any"`
-	ProcessWake       *ebpf.VariableSpec `ebpf:"process_wake"`
-	RingBytes         *ebpf.VariableSpec `ebpf:"ring_bytes"`
-	Selves            *ebpf.VariableSpec `ebpf:"selves"`
-	ShareCall         *ebpf.VariableSpec `ebpf:"share_call"`
-	ShareCallFlag     *ebpf.VariableSpec `ebpf:"share_call_flag"`
-	ShareCallLayout   *ebpf.VariableSpec `ebpf:"share_call_layout"`
-	ShareCallProgram  *ebpf.VariableSpec `ebpf:"share_call_program"`
-	ShareCgroupKind   *ebpf.VariableSpec `ebpf:"share_cgroup_kind"`
-	ShareExecInfo     *ebpf.VariableSpec `ebpf:"share_exec_info"`
-	ShareFilterCount  *ebpf.VariableSpec `ebpf:"share_filter_count"`
-	ShareFilterStage  *ebpf.VariableSpec `ebpf:"share_filter_stage"`
-	ShareForkInfo     *ebpf.VariableSpec `ebpf:"share_fork_info"`
-	ShareHead         *ebpf.VariableSpec `ebpf:"share_head"`
-	ShareHeadFlag     *ebpf.VariableSpec `ebpf:"share_head_flag"`
-	ShareKind         *ebpf.VariableSpec `ebpf:"share_kind"`
-	ShareLoss         *ebpf.VariableSpec `ebpf:"share_loss"`
-	ShareOpenInfo     *ebpf.VariableSpec `ebpf:"share_open_info"`
-	ShareRing         *ebpf.VariableSpec `ebpf:"share_ring"`
-	ShareSection      *ebpf.VariableSpec `ebpf:"share_section"`
-	ShareSocketInfo   *ebpf.VariableSpec `ebpf:"share_socket_info"`
-	ShareTag          *ebpf.VariableSpec `ebpf:"share_tag"`
-	ShareTexts        *ebpf.VariableSpec `ebpf:"share_texts"`
-	ShareVerdict      *ebpf.VariableSpec `ebpf:"share_verdict"`
-	TypeConnect       *ebpf.VariableSpec `ebpf:"type_connect"`
-	TypeExec          *ebpf.VariableSpec `ebpf:"type_exec"`
-	TypeExit          *ebpf.VariableSpec `ebpf:"type_exit"`
-	UringTypes        *ebpf.VariableSpec `ebpf:"uring_types"`
-	V1Controller      *ebpf.VariableSpec `ebpf:"v1_controller"`
-	V1Hierarchy       *ebpf.VariableSpec `ebpf:"v1_hierarchy"`
-	WatchDestinations *ebpf.VariableSpec `ebpf:"watch_destinations"`
+	Generation          *ebpf.VariableSpec `ebpf:"generation"`
+	HashSeed            *ebpf.VariableSpec `ebpf:"hash_seed"`
+	Interest            *ebpf.VariableSpec `ebpf:"interest"`
+	InterestAny         *ebpf.VariableSpec `ebpf:"interest_any"`
+	InterestEnter       *ebpf.VariableSpec `ebpf:"interest_enter"`
+	InterestEnterAny    *ebpf.VariableSpec `ebpf:"interest_enter_any"`
+	ProcessWake         *ebpf.VariableSpec `ebpf:"process_wake"`
+	RecordRate          *ebpf.VariableSpec `ebpf:"record_rate"`
+	RingBytes           *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	Selves              *ebpf.VariableSpec `ebpf:"selves"`
+	ShareCall           *ebpf.VariableSpec `ebpf:"share_call"`
+	ShareCallFlag       *ebpf.VariableSpec `ebpf:"share_call_flag"`
+	ShareCallLayout     *ebpf.VariableSpec `ebpf:"share_call_layout"`
+	ShareCallProgram    *ebpf.VariableSpec `ebpf:"share_call_program"`
+	ShareCgroupKind     *ebpf.VariableSpec `ebpf:"share_cgroup_kind"`
+	ShareExecInfo       *ebpf.VariableSpec `ebpf:"share_exec_info"`
+	ShareFilterCount    *ebpf.VariableSpec `ebpf:"share_filter_count"`
+	ShareFilterStage    *ebpf.VariableSpec `ebpf:"share_filter_stage"`
+	ShareForkInfo       *ebpf.VariableSpec `ebpf:"share_fork_info"`
+	ShareHead           *ebpf.VariableSpec `ebpf:"share_head"`
+	ShareHeadFlag       *ebpf.VariableSpec `ebpf:"share_head_flag"`
+	ShareKind           *ebpf.VariableSpec `ebpf:"share_kind"`
+	ShareLoss           *ebpf.VariableSpec `ebpf:"share_loss"`
+	ShareOpenInfo       *ebpf.VariableSpec `ebpf:"share_open_info"`
+	ShareRecordInterest *ebpf.VariableSpec `ebpf:"share_record_interest"`
+	ShareRing           *ebpf.VariableSpec `ebpf:"share_ring"`
+	ShareSection        *ebpf.VariableSpec `ebpf:"share_section"`
+	ShareSocketInfo     *ebpf.VariableSpec `ebpf:"share_socket_info"`
+	ShareTag            *ebpf.VariableSpec `ebpf:"share_tag"`
+	ShareTexts          *ebpf.VariableSpec `ebpf:"share_texts"`
+	ShareVerdict        *ebpf.VariableSpec `ebpf:"share_verdict"`
+	TypeConnect         *ebpf.VariableSpec `ebpf:"type_connect"`
+	TypeExec            *ebpf.VariableSpec `ebpf:"type_exec"`
+	TypeExit            *ebpf.VariableSpec `ebpf:"type_exit"`
+	UringRecorded       *ebpf.VariableSpec `ebpf:"uring_recorded"`
+	UringTypes          *ebpf.VariableSpec `ebpf:"uring_types"`
+	V1Controller        *ebpf.VariableSpec `ebpf:"v1_controller"`
+	V1Hierarchy         *ebpf.VariableSpec `ebpf:"v1_hierarchy"`
+	WatchDestinations   *ebpf.VariableSpec `ebpf:"watch_destinations"`
 }
 
 // SensorObjects contains all objects after they have been loaded into the kernel.
@@ -653,6 +676,7 @@ type SensorMaps struct {
 	ProcessRing    *ebpf.Map `ebpf:"process_ring"`
 	Processes      *ebpf.Map `ebpf:"processes"`
 	Readers        *ebpf.Map `ebpf:"readers"`
+	RecordLimited  *ebpf.Map `ebpf:"record_limited"`
 	Scratches      *ebpf.Map `ebpf:"scratches"`
 	UringPending   *ebpf.Map `ebpf:"uring_pending"`
 	Walks          *ebpf.Map `ebpf:"walks"`
@@ -679,6 +703,7 @@ func (m *SensorMaps) Close() error {
 		m.ProcessRing,
 		m.Processes,
 		m.Readers,
+		m.RecordLimited,
 		m.Scratches,
 		m.UringPending,
 		m.Walks,
@@ -689,42 +714,45 @@ func (m *SensorMaps) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorVariables struct {
-	Generation        *ebpf.Variable `ebpf:"generation"`
-	HashSeed          *ebpf.Variable `ebpf:"hash_seed"`
-	Interest          *ebpf.Variable `ebpf:"interest"`
-	InterestAny       *ebpf.Variable `ebpf:"interest_any"`
-	InterestEnter     *ebpf.Variable `ebpf:"interest_enter"`
-	InterestEnterAny  *ebpf.Variable `ebpf:"interest_enter_any"`
-	ProcessWake       *ebpf.Variable `ebpf:"process_wake"`
-	RingBytes         *ebpf.Variable `ebpf:"ring_bytes"`
-	Selves            *ebpf.Variable `ebpf:"selves"`
-	ShareCall         *ebpf.Variable `ebpf:"share_call"`
-	ShareCallFlag     *ebpf.Variable `ebpf:"share_call_flag"`
-	ShareCallLayout   *ebpf.Variable `ebpf:"share_call_layout"`
-	ShareCallProgram  *ebpf.Variable `ebpf:"share_call_program"`
-	ShareCgroupKind   *ebpf.Variable `ebpf:"share_cgroup_kind"`
-	ShareExecInfo     *ebpf.Variable `ebpf:"share_exec_info"`
-	ShareFilterCount  *ebpf.Variable `ebpf:"share_filter_count"`
-	ShareFilterStage  *ebpf.Variable `ebpf:"share_filter_stage"`
-	ShareForkInfo     *ebpf.Variable `ebpf:"share_fork_info"`
-	ShareHead         *ebpf.Variable `ebpf:"share_head"`
-	ShareHeadFlag     *ebpf.Variable `ebpf:"share_head_flag"`
-	ShareKind         *ebpf.Variable `ebpf:"share_kind"`
-	ShareLoss         *ebpf.Variable `ebpf:"share_loss"`
-	ShareOpenInfo     *ebpf.Variable `ebpf:"share_open_info"`
-	ShareRing         *ebpf.Variable `ebpf:"share_ring"`
-	ShareSection      *ebpf.Variable `ebpf:"share_section"`
-	ShareSocketInfo   *ebpf.Variable `ebpf:"share_socket_info"`
-	ShareTag          *ebpf.Variable `ebpf:"share_tag"`
-	ShareTexts        *ebpf.Variable `ebpf:"share_texts"`
-	ShareVerdict      *ebpf.Variable `ebpf:"share_verdict"`
-	TypeConnect       *ebpf.Variable `ebpf:"type_connect"`
-	TypeExec          *ebpf.Variable `ebpf:"type_exec"`
-	TypeExit          *ebpf.Variable `ebpf:"type_exit"`
-	UringTypes        *ebpf.Variable `ebpf:"uring_types"`
-	V1Controller      *ebpf.Variable `ebpf:"v1_controller"`
-	V1Hierarchy       *ebpf.Variable `ebpf:"v1_hierarchy"`
-	WatchDestinations *ebpf.Variable `ebpf:"watch_destinations"`
+	Generation          *ebpf.Variable `ebpf:"generation"`
+	HashSeed            *ebpf.Variable `ebpf:"hash_seed"`
+	Interest            *ebpf.Variable `ebpf:"interest"`
+	InterestAny         *ebpf.Variable `ebpf:"interest_any"`
+	InterestEnter       *ebpf.Variable `ebpf:"interest_enter"`
+	InterestEnterAny    *ebpf.Variable `ebpf:"interest_enter_any"`
+	ProcessWake         *ebpf.Variable `ebpf:"process_wake"`
+	RecordRate          *ebpf.Variable `ebpf:"record_rate"`
+	RingBytes           *ebpf.Variable `ebpf:"ring_bytes"`
+	Selves              *ebpf.Variable `ebpf:"selves"`
+	ShareCall           *ebpf.Variable `ebpf:"share_call"`
+	ShareCallFlag       *ebpf.Variable `ebpf:"share_call_flag"`
+	ShareCallLayout     *ebpf.Variable `ebpf:"share_call_layout"`
+	ShareCallProgram    *ebpf.Variable `ebpf:"share_call_program"`
+	ShareCgroupKind     *ebpf.Variable `ebpf:"share_cgroup_kind"`
+	ShareExecInfo       *ebpf.Variable `ebpf:"share_exec_info"`
+	ShareFilterCount    *ebpf.Variable `ebpf:"share_filter_count"`
+	ShareFilterStage    *ebpf.Variable `ebpf:"share_filter_stage"`
+	ShareForkInfo       *ebpf.Variable `ebpf:"share_fork_info"`
+	ShareHead           *ebpf.Variable `ebpf:"share_head"`
+	ShareHeadFlag       *ebpf.Variable `ebpf:"share_head_flag"`
+	ShareKind           *ebpf.Variable `ebpf:"share_kind"`
+	ShareLoss           *ebpf.Variable `ebpf:"share_loss"`
+	ShareOpenInfo       *ebpf.Variable `ebpf:"share_open_info"`
+	ShareRecordInterest *ebpf.Variable `ebpf:"share_record_interest"`
+	ShareRing           *ebpf.Variable `ebpf:"share_ring"`
+	ShareSection        *ebpf.Variable `ebpf:"share_section"`
+	ShareSocketInfo     *ebpf.Variable `ebpf:"share_socket_info"`
+	ShareTag            *ebpf.Variable `ebpf:"share_tag"`
+	ShareTexts          *ebpf.Variable `ebpf:"share_texts"`
+	ShareVerdict        *ebpf.Variable `ebpf:"share_verdict"`
+	TypeConnect         *ebpf.Variable `ebpf:"type_connect"`
+	TypeExec            *ebpf.Variable `ebpf:"type_exec"`
+	TypeExit            *ebpf.Variable `ebpf:"type_exit"`
+	UringRecorded       *ebpf.Variable `ebpf:"uring_recorded"`
+	UringTypes          *ebpf.Variable `ebpf:"uring_types"`
+	V1Controller        *ebpf.Variable `ebpf:"v1_controller"`
+	V1Hierarchy         *ebpf.Variable `ebpf:"v1_hierarchy"`
+	WatchDestinations   *ebpf.Variable `ebpf:"watch_destinations"`
 }
 
 // SensorPrograms contains all programs after they have been loaded into the kernel.
@@ -739,6 +767,7 @@ type SensorPrograms struct {
 	CallMessages    *ebpf.Program `ebpf:"call_messages"`
 	CallOpen        *ebpf.Program `ebpf:"call_open"`
 	CallOpenEmit    *ebpf.Program `ebpf:"call_open_emit"`
+	CallRecord      *ebpf.Program `ebpf:"call_record"`
 	CallSocket      *ebpf.Program `ebpf:"call_socket"`
 	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.Program `ebpf:"cgroup_gone"`
@@ -767,6 +796,7 @@ func (p *SensorPrograms) Close() error {
 		p.CallMessages,
 		p.CallOpen,
 		p.CallOpenEmit,
+		p.CallRecord,
 		p.CallSocket,
 		p.CgroupEntered,
 		p.CgroupGone,

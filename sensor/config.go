@@ -11,6 +11,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
+	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
 
 // A Config configures a Sensor. Take DefaultConfig and change what is different.
@@ -35,6 +36,9 @@ type Config struct {
 
 	// RingBytes and ProcessRingBytes size the kernel's rings, as kernel.Config has them. Default 0: by memory.
 	RingBytes, ProcessRingBytes int
+
+	// Recorder is the flight recorder. Default recorder.DefaultConfig().
+	Recorder recorder.Config
 
 	// Processes is how many processes are remembered, ended ones included. Positive. Default 131072.
 	Processes int
@@ -68,6 +72,7 @@ func DefaultConfig() Config {
 		Processes: process.DefaultConfig().Max, Retention: process.DefaultConfig().Retention,
 		IdentityTimeout: container.DefaultConfig().Timeout, Waiting: 4096,
 		RuntimeSockets: container.DefaultSockets(),
+		Recorder:       recorder.DefaultConfig(),
 		BufferEvents:   65536, BufferBytes: 64 << 20,
 		DrainTimeout: 5 * time.Second, ReloadDelay: 100 * time.Millisecond,
 	}
@@ -123,10 +128,23 @@ func (c Config) Validate() error {
 			bad(n.path, "%d is not positive", n.n)
 		}
 	}
+	if err := c.Recorder.Validate(); err != nil && !c.Recorder.Off {
+		for _, err := range multiple(err) {
+			errs = append(errs, fmt.Errorf("recorder.%w", err))
+		}
+	}
 	for i, s := range c.RuntimeSockets {
 		if _, err := container.ParseSocket(s); err != nil {
 			bad(fmt.Sprintf("runtimeSockets[%d]", i), "%v", err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// multiple returns the errors that errors.Join joined in err.
+func multiple(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/process"
+	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
 
 // A pipeline takes events from the kernel to matches. The reader of the rings calls handle; housekeeping and those who learn the names of
@@ -26,8 +27,9 @@ type pipeline struct {
 	report  func(m *match)
 	wake    chan<- struct{} // tells housekeeping that somebody waits
 
-	seesProcesses bool       // pids are the same here as in the kernel's records
-	recording     *recording // nil: nothing is recorded
+	seesProcesses bool               // pids are the same here as in the kernel's records
+	recording     *recording         // nil: nothing is recorded
+	recorder      *recorder.Recorder // nil: it is off
 
 	mu       sync.Mutex // guards all below
 	table    *process.Table
@@ -72,7 +74,13 @@ func (p *pipeline) handle(ev *event.Event) {
 		}
 	}
 	proc := p.table.Apply(ev)
-	if proc == nil || ev.Flags&event.ProcessOnly != 0 || !p.interest.Has(ev.Type) {
+	if proc == nil || ev.Flags&event.ProcessOnly != 0 {
+		return
+	}
+	if p.recorder.Wants(ev) {
+		p.keep(ev)
+	}
+	if ev.Flags&event.Recorded != 0 || !p.interest.Has(ev.Type) {
 		return
 	}
 	p.metrics.observeRead(ev)
@@ -206,5 +214,6 @@ func (p *pipeline) tend() {
 	now := p.now()
 	p.table.Expire(now)
 	p.cgroups.Expire(keepCgroups)
+	p.recorder.Expire(now)
 	p.table.Sweep(sweepAtOnce, now)
 }

@@ -17,7 +17,7 @@ func (s *Sensor) restore(src Source) {
 		defer p.mu.Unlock()
 		return p.table.Known(process.Key{PID: ev.Task.PID, StartNS: ev.Task.StartNS}, ev.Task.ExecGen)
 	}
-	err := src.Reread(known, func(ev *event.Event) {
+	err := s.reread(src, known, func(ev *event.Event) {
 		if ev.Task.PID != 0 {
 			alive[process.Key{PID: ev.Task.PID, StartNS: ev.Task.StartNS}] = true
 			if known(ev) {
@@ -37,4 +37,11 @@ func (s *Sensor) restore(src Source) {
 	s.metrics.restored.WithLabelValues("added").Add(float64(added))
 	s.metrics.restored.WithLabelValues("ended").Add(float64(ended))
 	s.log.Info("processes read again after a loss", "added", added, "ended", ended)
+}
+
+// reread reads the processes of the machine; one at a time does.
+func (s *Sensor) reread(src Source, known func(*event.Event) bool, handle func(*event.Event)) error {
+	s.rereadMu.Lock()
+	defer s.rereadMu.Unlock()
+	return src.Reread(known, handle)
 }

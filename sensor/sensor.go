@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
+	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
 
 // A Source delivers the kernel's records; *kernel.Sensor does. See there for the contract of each method.
@@ -80,6 +82,7 @@ type Sensor struct {
 	set      atomic.Pointer[rules.Set]
 	source   atomic.Pointer[Source] // set while Run is attached
 	reloadMu chan struct{}          // capacity 1: held during a reload
+	rereadMu sync.Mutex             // held while processes are read again
 }
 
 // errNotAttached is what Ready returns before Run has attached.
@@ -158,6 +161,12 @@ func (s *Sensor) newPipeline() {
 	pc := process.DefaultConfig()
 	pc.Max, pc.Retention = s.cfg.Processes, s.cfg.Retention
 	p.table = process.New(pc, outside)
+	if s.deps.Capture != nil {
+		s.cfg.Recorder.Off = true // what rules do not see is not asked for
+	}
+	if p.recorder = recorder.New(s.cfg.Recorder); p.recorder != nil {
+		s.deps.Registerer.MustRegister(p.recorder)
+	}
 	p.waiting = waiting{max: s.cfg.Waiting, timeout: s.cfg.IdentityTimeout}
 	s.domains = domain.New(domain.DefaultConfig(), nil, s.log)
 	p.extract = extract.New(extract.Config{
@@ -203,6 +212,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
 	feeders.Go(func() error { return s.domains.Run(aside) })
 	feeders.Go(func() error { return s.tend(aside, src) })
+	feeders.Go(func() error { return s.serve(aside) })
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(signals)
@@ -231,6 +241,7 @@ func (s *Sensor) open() (Source, error) {
 	}
 	src, err := open(kernel.Config{
 		RingBytes: s.cfg.RingBytes, ProcessRingBytes: s.cfg.ProcessRingBytes, Log: s.log, Registerer: s.deps.Registerer,
+		Record: s.cfg.Recorder.Types(), RecordRate: s.cfg.Recorder.Rate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attach to the kernel: %w", err)

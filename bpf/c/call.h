@@ -24,6 +24,7 @@ enum call_program {
 	CALL_GENERIC,
 	CALL_OPEN_EMIT, // what follows a capture
 	CALL_GENERIC_EMIT,
+	CALL_RECORD, // no rule can match: the flight recorder's say
 	CALL_PROGRAMS
 };
 
@@ -45,8 +46,12 @@ struct call_layout {
 	__u8 path, dir, path2, dir2;
 	__u8 fd, data, size, addr, addr_len;
 	__u8 open_flags, open_mode, open_how;
-	__u8 texts, pad; // 1: a filter program looks at the paths
+	__u8 texts;  // 1: a filter program looks at the paths
+	__u8 record; // enum record_interest
 };
+
+// What the flight recorder has to do with a call.
+enum record_interest { RECORD_NOT, RECORD_TOO, RECORD_ONLY };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -237,6 +242,10 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
 		return 0;
+	if (c->l.record == RECORD_ONLY) {
+		bpf_tail_call(ctx, &call_programs, CALL_RECORD);
+		return 0;
+	}
 	bpf_tail_call(ctx, &filter_early, c->l.type); // goes on to the next by itself
 	bpf_tail_call(ctx, &call_programs, c->l.program);
 	return 0;
@@ -258,6 +267,8 @@ static __always_inline struct head *begin_call(struct call *c, struct scratch *s
 		h->flags |= HEAD_COMPAT;
 	if (c->verdict & VERDICT_DROP)
 		h->flags |= HEAD_DROPPED;
+	if (c->verdict & VERDICT_RECORD)
+		h->flags |= HEAD_RECORDED;
 	return h;
 }
 

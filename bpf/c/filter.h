@@ -10,9 +10,10 @@
 
 // What a filter program notes in call.verdict.
 enum verdict {
-	VERDICT_DROP = 1 << 0,    // no rule can match
-	VERDICT_EMIT = 1 << 1,    // it leaves the kernel all the same, so that the verdict is checked
-	VERDICT_RECORD = 1 << 2,  // no rule can match, but the flight recorder wants it: it wakes nobody
+	VERDICT_DROP = 1 << 0,     // no rule can match
+	VERDICT_EMIT = 1 << 1,     // it leaves the kernel all the same, so that the verdict is checked
+	VERDICT_RECORD = 1 << 2,   // no rule can match, but the flight recorder wants it: it wakes nobody (CALL_RECORD sets this)
+	VERDICT_CAPTURED = 1 << 3, // the paths have been captured
 };
 
 // Where an event was dropped.

@@ -94,6 +94,7 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 		note_argument(TEXT_FIRST, from, second);
 		if (c->l.path2)
 			note_argument(TEXT_SECOND, second, o);
+		c->verdict |= VERDICT_CAPTURED;
 		bpf_tail_call(ctx, &filter_late, c->l.type);
 	}
 	bpf_tail_call(ctx, &call_programs, CALL_GENERIC_EMIT);

@@ -105,7 +105,9 @@ struct account {
 
 // A cgroup of which there were events.
 struct cgroup_state {
-	__u64 told; // its path has been recorded
+	__u64 told; // its path has been sent
+	__u64 second; // for which recorded counts
+	__u64 recorded; // for the flight recorder alone
 	struct account accounts[RINGS];
 };
 

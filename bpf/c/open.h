@@ -196,6 +196,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		texts->forms = forms_of(c, texts);
 		if (texts->forms & FORM_FIRST)
 			text_of_section(TEXT_FIRST, OPEN_RAW, dir, o);
+		c->verdict |= VERDICT_CAPTURED;
 		bpf_tail_call(ctx, &filter_late, c->l.type);
 	}
 	bpf_tail_call(ctx, &call_programs, CALL_OPEN_EMIT);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "fork.h"
 #include "iter.h"
+#include "recorder.h"
 #include "uring.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -26,4 +27,5 @@ SHARE(struct, texts);
 SHARE(struct, filter_count);
 SHARE(enum, filter_stage);
 SHARE(enum, verdict);
+SHARE(enum, record_interest);
 SHARE(enum, cgroup_kind);

@@ -3,6 +3,7 @@
 // they complete. User space joins the two; a request that was asked to complete silently has no second record.
 #pragma once
 #include "generic.h"
+#include "recorder.h"
 
 enum uring_op { // linux/io_uring.h: stable
 	URING_SENDMSG = 9,
@@ -35,7 +36,13 @@ enum uring_op { // linux/io_uring.h: stable
 // Event types by operation; 0: nobody wants it.
 volatile __u16 uring_types[URING_OPS] = {};
 
-// Requests recorded and not completed, with their operation.
+// Operations that the flight recorder alone wants.
+volatile __u8 uring_recorded[URING_OPS] = {};
+
+#define URING_PENDING_RECORDED 0x100
+#define O_CREAT 0100
+
+// Requests recorded and not completed, with their operation and URING_PENDING_RECORDED.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -203,7 +210,17 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	}
 	if (is_self(t))
 		return 0;
+	__u32 pending = op;
+	if (uring_recorded[op]) {
+		if ((op == URING_OPENAT || op == URING_OPENAT2) && !(KREAD(struct io_open, req, how.flags) & O_CREAT))
+			return 0;
+		if (!within_record_rate(t))
+			return 0;
+		pending |= URING_PENDING_RECORDED;
+	}
 	begin(s, SLOT_URING, KIND_URING, uring_types[op], 0)->nr = op;
+	if (pending & URING_PENDING_RECORDED)
+		set_flag(s, HEAD_DROPPED | HEAD_RECORDED);
 	__u32 o = put_struct(s, sizeof(struct head), TAG_REQUEST, req);
 	if (op == URING_OPENAT || op == URING_OPENAT2)
 		o = put_open_request(s, o, req);
@@ -213,7 +230,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		o = put_request_socket(s, t, o, req, op, 0, false);
 	if (sends(op))
 		o = put_request_data(t, o, req, op, DATA_LEN);
-	bpf_map_update_elem(&uring_pending, &req, &op, BPF_ANY);
+	bpf_map_update_elem(&uring_pending, &req, &pending, BPF_ANY);
 	submit(RING_EVENT, SLOT_URING, o, false);
 	return 0;
 }
@@ -223,7 +240,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	__u32 *pending = bpf_map_lookup_elem(&uring_pending, &req);
 	if (!pending)
 		return 0;
-	__u32 op = *pending;
+	__u32 op = *pending & 0xff, recorded = *pending & URING_PENDING_RECORDED;
 	bpf_map_delete_elem(&uring_pending, &req);
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct scratch *s = scratch_of(SLOT_URING);
@@ -245,7 +262,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 		o = put_request_socket(s, t, o, req, op, result, true);
 	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)
 		o = put_request_data(t, o, req, op, result);
-	submit(RING_EVENT, SLOT_URING, o, true);
+	submit(RING_EVENT, SLOT_URING, o, !recorded);
 	return 0;
 }
 

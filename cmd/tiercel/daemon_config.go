@@ -18,6 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
 
 // daemonConfig is the configuration of run, sensor and runtime. Each field but nested is a flag; docs/configuration.md explains them all.
@@ -54,6 +55,7 @@ type nestedConfig struct {
 	AppendOutput   []rules.AppendOutput `yaml:"appendOutput"` // default: the suggested fields, as Falco's own configuration has it
 	StaticFields   map[string]string    `yaml:"staticFields"`
 	RuntimeSockets []string             `yaml:"runtimeSockets"` // of container runtimes. Default container.DefaultSockets().
+	Recorder       recorder.Config      `yaml:"recorder"`       // the flight recorder
 	Streams        bus.Limits           `yaml:"streams"`
 	Runtime        runtime.Config       `yaml:"runtime"`
 }
@@ -62,7 +64,7 @@ func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
-		nested:   nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig()},
+		nested:   nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig()},
 		NATSSync: time.Second,
 	}
 }

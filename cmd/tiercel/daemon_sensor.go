@@ -20,7 +20,7 @@ func (d *daemon) addSensor() error {
 	cfg := sensor.DefaultConfig()
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
-	cfg.RuntimeSockets = d.cfg.nested.RuntimeSockets
+	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
 	resolvers, err := d.podResolvers()
 	if err != nil {
 		return err

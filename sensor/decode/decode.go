@@ -105,6 +105,7 @@ var flagTable = [...]struct {
 	{bpf.SensorHeadFlagHEAD_NO_RESULT, event.NoResult},
 	{bpf.SensorHeadFlagHEAD_CGROUP_V1, event.CgroupV1},
 	{bpf.SensorHeadFlagHEAD_DROPPED, event.Dropped},
+	{bpf.SensorHeadFlagHEAD_RECORDED, event.Recorded},
 }
 
 func flags(v uint32) event.Flags {

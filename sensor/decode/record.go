@@ -29,6 +29,26 @@ func SetFlag(b []byte, flag bpf.SensorHeadFlag) {
 	binary.LittleEndian.PutUint32(b[flagsOffset:], f)
 }
 
+// ClearFlags clears flags in the head of the record b; it does nothing if b is too short to have one.
+func ClearFlags(b []byte, flags bpf.SensorHeadFlag) {
+	if len(b) >= headSize {
+		binary.LittleEndian.PutUint32(b[flagsOffset:], binary.LittleEndian.Uint32(b[flagsOffset:])&^uint32(flags))
+	}
+}
+
+// SetTime changes the kernel time of the record b, which is long enough to have one.
+func SetTime(b []byte, bootNS uint64) { binary.LittleEndian.PutUint64(b[timeOffset:], bootNS) }
+
+// CgroupRecord is the record of a cgroup's first sight at boot time bootNS.
+func CgroupRecord(id uint64, v1 bool, path string, bootNS uint64) []byte {
+	h := bpf.SensorHead{Kind: uint16(bpf.SensorKindKIND_CGROUP), Time: bootNS, Cgroup: id}
+	if v1 {
+		h.Flags = uint32(bpf.SensorHeadFlagHEAD_CGROUP_V1)
+	}
+	b := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&h)), headSize)...)
+	return AppendSection(b, bpf.SensorTagTAG_CGROUP, []byte(path))
+}
+
 // Type returns the event type that the head of record b names; 0 if it is too short.
 func Type(b []byte) field.EventType {
 	if len(b) < headSize {

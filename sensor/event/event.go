@@ -31,6 +31,8 @@ const (
 	CgroupV1
 	// Dropped: the kernel filter says that no rule can match. The event left the kernel to check that, or for the flight recorder.
 	Dropped
+	// Recorded: the event left the kernel for the flight recorder alone; rules do not see it.
+	Recorded
 )
 
 // An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.

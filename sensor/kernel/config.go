@@ -7,6 +7,8 @@ import (
 	"math/bits"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tiercel-project/tiercel/rules/field"
 )
 
 // A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
@@ -15,6 +17,11 @@ type Config struct {
 	RingBytes int
 	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 2–16 MiB.
 	ProcessRingBytes int
+	// Record are the event types that the flight recorder wants although no rule does. They leave with the flag Recorded, wake nobody, and of
+	// opens those that made a file only. Default: none.
+	Record field.EventSet
+	// RecordRate is how many events of one cgroup a second leave for the recorder alone. Not negative. Default 200.
+	RecordRate int
 	// CgroupRoot is where the destination hooks attach: the root of the cgroup v2 hierarchy. Default: the first cgroup2 mount of
 	// /proc/self/mountinfo.
 	CgroupRoot string
@@ -37,6 +44,9 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %d is not a power of two of at least %d", r.name, r.n, minRingBytes))
 		}
 	}
+	if c.RecordRate < 0 {
+		errs = append(errs, fmt.Errorf("recordRate: %d is negative", c.RecordRate))
+	}
 	return errors.Join(errs...)
 }
 
@@ -47,6 +57,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.ProcessRingBytes == 0 {
 		c.ProcessRingBytes = ringBytes(2048, 2<<20, 16<<20)
+	}
+	if c.RecordRate == 0 {
+		c.RecordRate = 200
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

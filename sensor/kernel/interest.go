@@ -21,6 +21,8 @@ type interest struct {
 	connect      uint32                 // the type of connect, if it is wanted
 	destinations uint32                 // 1: somebody wants to know where sockets go
 	uring        [uringOps]uint16       // event types of the operations of io_uring
+	// uringRecorded are the operations that the flight recorder alone wants
+	uringRecorded [uringOps]uint8
 }
 
 // interestOf works out which calls make the events of types.
@@ -125,6 +127,7 @@ func (s *Sensor) applyInterest(in interest) error {
 		bpf.SensorVarTypeConnect:       in.connect,
 		bpf.SensorVarWatchDestinations: in.destinations,
 		bpf.SensorVarUringTypes:        in.uring,
+		bpf.SensorVarUringRecorded:     in.uringRecorded,
 	} {
 		if err := s.coll.Variables[name].Set(v); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)

@@ -30,6 +30,7 @@ const (
 	progMessages = uint8(bpf.SensorCallProgramCALL_MESSAGES)
 	progGeneric  = uint8(bpf.SensorCallProgramCALL_GENERIC)
 
+	progRecord      = uint8(bpf.SensorCallProgramCALL_RECORD)
 	progOpenEmit    = uint8(bpf.SensorCallProgramCALL_OPEN_EMIT)
 	progGenericEmit = uint8(bpf.SensorCallProgramCALL_GENERIC_EMIT)
 )

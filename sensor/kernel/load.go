@@ -68,6 +68,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
 		bpf.SensorVarHashSeed:     seed,
+		bpf.SensorVarRecordRate:   uint64(s.cfg.RecordRate),
 		bpf.SensorVarRingBytes:    [...]uint64{uint64(s.cfg.ProcessRingBytes), uint64(s.cfg.RingBytes)},
 	} {
 		if err := spec.Variables[name].Set(v); err != nil {
@@ -176,6 +177,7 @@ var callPrograms = map[uint8]string{
 	progMessages: bpf.SensorProgCallMessages,
 	progGeneric:  bpf.SensorProgCallGeneric,
 
+	progRecord:      bpf.SensorProgCallRecord,
 	progOpenEmit:    bpf.SensorProgCallOpenEmit,
 	progGenericEmit: bpf.SensorProgCallGenericEmit,
 }

@@ -14,6 +14,7 @@ type Stats struct {
 	Wakeups   uint64 // of the reader, by a ring
 	Exempt    uint64 // calls of the sensor itself that were passed over
 	Undecoded uint64 // records that were none: 0 unless object and decoder differ
+	Limited   uint64 // events that did not leave for the flight recorder, beyond Config.RecordRate
 }
 
 // A RingStats counts the records of one ring.
@@ -43,6 +44,9 @@ func (s *Sensor) Stats() (Stats, error) {
 	st := Stats{Wakeups: s.wakeups.Load(), Undecoded: s.undecoded.Load()}
 	var err error
 	if st.Exempt, err = perCPUSum(s.coll.Maps[bpf.SensorMapExempted], 0); err != nil {
+		return Stats{}, err
+	}
+	if st.Limited, err = perCPUSum(s.coll.Maps[bpf.SensorMapRecordLimited], 0); err != nil {
 		return Stats{}, err
 	}
 	for i, r := range s.rings {

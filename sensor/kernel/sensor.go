@@ -86,6 +86,7 @@ func (s *Sensor) SetInterest(types field.EventSet) error {
 		return ErrClosed
 	}
 	b := interestOf(types)
+	b.record(s.cfg.Record)
 	return errors.Join(s.applyInterest(b), s.attachCalls(b), s.attachUring(b))
 }
 

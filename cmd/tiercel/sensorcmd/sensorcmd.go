@@ -18,7 +18,7 @@ type command struct {
 // New returns the subcommands. version is this program's.
 func New(s cli.Streams, version string) []*cobra.Command {
 	c := &command{Streams: s, version: version}
-	return []*cobra.Command{c.record(), c.replay()}
+	return []*cobra.Command{c.withFlight(c.record()), c.replay()}
 }
 
 // matching is the value of --rule-matching as an option.
