@@ -108,6 +108,9 @@ func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
 	case lv == nil || lv.entry.ID.UID != t.UID:
 		e, err := r.store.Get(ctx, t.Function)
 		if err == nil && e.ID.UID == t.UID {
+			if t.Kind == kindInvoke {
+				return dispatch.Nak(200 * time.Millisecond) // somebody waits
+			}
 			return dispatch.Nak(5 * time.Second) // it is being loaded
 		}
 		return r.gone(ctx, t.Function, t.Invocation)

@@ -48,13 +48,7 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				return err
 			}
 			defer engine.Close()
-			d := &runtime.Deployer{Builtin: builtin.Module, Pack: engine.Pack, Compile: func(ctx context.Context, module []byte) error {
-				m, err := engine.Compile(ctx, module)
-				if err != nil {
-					return err
-				}
-				return m.Close()
-			}}
+			d := newDeployer(engine)
 			docs, err := collect(cmd, s, d, append(args, files...))
 			if err != nil {
 				return err
@@ -72,6 +66,17 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only, store nothing")
 	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
 	return cmd
+}
+
+// newDeployer returns a Deployer without a store, which compiles what it is given to see whether that works.
+func newDeployer(engine *sandbox.Engine) *runtime.Deployer {
+	return &runtime.Deployer{Builtin: builtin.Module, Pack: engine.Pack, Compile: func(ctx context.Context, module []byte) error {
+		m, err := engine.Compile(ctx, module)
+		if err != nil {
+			return err
+		}
+		return m.Close()
+	}}
 }
 
 // sandboxConfig keeps compiled modules in the user's cache, if there is one.

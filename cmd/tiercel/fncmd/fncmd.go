@@ -27,7 +27,7 @@ func New(s cli.Streams) *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	flags := connect.AddFlags(cmd)
-	cmd.AddCommand(newInit(s), newBuild(s), newTest(s, flags), newDeploy(s, flags), newInvoke(s, flags), newLogs(s, flags), newInspect(s, flags), newRollback(s, flags), newList(s, flags), newGet(s, flags), newDelete(s, flags),
+	cmd.AddCommand(newInit(s), newBuild(s), newTest(s, flags), newDev(s, flags), newDeploy(s, flags), newInvoke(s, flags), newLogs(s, flags), newInspect(s, flags), newRollback(s, flags), newList(s, flags), newGet(s, flags), newDelete(s, flags),
 		newSuspend(s, flags, true), newSuspend(s, flags, false))
 	return cmd
 }

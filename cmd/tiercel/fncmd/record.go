@@ -44,7 +44,11 @@ func (t *tester) record(ctx context.Context, flags *connect.Flags, dir string, r
 	if rec.name == "" {
 		rec.name = bus.RuleToken(a.Event.Rule)
 	}
-	file := filepath.Join(dir, casesFolder, rec.name+filepath.Ext(testcase.Pattern))
+	folder := dir
+	if isFile(dir) {
+		folder = filepath.Dir(dir)
+	}
+	file := filepath.Join(folder, casesFolder, rec.name+filepath.Ext(testcase.Pattern))
 	if isFile(file) {
 		return &cli.Error{Err: fmt.Errorf("%s is there already", file), Hint: "give the new case another name with --name"}
 	}

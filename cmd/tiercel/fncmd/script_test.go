@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GOPROXY", "off")
 			return start(t, e, modules)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"publish": publish, "id": id},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"publish": publish, "id": id, "until": until, "await": await},
 	})
 }
 
@@ -130,6 +130,33 @@ func id(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Fatalf("no id was printed")
 	}
 	ts.Setenv("ID", found)
+}
+
+// until PATTERN ARGS… runs tiercel with the arguments until what it prints matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile("(?m)" + args[0])
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if err := ts.Exec("tiercel", args[1:]...); err == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("tiercel %v does not print %q", args[1:], args[0])
+		}
+	}
+}
+
+// await FILE PATTERN waits until a file that a command in the background writes matches.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && re.Match(text) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s does not match %q: %s", args[0], args[1], text)
+		}
+	}
 }
 
 // publish FILE stores the event of a file as the sensor of its node would.

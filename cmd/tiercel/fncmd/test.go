@@ -17,6 +17,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/functions"
 	"github.com/tiercel-project/tiercel/functions/builtin"
+	"github.com/tiercel-project/tiercel/functions/sdk/javascript"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
@@ -32,6 +33,7 @@ type tester struct {
 	engine *sandbox.Engine
 	module string // instead of the folder's; may be empty
 	match  *regexp.Regexp
+	doc    *function.Document // built already: its module is taken; nil: the path is built
 	update bool
 
 	ran, failed int
@@ -42,10 +44,10 @@ func newTest(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	var rec recording
 	t := &tester{s: s}
 	cmd := &cobra.Command{
-		Use:   "test [DIR|FILE]...",
+		Use:   "test [DIR | SOURCE | CASE]...",
 		Short: "Test functions on recorded events and answers",
 		Long: "Build the function in DIR (default: here) and run it, in the sandbox and without a cluster, on each case in DIR/" + casesFolder + "/" + testcase.Pattern + ": an event,\n" +
-			"the host's answers, and what is expected of it: its calls, its result, its log. FILE is one case.",
+			"the host's answers, and what is expected of it: its calls, its result, its log. SOURCE is a function in JavaScript; CASE one case.",
 		Example: "  tiercel fn test\n  tiercel fn test --update my-responder\n  tiercel fn test --record 01M7XZKZHCF492A4RXKQ2R3AEJ my-responder",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
@@ -88,8 +90,13 @@ func (t *tester) path(ctx context.Context, path string) error {
 	if err != nil {
 		return &cli.Error{Err: err, Hint: "give a function's folder or a case; tiercel fn init NAME makes one"}
 	}
-	dir, files := path, []string{path}
-	if info.IsDir() {
+	where, files := path, []string{path}
+	switch {
+	case info.IsDir(), javascript.IsSource(path):
+		dir := path
+		if !info.IsDir() {
+			dir = filepath.Dir(path)
+		}
 		if files, err = filepath.Glob(filepath.Join(dir, casesFolder, testcase.Pattern)); err != nil {
 			return err
 		}
@@ -99,17 +106,19 @@ func (t *tester) path(ctx context.Context, path string) error {
 				Hint: "a case is a file " + testcase.Pattern + "; tiercel fn test --record ID makes one from an action",
 			}
 		}
-	} else if dir = filepath.Dir(path); filepath.Base(dir) == casesFolder {
-		dir = filepath.Dir(dir)
+	default:
+		if where = filepath.Dir(path); filepath.Base(where) == casesFolder {
+			where = filepath.Dir(where)
+		}
 	}
-	f, err := t.load(ctx, dir)
+	f, err := t.load(ctx, where)
 	if err != nil {
 		return err
 	}
 	defer f.module.Close()
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
-		if !t.match.MatchString(name) {
+		if t.match != nil && !t.match.MatchString(name) {
 			continue
 		}
 		t.one(ctx, f, name, file)
@@ -126,19 +135,10 @@ type tested struct {
 	doc    *function.Document // nil: there is none
 }
 
-// load builds the function in dir, or reads its module.
-func (t *tester) load(ctx context.Context, dir string) (*tested, error) {
+// load builds or reads the function at path: its folder, or its source in JavaScript.
+func (t *tester) load(ctx context.Context, path string) (*tested, error) {
 	f := &tested{}
-	if isFile(filepath.Join(dir, documentFile)) {
-		docs, err := readDocs(dir)
-		if err != nil {
-			return nil, err
-		}
-		f.doc = docs[0]
-		f.config = f.doc.Spec.Config
-		f.limits = runtime.LimitsOf(&f.doc.Spec)
-	}
-	bin, err := t.bytes(ctx, dir, f.doc)
+	bin, err := t.bytes(ctx, path, f)
 	if err != nil {
 		return nil, err
 	}
@@ -146,31 +146,58 @@ func (t *tester) load(ctx context.Context, dir string) (*tested, error) {
 		return nil, err
 	}
 	f.digest = digest(bin)
-	if f.doc != nil && t.module == "" {
-		if err := f.doc.Check(f.module.Manifest()); err != nil {
+	if f.doc == nil {
+		return f, nil
+	}
+	if t.module == "" {
+		if err := f.doc.Check(f.module.Manifest()); err != nil { // it takes over the manifest's defaults
 			return nil, errors.Join(err, f.module.Close())
 		}
-		f.config = f.doc.Spec.Config // with the manifest's defaults
 	}
+	f.config, f.limits = f.doc.Spec.Config, runtime.LimitsOf(&f.doc.Spec)
 	return f, nil
 }
 
-// bytes returns the module to test.
-func (t *tester) bytes(ctx context.Context, dir string, doc *function.Document) ([]byte, error) {
-	name, bundled := strings.CutPrefix(t.module, "builtin:")
-	switch {
-	case bundled:
-		return builtin.Module(name)
-	case t.module != "":
-		return os.ReadFile(strings.TrimPrefix(t.module, "file:"))
-	case isFile(filepath.Join(dir, functions.ManifestFile)):
-		return functions.Build(ctx, dir)
-	case doc != nil:
-		d := runtime.Deployer{Builtin: builtin.Module}
-		bin, _, _, err := d.Check(ctx, doc)
+// bytes returns the module to test, and sets the document if there is one.
+func (t *tester) bytes(ctx context.Context, path string, f *tested) ([]byte, error) {
+	d := runtime.Deployer{Builtin: builtin.Module, Pack: t.engine.Pack}
+	if f.doc = t.doc; f.doc != nil {
+		bin, _, _, err := d.Check(ctx, f.doc)
 		return bin, err
 	}
-	return nil, &cli.Error{Err: fmt.Errorf("%s holds no function", dir), Hint: "give its folder, or the module with --module"}
+	docs, err := d.Documents(ctx, path)
+	if source := isFile(filepath.Join(path, functions.ManifestFile)); source && isFile(filepath.Join(path, documentFile)) {
+		docs, err = readDocs(path)
+	} else if source {
+		docs, err = nil, nil
+	}
+	if err != nil && t.module == "" {
+		return nil, err
+	}
+	if len(docs) > 1 {
+		return nil, &cli.Error{Err: fmt.Errorf("%s holds %d functions", path, len(docs)), Hint: "give one's folder, or its source"}
+	}
+	if len(docs) == 1 {
+		f.doc = docs[0]
+	}
+	switch {
+	case t.module != "":
+		return moduleFile(t.module)
+	case isFile(filepath.Join(path, functions.ManifestFile)):
+		return functions.Build(ctx, path)
+	case f.doc != nil:
+		bin, _, _, err := d.Check(ctx, f.doc)
+		return bin, err
+	}
+	return nil, &cli.Error{Err: fmt.Errorf("%s holds no function", path), Hint: "give its folder, or the module with --module"}
+}
+
+// moduleFile reads what --module names.
+func moduleFile(ref string) ([]byte, error) {
+	if name, bundled := strings.CutPrefix(ref, "builtin:"); bundled {
+		return builtin.Module(name)
+	}
+	return os.ReadFile(strings.TrimPrefix(ref, "file:"))
 }
 
 // one runs one case and says how it went.
