@@ -59,6 +59,7 @@ type Option func(*options)
 type options struct {
 	log      *slog.Logger
 	registry prometheus.Registerer
+	retry    bool
 }
 
 // WithLogger sets where logs go. Default: nowhere.
@@ -66,6 +67,10 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 
 // WithRegistry sets where metrics are registered. Default: nowhere.
 func WithRegistry(r prometheus.Registerer) Option { return func(o *options) { o.registry = r } }
+
+// WithRetry lets Connect return although no server answers: the connection is made as soon as one does. What else is wrong is an error all
+// the same.
+func WithRetry() Option { return func(o *options) { o.retry = true } }
 
 func applyOptions(opts []Option) options {
 	o := options{log: slog.New(slog.DiscardHandler)}
@@ -99,6 +104,8 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 	b := &Bus{cfg: cfg, log: o.log, opts: o, metrics: newMetrics(o.registry), apiDenied: make(chan struct{})}
 	b.denyingAPI = sync.OnceFunc(func() { close(b.apiDenied) })
 	nc, err := b.dial(ctx,
+		nats.RetryOnFailedConnect(o.retry),
+		nats.ConnectHandler(func(*nats.Conn) { b.metrics.connected.Set(1) }),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -131,7 +138,9 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	b.metrics.connected.Set(1)
+	if nc.IsConnected() {
+		b.metrics.connected.Set(1)
+	}
 	return b, nil
 }
 
@@ -311,6 +320,14 @@ func (b *Bus) ObjectStore(ctx context.Context, store string) (jetstream.ObjectSt
 		return nil, fmt.Errorf("open object store %s: %w", store, err)
 	}
 	return os, nil
+}
+
+// URL is the address of the server, without passwords.
+func (b *Bus) URL() string {
+	if b.cfg.Server != nil {
+		return redactURLs(b.cfg.Server.access.URL)
+	}
+	return redactURLs(b.cfg.URL)
 }
 
 // Close ends the connection. Publishers have connections of their own. It may be called twice.

@@ -25,7 +25,7 @@ import (
 //     the oldest goes (ErrOverflow).
 //   - Publish never blocks.
 //
-// It does not survive its process: what was not acknowledged then is lost. It is safe for concurrent use.
+// It does not survive its process: what was not acknowledged then is lost, unless its owner has kept it (package spool). It is safe for concurrent use.
 type Publisher struct {
 	cfg     PublisherConfig
 	bus     *Bus
@@ -68,7 +68,7 @@ func NewPublisher(b *Bus, cfg PublisherConfig, opts ...Option) *Publisher {
 // Publish queues e for subject, in structured mode. It returns ErrClosed, ErrTooLarge, or an error that wraps ErrInvalidEvent if a
 // required attribute is missing; it does not look into e.Data. It keeps nothing of e.
 func (p *Publisher) Publish(subject Subject, e *Event) error {
-	m, err := eventMessage(subject, e)
+	m, err := NewMessage(subject, e)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (p *Publisher) Publish(subject Subject, e *Event) error {
 // PublishSync is Publish, and waits until JetStream has stored e or it was given up; it then returns the reason. When ctx ends it returns
 // at once, and e may be stored all the same.
 func (p *Publisher) PublishSync(ctx context.Context, subject Subject, e *Event) error {
-	m, err := eventMessage(subject, e)
+	m, err := NewMessage(subject, e)
 	if err != nil {
 		return err
 	}
@@ -95,14 +95,19 @@ func (p *Publisher) PublishSync(ctx context.Context, subject Subject, e *Event) 
 	}
 }
 
-func eventMessage(subject Subject, e *Event) (*Message, error) {
+// NewMessage returns the message of e, in structured mode. It returns an error that wraps ErrInvalidEvent if a required attribute is missing.
+func NewMessage(subject Subject, e *Event) (*Message, error) {
 	if e.ID == "" || e.Source == "" || e.Type == "" {
 		return nil, fmt.Errorf("%w: id, source or type is missing", ErrInvalidEvent)
 	}
-	return &Message{
-		Subject: subject, ID: e.ID, Time: e.Time, Data: Marshal(e),
-		Header: nats.Header{headerContentType: []string{structuredJSON}},
-	}, nil
+	m := StructuredMessage(subject, e.ID, Marshal(e))
+	m.Time = e.Time
+	return m, nil
+}
+
+// StructuredMessage returns the message of the event id whose structured mode is data.
+func StructuredMessage(subject Subject, id string, data []byte) *Message {
+	return &Message{Subject: subject, ID: id, Data: data, Header: nats.Header{headerContentType: []string{structuredJSON}}}
 }
 
 // PublishMessage queues m. It returns ErrClosed or ErrTooLarge.
@@ -153,7 +158,9 @@ func (p *Publisher) measure() {
 // fail tells that m was given up. calls was added to when m left the queue.
 func (p *Publisher) fail(m *Message, reason string, err error) {
 	defer p.calls.Done()
-	p.metrics.dropped.WithLabelValues(reason).Inc()
+	if reason != dropShutdown || !p.cfg.Kept {
+		p.metrics.dropped.WithLabelValues(reason).Inc()
+	}
 	if m.done != nil {
 		m.done(err)
 	}

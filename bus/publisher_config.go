@@ -35,6 +35,10 @@ type PublisherConfig struct {
 	// DrainWait is how long Run goes on after its context has ended, to get the rest acknowledged. Default 5s.
 	DrainWait time.Duration
 
+	// Kept says that the owner keeps every message elsewhere until OnAck: what is left at the end is then not counted as dropped, and OnError
+	// is told all the same.
+	Kept bool
+
 	// OnAck is called when JetStream has stored a message, OnError when one was given up: from the publisher's goroutines, several at a
 	// time, and OnError also from within Publish (ErrOverflow). They must be quick and not call the Publisher. Either may be nil.
 	OnAck   func(*Message)
@@ -77,6 +81,10 @@ type Message struct {
 	Queued  time.Time // when the Publisher accepted it; it sets this
 	Header  nats.Header
 	Data    []byte
+
+	// Seq and Tag are the owner's, for OnAck and OnError. They are not sent.
+	Seq uint64
+	Tag any
 
 	done func(error) // called once, before OnAck or OnError
 }

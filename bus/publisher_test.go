@@ -297,7 +297,7 @@ func TestOverflow(t *testing.T) {
 }
 
 func mustMessage(e *Event) *Message {
-	m, err := eventMessage(testSubject, e)
+	m, err := NewMessage(testSubject, e)
 	if err != nil {
 		panic(err)
 	}

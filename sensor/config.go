@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
@@ -54,6 +55,12 @@ type Config struct {
 
 	// BufferEvents and BufferBytes bound what is kept in memory while the bus is out of reach. Positive. Default 65536 and 64 MiB.
 	BufferEvents, BufferBytes int
+	// Spool is the directory in which matches are kept until the bus has them; empty: they are kept in memory alone. Default none.
+	Spool string
+	// SpoolBytes bounds the spool; beyond, the oldest matches go. At least 1 MiB. Default 256 MiB.
+	SpoolBytes int64
+	// SpoolSync is how old matches in the spool may be before they are synced to the disk; 0: before they are sent. Not negative. Default 1s.
+	SpoolSync time.Duration
 	// DrainTimeout bounds what is done after Run's context has ended. Positive. Default 5s.
 	DrainTimeout time.Duration
 	// ReloadDelay is how long after the last change of a rules file the rules are loaded again. Positive. Default 100ms.
@@ -73,7 +80,7 @@ func DefaultConfig() Config {
 		IdentityTimeout: container.DefaultConfig().Timeout, Waiting: 4096,
 		RuntimeSockets: container.DefaultSockets(),
 		Recorder:       recorder.DefaultConfig(),
-		BufferEvents:   65536, BufferBytes: 64 << 20,
+		BufferEvents:   65536, BufferBytes: 64 << 20, SpoolBytes: spool.DefaultConfig().MaxBytes, SpoolSync: spool.DefaultConfig().Sync,
 		DrainTimeout: 5 * time.Second, ReloadDelay: 100 * time.Millisecond,
 	}
 }
@@ -132,6 +139,12 @@ func (c Config) Validate() error {
 		for _, err := range multiple(err) {
 			errs = append(errs, fmt.Errorf("recorder.%w", err))
 		}
+	}
+	if c.Spool != "" && c.SpoolBytes < 1<<20 {
+		bad("spoolSize", "%d is less than 1 MiB", c.SpoolBytes)
+	}
+	if c.SpoolSync < 0 {
+		bad("spoolSync", "%v is negative", c.SpoolSync)
 	}
 	for i, s := range c.RuntimeSockets {
 		if _, err := container.ParseSocket(s); err != nil {

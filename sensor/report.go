@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -17,20 +16,18 @@ import (
 
 // A reporter makes alerts and events of matches. It belongs to one goroutine at a time but for acked and gaveUp.
 type reporter struct {
-	s       *Sensor
-	ids     *bus.IDs
-	source  string // of events
-	fields  fieldWriter
-	alert   []byte
-	data    []byte
-	pending pending
-	watch   func(stamps) // of benchmarks; may be nil
+	s      *Sensor
+	ids    *bus.IDs
+	source string // of events
+	fields fieldWriter
+	alert  []byte
+	data   []byte
+	watch  func(stamps) // of benchmarks; may be nil
 }
 
 func newReporter(s *Sensor) *reporter {
 	return &reporter{
 		s: s, ids: bus.NewIDs(s.cfg.Node), source: bus.SourceURI(s.cfg.Cluster, s.cfg.Node, extract.RuleSource),
-		pending: pending{since: map[string]stamps{}},
 	}
 }
 
@@ -52,12 +49,20 @@ func (r *reporter) report(m *match) {
 		ID: r.ids.New(a.Time), Source: r.source, Type: bus.TypeRuleMatched, Subject: r.subject(&target), Time: a.Time,
 		Rule: a.Rule, Priority: a.Priority.String(), EventSource: a.Source, Hostname: a.Hostname, TraceParent: newTrace(), Data: data,
 	}
-	r.pending.add(ev.ID, stamps{kernel: m.raw.BootNS, read: m.raw.ReadNS, matched: r.s.pipeline.now()})
 	subject := bus.EventSubject(a.Source, a.Priority.String(), a.Rule, target.Namespace, r.s.cfg.Node)
-	if err := r.s.publisher.Publish(subject, &ev); err != nil {
-		r.pending.take(ev.ID)
+	r.publish(subject, &ev, stamps{kernel: m.raw.BootNS, read: m.raw.ReadNS, matched: r.s.pipeline.now()})
+}
+
+// publish hands ev to the publisher. at goes with it if it is a match.
+func (r *reporter) publish(subject bus.Subject, ev *bus.Event, at any) {
+	m, err := bus.NewMessage(subject, ev)
+	if err == nil {
+		m.Tag = at
+		err = r.s.publisher.PublishMessage(m)
+	}
+	if err != nil {
 		r.s.metrics.unpublished.Inc()
-		r.s.log.Debug("match not published", "event_id", ev.ID, "rule", a.Rule, "err", err)
+		r.s.log.Debug("event not published", "event_id", ev.ID, "rule", ev.Rule, "err", err)
 	}
 }
 
@@ -157,31 +162,11 @@ func newTrace() string {
 // stamps are the boot times at which a match went through the stages.
 type stamps struct{ kernel, read, matched, acked uint64 }
 
-// A pending remembers the matches that the bus has not acknowledged. The publisher bounds how many they are.
-type pending struct {
-	mu    sync.Mutex
-	since map[string]stamps // by event id; guarded by mu
-}
-
-func (p *pending) add(id string, at stamps) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.since[id] = at
-}
-
-func (p *pending) take(id string) (stamps, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, ok := p.since[id]
-	delete(p.since, id)
-	return at, ok
-}
-
 // acked observes how long a message took. The publisher calls it.
 func (r *reporter) acked(m *bus.Message) {
-	at, ok := r.pending.take(m.ID)
+	at, ok := m.Tag.(stamps)
 	if !ok {
-		return
+		return // an earlier process made it, or it is no match
 	}
 	at.acked = r.s.pipeline.now()
 	r.s.metrics.published.Observe(seconds(at.acked - at.matched))
@@ -193,7 +178,6 @@ func (r *reporter) acked(m *bus.Message) {
 
 // gaveUp counts a message that the publisher dropped.
 func (r *reporter) gaveUp(m *bus.Message, err error) {
-	r.pending.take(m.ID)
 	r.s.metrics.unpublished.Inc()
 	r.s.log.Debug("match not published", "event_id", m.ID, "err", err)
 }
@@ -222,7 +206,5 @@ func (r *reporter) internalOf(target *bus.Target, rule string, p rules.Priority,
 	}
 	// The subject is one that a sensor's credentials allow.
 	subject := bus.EventSubject(extract.RuleSource, p.String(), rule, target.Namespace, r.s.cfg.Node)
-	if err := r.s.publisher.Publish(subject, &ev); err != nil {
-		r.s.metrics.unpublished.Inc()
-	}
+	r.publish(subject, &ev, nil)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/capture"
@@ -74,8 +75,8 @@ type Sensor struct {
 	pipeline  pipeline
 	reporter  *reporter
 	outputs   []*output.Output
-	file      *output.File   // nil if there is none
-	publisher *bus.Publisher // nil if there is no bus
+	file      *output.File // nil if there is none
+	publisher publisher    // nil if there is no bus
 	domains   *domain.Names
 
 	wake     chan struct{} // capacity 1: somebody waits, or need not any more
@@ -103,14 +104,42 @@ func New(cfg Config, deps Deps) (*Sensor, error) {
 	}
 	s.newPipeline()
 	if deps.Bus != nil {
-		pc := bus.DefaultPublisherConfig()
-		pc.MaxMessages, pc.MaxBytes, pc.DrainWait = cfg.BufferEvents, cfg.BufferBytes, cfg.DrainTimeout
-		pc.OnAck, pc.OnError = s.reporter.acked, s.reporter.gaveUp
-		s.publisher = bus.NewPublisher(deps.Bus, pc)
+		if err := s.newPublisher(); err != nil {
+			return nil, err
+		}
 	}
 	s.use(deps.Rules)
 	deps.Registerer.MustRegister(newCollector(s))
 	return s, nil
+}
+
+// A publisher is the way to the bus: *bus.Publisher, or *spool.Publisher.
+type publisher interface {
+	PublishMessage(*bus.Message) error
+	Run(context.Context) error
+	Drain(context.Context) error
+	Ready() error
+	Pending() int
+}
+
+// newPublisher makes the publisher, with a spool if there is one.
+func (s *Sensor) newPublisher() error {
+	pc := bus.DefaultPublisherConfig()
+	pc.MaxMessages, pc.MaxBytes, pc.DrainWait = s.cfg.BufferEvents, s.cfg.BufferBytes, s.cfg.DrainTimeout
+	pc.OnAck, pc.OnError = s.reporter.acked, s.reporter.gaveUp
+	if s.cfg.Spool == "" {
+		s.publisher = bus.NewPublisher(s.deps.Bus, pc)
+		return nil
+	}
+	sc := spool.DefaultConfig()
+	sc.Dir, sc.MaxBytes, sc.Sync, sc.Bus = s.cfg.Spool, s.cfg.SpoolBytes, s.cfg.SpoolSync, pc
+	sc.Log, sc.Registerer = s.log, s.deps.Registerer
+	p, err := spool.New(s.deps.Bus, sc)
+	if err != nil {
+		return err
+	}
+	s.publisher = p
+	return nil
 }
 
 // newOutputs makes the outputs that the configuration names.
@@ -326,7 +355,9 @@ func (s *Sensor) drain(ctx context.Context) {
 		o.Close()
 	}
 	if s.publisher != nil {
-		if err := s.publisher.Drain(ctx); err != nil {
+		if err := s.publisher.Drain(ctx); errors.Is(err, spool.ErrKept) {
+			s.log.Warn("not all matches were published before the end: the next start publishes them", "err", err, "spool", s.cfg.Spool)
+		} else if err != nil {
 			s.log.Warn("not all matches were published before the end", "err", err)
 		}
 	}

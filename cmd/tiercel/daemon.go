@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -107,12 +108,23 @@ func (d *daemon) startBus(ctx context.Context, parts part) error {
 		d.server, bc.Server = server, server
 		d.log.Info("embedded NATS server is ready", "url", server.URL(), "data", sc.DataDir)
 	}
-	b, err := bus.Connect(ctx, bc, bus.WithLogger(d.log), bus.WithRegistry(d.reg))
+	opts := []bus.Option{bus.WithLogger(d.log), bus.WithRegistry(d.reg)}
+	alone := parts == partSensor && d.cfg.NATS != "" && d.cfg.SpoolSize != "0"
+	if alone {
+		opts = append(opts, bus.WithRetry()) // it watches and spools until the bus is there
+	}
+	b, err := bus.Connect(ctx, bc, opts...)
 	if err != nil {
 		d.close()
 		return withHint(err)
 	}
 	d.bus = b
+	d.ready = append(d.ready, readiness{"bus", b.Ready})
+	if away := b.Ready(); alone && away != nil {
+		d.log.Warn("the bus is out of reach: matches are kept in the spool until it is there", "url", b.URL(), "reason", away)
+		d.parts = append(d.parts, d.ensureLater)
+		return nil
+	}
 	roles := []bus.Role{bus.RoleSensor}
 	if parts&partRuntime != 0 {
 		roles = append(roles, bus.RoleRuntime)
@@ -121,8 +133,25 @@ func (d *daemon) startBus(ctx context.Context, parts part) error {
 		d.close()
 		return withHint(err)
 	}
-	d.ready = append(d.ready, readiness{"bus", b.Ready})
 	return nil
+}
+
+// ensureLater makes the sensor's streams once the bus is there.
+func (d *daemon) ensureLater(ctx context.Context) error {
+	for {
+		if d.bus.Ready() == nil {
+			err := d.bus.EnsureStreams(ctx, bus.RoleSensor)
+			if err == nil {
+				return nil
+			}
+			d.log.Warn("streams of the bus are not as they should be; trying again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // close closes the bus and its server, in that order.

@@ -17,6 +17,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
+	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
@@ -42,6 +43,9 @@ type daemonConfig struct {
 	Matching    string   // first or all
 	MinPriority string   // rules less urgent are left out. Default debug.
 
+	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
+	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
+
 	NATS, Creds, CA, Cert, Key string
 	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
 	NATSSync                   time.Duration // how often the embedded server syncs its files; 0: before each acknowledgement
@@ -64,8 +68,9 @@ func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
-		nested:   nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig()},
-		NATSSync: time.Second,
+		nested:    nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig()},
+		NATSSync:  time.Second,
+		SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
 }
 
@@ -91,6 +96,8 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	if parts&partSensor != 0 {
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
+		f.StringVar(&c.SpoolSize, "spool-size", c.SpoolSize, "how much may wait on disk, in --data, while the bus is out of reach; 0 for memory alone")
+		f.DurationVar(&c.SpoolSync, "spool-sync", c.SpoolSync, "how old what waits may be before it is synced to the disk; 0 syncs before sending")
 		f.StringVar(&c.Matching, "rule-matching", c.Matching, "first or all: how many rules may match one event")
 		f.StringVar(&c.MinPriority, "priority", c.MinPriority, "rules less urgent than this are left out")
 	}
@@ -127,6 +134,14 @@ func (c *daemonConfig) Validate() error {
 		if u, err := url.Parse(c.HTTPOutput); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			errs = append(errs, fmt.Errorf("httpOutput: %q is no http or https URL", c.HTTPOutput))
 		}
+	}
+	if n, err := function.ParseSize(c.SpoolSize); err != nil {
+		errs = append(errs, fmt.Errorf("spoolSize: %w", err))
+	} else if n != 0 && n < 1<<20 {
+		errs = append(errs, fmt.Errorf("spoolSize: %v is less than 1Mi", n))
+	}
+	if c.SpoolSync < 0 {
+		errs = append(errs, fmt.Errorf("spoolSync: %v is negative", c.SpoolSync))
 	}
 	if c.NATS == "" && (c.Creds != "" || c.CA != "" || c.Cert != "" || c.Key != "") {
 		errs = append(errs, errors.New("creds, ca, cert, key: only with nats"))

@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
@@ -21,6 +24,9 @@ func (d *daemon) addSensor() error {
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
+	if size, err := function.ParseSize(d.cfg.SpoolSize); err == nil && size > 0 { // Validate has refused what is no size
+		cfg.Spool, cfg.SpoolBytes, cfg.SpoolSync = filepath.Join(d.cfg.Data, "spool"), int64(size), d.cfg.SpoolSync
+	}
 	resolvers, err := d.podResolvers()
 	if err != nil {
 		return err
@@ -29,6 +35,9 @@ func (d *daemon) addSensor() error {
 		Rules: d.set, Load: d.readRules, Watch: d.cfg.Rules, Bus: d.bus, Stdout: d.streams.Out, Log: d.log, Registerer: d.reg,
 		Resolvers: resolvers,
 	})
+	if errors.Is(err, spool.ErrInUse) {
+		return &cli.Error{Err: err, Hint: "another sensor uses that --data; give each its own"}
+	}
 	if err != nil {
 		return err
 	}
