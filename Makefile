@@ -45,7 +45,7 @@ unit: responders ## unit tests: no root, no network beyond loopback
 race: responders ## unit tests under the race detector
 	$(GO) test -race ./...
 
-sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go (Debian packages, npm)
+sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
 	$(GO) test -tags sdk -count=1 ./functions/...
 
 kernel: responders ## tests against the running kernel (root)
@@ -122,7 +122,7 @@ deps-test:
 
 deps-sdks:
 	$(call install,$(PACKAGES_SDKS),make sdks)
-	@cd functions/sdk/assemblyscript && npm ci --silent --no-audit --no-fund
+	@for dir in assemblyscript javascript; do (cd functions/sdk/$$dir && npm ci --silent --no-audit --no-fund) || exit 1; done
 
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE),make generate)

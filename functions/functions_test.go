@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/functions/abi/manifest"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/testcase"
 )
@@ -43,9 +44,63 @@ func TestNewFunction(t *testing.T) {
 	if m.Manifest().Name != "my-responder" {
 		t.Errorf("manifest %+v", m.Manifest())
 	}
+	passCases(t, m, dir)
+}
+
+// So does one in JavaScript, whose source is all that is deployed.
+func TestNewJavaScriptFunction(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "my-responder")
+	files, err := functions.WriteTemplate(dir, "my-responder", "javascript")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{".gitignore", "jsconfig.json", "my-responder.js", "testdata/event.json", "testdata/labels.txtar", "testdata/no-pod.txtar"}
+	if !slices.Equal(files, want) {
+		t.Errorf("wrote %q, want %q", files, want)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "tiercel.d.ts")); err != nil {
+		t.Error(err)
+	}
+	passCases(t, packed(t, filepath.Join(dir, "my-responder.js")), dir)
+}
+
+// packed makes a module of a source in JavaScript.
+func packed(t *testing.T, file string) *sandbox.Module {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := sandbox.New(sandbox.DefaultConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	p, err := e.Pack(t.Context(), file, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := e.Compile(t.Context(), p.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// passCases runs the cases of the function in dir.
+func passCases(t *testing.T, m *sandbox.Module, dir string) {
+	t.Helper()
+	config, err := manifest.ApplyConfig(m.Manifest().Config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases, _ := filepath.Glob(filepath.Join(dir, "testdata", testcase.Pattern))
+	if len(cases) == 0 {
+		t.Error("there are no cases")
+	}
 	for _, file := range cases {
-		c, err := testcase.Load(file, testcase.Defaults{})
+		c, err := testcase.Load(file, testcase.Defaults{Config: config})
 		if err != nil {
 			t.Fatal(err)
 		}

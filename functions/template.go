@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tiercel-project/tiercel/functions/sdk/javascript"
 )
 
 // sources are what a guest needs of this module, as they are.
@@ -122,6 +124,8 @@ func writeSDK(lang, dir string) error {
 		return copySources(sourcesRust, "sdk/rust", dir)
 	case "assemblyscript":
 		return copySources(sourcesAssemblyScript, "sdk/assemblyscript/lib", dir)
+	case "javascript":
+		return writeFile(dir+".d.ts", []byte(javascript.Types)) // for an editor: the SDK itself is in the program
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func TestJavaScriptOperations(t *testing.T) {
 		},
 		{
 			`tiercel.report("r", tiercel.kubernetes("apps/v1", "deployments").in("shop").patch("web", [{op: "remove", path: "/x"}], {type: "json", resourceVersion: "7"}).kind)`,
-			[]string{`kubernetes.patch {"apiVersion":"apps/v1","resource":"deployments","namespace":"shop","name":"web","type":"json","patch":[{"op":"remove","path":"/x"}],"resourceVersion":"7"}`},
+			[]string{`kubernetes.patch {"apiVersion":"apps/v1","resource":"deployments","namespace":"shop","name":"web","patch":[{"op":"remove","path":"/x"}],"type":"json","resourceVersion":"7"}`},
 			`"P"`,
 		},
 		{`tiercel.namespace("shop").resource("apps/v1", "deployments").get("web", {subresource: "scale"})`, []string{`kubernetes.get {"apiVersion":"apps/v1","resource":"deployments","subresource":"scale","namespace":"shop","name":"web"}`}, ""},
@@ -191,7 +191,8 @@ func TestJavaScriptOperations(t *testing.T) {
 			`[{"value":"v","revision":3},4,null]`,
 		},
 		{`tiercel.report("r", [tiercel.config.label, tiercel.invocation.id, tiercel.invocation.function]); tiercel.progress("half")`, nil, `["l","i","fn"]`},
-		{`tiercel.report("r", [event.id, event.priority, event.tags, event.target.pid, event.output.length, event.pod.exists])`, nil, `["node-7-01JD8Y4J9Q6W0V7N3M5K2T8RXA","Warning",["network","mitre_exfiltration"],4242,167,true]`},
+		{`tiercel.report("r", [event.id, event.priority, event.tags, event.target.pid, event.output.length, event.pod.exists, event.pod === event.pod])`, nil, `["node-7-01JD8Y4J9Q6W0V7N3M5K2T8RXA","Warning",["network","mitre_exfiltration"],4242,167,true,true]`},
+		{`tiercel.report("r", [event.text.length, event.text.includes("1795215521123456789"), JSON.parse(event.text).id === event.id])`, nil, `[1549,true,true]`},
 	} {
 		t.Run(c.body, func(t *testing.T) {
 			m := pack(t, e, "x.js", handlerOf(c.body))

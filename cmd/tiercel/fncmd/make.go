@@ -25,7 +25,7 @@ func newInit(s cli.Streams) *cobra.Command {
 		Short: "Make the folder of a new function",
 		Long: "Make a folder with a function that works: its source, its manifest, its document and the SDK. Nothing is downloaded, then or when it\n" +
 			"is built.",
-		Example: "  tiercel fn init my-responder --lang go\n  tiercel fn init my-isolation --from builtin:isolate-pod",
+		Example: "  tiercel fn init my-responder --lang javascript\n  tiercel fn init my-isolation --from builtin:isolate-pod",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := args[0]

@@ -97,7 +97,10 @@ declare namespace tiercel {
     readonly target: Target;
     /** The event's pod and no other that has come to its name. Where there is none, what is asked of it ends the invocation as skipped. */
     readonly pod: Pod;
+    /** The alert. Numbers above 2^53 lose digits here and nowhere else: text has them. */
     readonly data: { readonly [key: string]: any };
+    /** The whole event as it came, JSON. */
+    readonly text: string;
     /** A field by its name in rules ("fd.sip"). */
     field(name: string): any;
   }

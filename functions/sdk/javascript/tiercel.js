@@ -5,15 +5,15 @@
 //   log(level, text)          writes to the invocation's log
 //   output(text)              appends to the result
 //   random()                  the next of the invocation's random numbers, 0 <= x < 1
+//   event()                   the event's text
 //
 // Nothing here lasts from one event to the next: each finds the memory as it was when the function had been loaded. What a function does to
 // the engine's own objects is its own affair, but what is used below after loading is kept here first.
 (function (host) {
   "use strict";
   const { parse, stringify } = JSON;
-  const { hasOwn, setPrototypeOf, defineProperty, entries } = Object;
+  const { hasOwn, setPrototypeOf } = Object;
   const { apply } = Reflect;
-  const { isArray } = Array;
   const then = Promise.prototype.then;
   const String = globalThis.String;
   const Error = globalThis.Error;
@@ -66,12 +66,14 @@
     in(namespace) {
       return new Resource(this.apiVersion, this.resource, namespace);
     }
-    get(name, { subresource } = {}) {
-      return call("kubernetes.get", ref(this, name, subresource)).object;
+    get(name, options) {
+      return call("kubernetes.get", ref(this, name, options?.subresource)).object;
     }
     list({ labelSelector, fieldSelector, max = 1000 } = {}) {
       const items = [];
-      const request = { ...ref(this), labelSelector, fieldSelector };
+      const request = ref(this);
+      request.labelSelector = labelSelector;
+      request.fieldSelector = fieldSelector;
       for (;;) {
         request.limit = max - items.length < 200 ? max - items.length : 200;
         const page = call("kubernetes.list", request);
@@ -81,16 +83,31 @@
         request.continue = page.continue;
       }
     }
-    create(object, { name, subresource } = {}) {
-      return call("kubernetes.create", { ...ref(this, name, subresource), object }).object;
+    create(object, options) {
+      const request = ref(this, options?.name, options?.subresource);
+      request.object = object;
+      return call("kubernetes.create", request).object;
     }
-    patch(name, patch, { type, uid, resourceVersion, subresource } = {}) {
-      return call("kubernetes.patch", { ...ref(this, name, subresource), type, patch, uid, resourceVersion }).object;
+    patch(name, patch, options) {
+      const request = ref(this, name, options?.subresource);
+      request.patch = patch;
+      if (options) {
+        request.type = options.type;
+        request.uid = options.uid;
+        request.resourceVersion = options.resourceVersion;
+      }
+      return call("kubernetes.patch", request).object;
     }
     delete(name, { uid, resourceVersion, graceSeconds, propagation } = {}) {
-      call("kubernetes.delete", { ...ref(this, name), uid, resourceVersion, gracePeriodSeconds: graceSeconds, propagation });
+      const request = ref(this, name);
+      request.uid = uid;
+      request.resourceVersion = resourceVersion;
+      request.gracePeriodSeconds = graceSeconds;
+      request.propagation = propagation;
+      call("kubernetes.delete", request);
     }
   }
+  // Members that are undefined are not in the request.
   const ref = (r, name, subresource) => ({ apiVersion: r.apiVersion, resource: r.resource, subresource, namespace: r.namespace, name });
 
   class Namespace {
@@ -169,6 +186,8 @@
 
   // ---- the event
 
+  let pod; // the event's
+
   class Event {
     get output() {
       return this.data.output ?? "";
@@ -180,9 +199,10 @@
       return (this.data.target ??= {});
     }
     get pod() {
-      const pod = new Pod(this.target);
-      defineProperty(this, "pod", { value: pod, configurable: true });
-      return pod;
+      return (pod ??= new Pod(this.target));
+    }
+    get text() {
+      return host.event();
     }
     field(name) {
       const { fields, output_fields: named } = this.data;
@@ -215,6 +235,17 @@
 
   // ---- what a function is given
 
+  const OTHER = /[^A-Za-z0-9._-]/g;
+  const alphanumeric = (c) => (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
+  const labelValue = (text) => {
+    const value = String(text).slice(0, 63).replace(OTHER, "_");
+    let from = 0;
+    let to = value.length;
+    while (from < to && !alphanumeric(value.charCodeAt(from))) from++;
+    while (to > from && !alphanumeric(value.charCodeAt(to - 1))) to--;
+    return value.slice(from, to);
+  };
+
   let config, invocation, data;
   const tiercel = {
     call,
@@ -246,8 +277,7 @@
       put: (key, value, { ttlSeconds, revision } = {}) => call("kv.put", { key, value, ttlSeconds, revision }).revision,
       delete: (key, { revision } = {}) => void call("kv.delete", { key, revision }),
     },
-    labelValue: (text) =>
-      String(text).slice(0, 63).replace(/[^A-Za-z0-9._-]/g, "_").replace(/^[-_.]+|[-_.]+$/g, ""),
+    labelValue,
   };
   class Response {
     constructor({ status, headers, body, truncated, dryRun }) {
@@ -398,8 +428,7 @@
   // warm does what every event would otherwise be the first to do: the memory is grown and the lists of what is free are filled. Of
   // the function itself nothing runs.
   const warm = () => {
-    let room = new ArrayBuffer(768 << 10);
-    room = undefined;
+    new ArrayBuffer(768 << 10);
     const sample = '{"id":"x","data":{"priority":"p","output":"' + "o".repeat(1200) + '","fields":{"a":"b"},"target":{"namespace":"n","pod":"p","podUID":"u"}}}';
     const user = handler;
     handler = (event) => {
@@ -411,7 +440,7 @@
     };
     for (let i = 0; i < 3; i++) {
       dispatch(parse(sample));
-      result = undefined;
+      result = pod = undefined;
     }
     handler = user;
   };

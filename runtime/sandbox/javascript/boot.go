@@ -57,7 +57,7 @@ func Boot(ctx context.Context, mod api.Module, export func(name string) api.Func
 	v.set(globalBuffer, v.call("malloc", bufferSize))
 
 	host := v.call("JS_NewObject", v.js)
-	for slot, name := range map[uint64]string{slotCall: "call", slotLog: "log", slotOutput: "output", slotRandom: "random"} {
+	for slot, name := range map[uint64]string{slotCall: "call", slotLog: "log", slotOutput: "output", slotRandom: "random", slotEvent: "event"} {
 		text := v.text(name)
 		f := v.call("JS_NewCFunction2", v.js, uint64(table)+slot, text, 2, 0, 0)
 		v.call("JS_SetPropertyStr", v.js, host, text, f)

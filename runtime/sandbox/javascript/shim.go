@@ -39,6 +39,7 @@ const (
 	slotLog
 	slotOutput
 	slotRandom
+	slotEvent
 )
 
 // native is the signature of a C function that JavaScript calls: (context, this, argc, argv) -> value.
@@ -110,6 +111,15 @@ var shim = wasm.Extension{
 			local.get 0
 			global.get buffer i64.load 0 i64.const 11 i64.shr_u f64.convert_i64_u f64.const.bits 0x3ca0000000000000 f64.mul  ;; 53 bits, times 2^-53
 			call JS_NewNumber`},
+		{Name: "js_event", Type: native, Locals: i32 + i32 + i64, Code: `
+			;; 4 text, 5 length, 6 value
+			global.get buffer i32.const 0 call tiercel_v1.input local.tee 5
+			call malloc local.tee 4
+			i32.eqz if local.get 0 call JS_ThrowOutOfMemory return end
+			local.get 4 local.get 5 call tiercel_v1.input drop
+			local.get 0 local.get 4 local.get 5 call JS_NewStringLen local.set 6
+			local.get 4 call free
+			local.get 6`},
 		{Name: abi.ExportHandle, Export: true, Type: wasm.FuncType{Params: i32, Results: i32}, Locals: i32 + i64, Code: `
 			;; 1 event, 2 value. What is called with the buffer for its arguments keeps them there: nothing else is written behind byte 40
 			local.get 0 i32.const 1 i32.add call malloc local.tee 1
