@@ -2,6 +2,21 @@ package extract
 
 import "github.com/tiercel-project/tiercel/rules/field"
 
+// Calls that Falco has no arguments of, and what they are about.
+var (
+	truncate  = generic("truncate")
+	ftruncate = generic("ftruncate")
+	fallocate = generic("fallocate")
+)
+
+func generic(name string) field.EventType {
+	t, ok := field.EventTypeByName(name)
+	if !ok {
+		panic("extract: no event type " + name)
+	}
+	return t
+}
+
 // pathFields are fs.path.*: of calls about paths that succeeded.
 var pathFields = class{
 	field.FsPathName:      fsPath(fsOnly, false),
@@ -28,9 +43,9 @@ func fsPaths(t field.EventType) [3]int {
 		return [3]int{openPath, -1, -1}
 	case field.EventMkdir, field.EventMkdirat, field.EventRmdir, field.EventUnlink, field.EventUnlinkat, field.EventChmod,
 		field.EventFchmodat, field.EventChown, field.EventLchown, field.EventFchownat, field.EventUmount, field.EventUmount2,
-		field.EventMknod, field.EventMknodat, field.EventQuotactl:
+		field.EventMknod, field.EventMknodat, field.EventQuotactl, truncate:
 		return [3]int{firstPath, -1, -1}
-	case field.EventFchmod, field.EventFchown:
+	case field.EventFchmod, field.EventFchown, ftruncate:
 		return [3]int{openPath, -1, -1}
 	case field.EventRename, field.EventRenameat, field.EventRenameat2, field.EventMount:
 		return [3]int{-1, firstPath, secondPath}

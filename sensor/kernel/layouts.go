@@ -3,6 +3,7 @@ package kernel
 import (
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/decode"
 )
 
 // Sections of the call table, as in bpf/c/call.h.
@@ -135,6 +136,19 @@ var layouts = map[field.EventType]bpf.SensorCallLayout{
 	field.EventFinitModule:  {Program: progGeneric, Fd: 1, Data: 2},
 	field.EventDeleteModule: {Program: progGeneric, Data: 1},
 	field.EventMemfdCreate:  {Program: progGeneric, Data: 1},
+
+	generic("truncate"):  {Program: progGeneric, Path: 1},
+	generic("ftruncate"): {Program: progGeneric, Fd: 1},
+	generic("fallocate"): {Program: progGeneric, Fd: 1},
+}
+
+// generic is the type of a call that Falco has no arguments of.
+func generic(name string) field.EventType {
+	t, ok := field.EventTypeByName(name)
+	if !ok {
+		panic("kernel: no event type " + name)
+	}
+	return t
 }
 
 // numbersOnly are the modelled calls whose arguments are all in Num.
@@ -157,12 +171,20 @@ func layout(t field.EventType) bpf.SensorCallLayout {
 	return l
 }
 
-// Given returns the event types that the sensor delivers with their arguments. Other system calls arrive with Num and Result only.
+// Given returns the event types that the sensor delivers with all the arguments that Falco knows of them: none of the generic ones. Other
+// system calls arrive with Num and Result only.
 func Given() field.EventSet {
 	set := field.NewEventSet(numbersOnly...)
 	set.Add(field.EventProcexit)
 	for t := range layouts {
 		set.Add(t)
+	}
+	for _, calls := range [][]field.EventType{decode.NativeCalls(), decode.IA32Calls()} {
+		for _, t := range calls {
+			if t != 0 && t.Info().Kind == field.Generic {
+				set.Add(t)
+			}
+		}
 	}
 	return set
 }
