@@ -37,17 +37,23 @@ const Image = "registry.example.com/shop/web:1.4"
 
 // A Scenario makes one rule fire, or one event appear.
 type Scenario struct {
-	Rule  string // exactly one of Rule, Event and Bypass is set
-	Event string
-	// Bypass is the attempt, in words. What the rule Rule of our own sees of it is in Want.
+	Rule  string // what fires; empty if the scenario is of an event
+	Event string // what appears
+	// Bypass is an attempt not to be seen, in words; empty if the scenario is none. The rule Rule of our own sees it.
 	Bypass string
 	Act    Act
 	// Near is the near miss; nil for events and bypasses.
 	Near *Act
 	// Want are fields of the match. $CWD stands for the working directory.
 	Want map[string]string
-	// Open says what gets through; empty if nothing does.
-	Open string
+	// Open says what gets through; empty if nothing does. Through says that all of it does: the rule is silent, and the test fails
+	// when that changes.
+	Open    string
+	Through bool
+	// Count is how many matches there are at least, all of them with the fields of Want.
+	Count int
+	// Every says that the actor tells how often it succeeded, and that there are at least as many matches.
+	Every bool
 	// By says how an event is made beside the system call of its name: ia32, int80, uring.
 	By []string
 }
@@ -55,19 +61,25 @@ type Scenario struct {
 // UnmarshalYAML reads a scenario. The near miss is another script, or the keys of Act that differ.
 func (s *Scenario) UnmarshalYAML(n *yaml.Node) error {
 	var raw struct {
-		Rule   string            `yaml:"rule"`
-		Event  string            `yaml:"event"`
-		Bypass string            `yaml:"bypass"`
-		Act    `yaml:",inline"`  // of the scenario itself
-		Near   yaml.Node         `yaml:"near"`
-		Want   map[string]string `yaml:"want"`
-		Open   string            `yaml:"open"`
-		By     []string          `yaml:"by"`
+		Rule    string            `yaml:"rule"`
+		Event   string            `yaml:"event"`
+		Bypass  string            `yaml:"bypass"`
+		Act     `yaml:",inline"`  // of the scenario itself
+		Near    yaml.Node         `yaml:"near"`
+		Want    map[string]string `yaml:"want"`
+		Open    string            `yaml:"open"`
+		Through bool              `yaml:"through"`
+		Count   int               `yaml:"count"`
+		Every   bool              `yaml:"every"`
+		By      []string          `yaml:"by"`
 	}
 	if err := n.Decode(&raw); err != nil {
 		return err
 	}
-	*s = Scenario{Rule: raw.Rule, Event: raw.Event, Bypass: raw.Bypass, Act: raw.Act, Want: raw.Want, Open: raw.Open, By: raw.By}
+	*s = Scenario{
+		Rule: raw.Rule, Event: raw.Event, Bypass: raw.Bypass, Act: raw.Act, Want: raw.Want, Open: raw.Open, Through: raw.Through,
+		Count: raw.Count, Every: raw.Every, By: raw.By,
+	}
 	if s.Act.On == "" {
 		s.Act.On = "container"
 	}

@@ -27,9 +27,9 @@ func eventRules(list []scenarios.Scenario) string {
 		}
 	}
 	var b strings.Builder
-	for _, event := range slices.Sorted(maps.Keys(fields)) {
+	for _, event := range sorted(fields) {
 		fmt.Fprintf(&b, "- rule: Event %s\n  desc: d\n  condition: evt.type=%s and proc.env[SCENARIO_ID] exists\n  output: %q\n  priority: DEBUG\n",
-			event, event, "%"+strings.Join(slices.Sorted(maps.Keys(fields[event])), " %"))
+			event, event, "%"+strings.Join(sorted(fields[event]), " %"))
 	}
 	return b.String()
 }
@@ -128,7 +128,7 @@ func checkEvent(t *testing.T, s *scenarios.Scenario, act *scenarios.Act, program
 // differs says in which fields the match is not what is wanted.
 func (m *match) differs(want map[string]string) []string {
 	var diff []string
-	for _, f := range slices.Sorted(maps.Keys(want)) {
+	for _, f := range sorted(want) {
 		got, ok := m.Fields[f]
 		text := fmt.Sprint(got)
 		if n, isNumber := got.(float64); isNumber {
@@ -145,11 +145,17 @@ func eventTable(list []scenarios.Scenario) string {
 	var b strings.Builder
 	b.WriteString("| event type | what is done | also by | fields checked |\n|---|---|---|---|\n")
 	for _, s := range list {
-		var fields []string
-		for _, f := range slices.Sorted(maps.Keys(s.Want)) {
-			fields = append(fields, "`"+cell(f+"="+s.Want[f])+"`")
-		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Event, cell(s.Act.Do), strings.Join(s.By, ", "), strings.Join(fields, " "))
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Event, cell(s.Act.Do), strings.Join(s.By, ", "), fieldList(s.Want))
 	}
 	return b.String()
 }
+
+func fieldList(want map[string]string) string {
+	var fields []string
+	for _, f := range sorted(want) {
+		fields = append(fields, "`"+cell(f+"="+want[f])+"`")
+	}
+	return strings.Join(fields, " ")
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

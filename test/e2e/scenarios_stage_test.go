@@ -33,6 +33,7 @@ type theatre struct {
 	image  string // lower layer of the containers' root
 	net    netns
 	docker *dockerAPI
+	fields []string        // that every match shows, beside those of its rule
 	shared map[bool]*stage // by privileged
 	acts   atomic.Int32    // number of the last one: its mark
 }

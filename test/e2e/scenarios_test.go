@@ -62,9 +62,9 @@ func (th *theatre) watch(files ...string) *watcher {
 	writeFile(t, config, fmt.Sprintf(`
 ruleMatching: all
 ruleSelection: [{enable: {rule: "*"}}]
-appendOutput: [{extra_fields: [{scenario: "%%proc.env[SCENARIO_ID]"}]}]
+appendOutput: [{extra_fields: [%s]}]
 runtimeSockets: ["docker:%s"]
-`, th.docker.socket))
+`, strings.Join(append([]string{`{scenario: "%proc.env[SCENARIO_ID]"}`}, th.fields...), ", "), th.docker.socket))
 	args := []string{"run", "--config", config, "--data", t.TempDir(), "--http", "", "--node", "e2e", "--output", "json", "--rules", end}
 	for _, f := range files {
 		args = append(args, "--rules", f)

@@ -39,7 +39,7 @@
 	X(setreuid, 70) X(setregid, 71) X(capset, 185) X(bpf, 357) X(userfaultfd, 374) X(init_module, 128) X(finit_module, 350)         \
 	X(memfd_create, 356) X(prctl, 172) X(kill, 37) X(tkill, 238) X(tgkill, 270) X(process_vm_readv, 347) X(process_vm_writev, 348)  \
 	X(io_uring_setup, 425) X(chdir, 12) X(fchdir, 133) X(chroot, 61) X(setsid, 66) X(setpgid, 57) X(close, 6) X(read, 3)            \
-	X(write, 4) X(getpid, 20) X(mknodat, 297) X(truncate, 92) X(quotactl, 131) X(pidfd_open, 434) X(pidfd_getfd, 438)               \
+	X(write, 4) X(getpid, 20) X(mknodat, 297) X(truncate, 92) X(ftruncate, 93) X(quotactl, 131) X(pidfd_open, 434) X(pidfd_getfd, 438)               \
 	X(open_tree, 428) X(move_mount, 429) X(shutdown, 373) X(setsockopt, 366) X(open_by_handle_at, 342) X(fcntl, 55)
 
 /* Calls that newer architectures lack. */

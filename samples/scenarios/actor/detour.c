@@ -111,11 +111,11 @@ static long vfork_exec(struct step *s)
 	char *none[] = {s->word[1], NULL};
 	shared = low(PATH_MAX);
 	strcpy(shared, s->word[1]);
-	unsetenv("SCENARIO");
-	setenv("SCENARIO_PART", "1", 1);
+	char id[256] = "SCENARIO_ID=", *env[] = {"SCENARIO_PART=1", id, NULL};
+	strncat(id, getenv("SCENARIO_ID") ? getenv("SCENARIO_ID") : "", sizeof(id) - 16);
 	pid_t pid = vfork();
 	if (pid == 0) {
-		execv(shared, none);
+		execve(shared, none, env);
 		_exit(127);
 	}
 	strcpy(shared, s->word[2]);

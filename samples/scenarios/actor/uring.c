@@ -144,7 +144,7 @@ static long uring(struct step *s)
 	while ((tail = atomic_load(AT(ring.p.cq_off.tail))) - head < done)
 		usleep(100);
 	if (ring.skip)
-		usleep(50000);
+		usleep(300000); /* nobody tells when it is done, nor the sensor */
 	r = 0;
 	for (; head != tail; head++)
 		r = ((struct io_uring_cqe *)(ring.ring + ring.p.cq_off.cqes))[head & (ring.p.cq_entries - 1)].res;
