@@ -70,6 +70,9 @@ func WriteTemplate(dir, name, lang string) ([]string, error) {
 		return nil, err
 	}
 	own := map[string]bool{}
+	if lang == "javascript" {
+		own["function.yaml"], own["manifest.json"] = true, true // the source brings both
+	}
 	for file := range files {
 		top, _, _ := strings.Cut(file, "/")
 		own[top] = true
