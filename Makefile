@@ -19,7 +19,7 @@ PACKAGES_SDKS     := clang-$(CLANG) lld-$(CLANG) wasi-libc libclang-rt-$(CLANG)-
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev lld-$(CLANG) wabt
 
 .DEFAULT_GOAL := help
-.PHONY: sdks deps-sdks engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
+.PHONY: sdks deps-sdks isolation engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ race: responders ## unit tests under the race detector
 
 sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
 	$(GO) test -tags sdk -count=1 ./functions/...
+	$(GO) test -tags sdk -count=1 -run SDK ./runtime/sandbox
+
+ISOLATION_EVENTS ?= 100000
+isolation: deps-sdks ## ISOLATION_EVENTS distinct events for each language: no byte of one is there for the next (minutes; `make test` does 2,000)
+	TIERCEL_ISOLATION_EVENTS=$(ISOLATION_EVENTS) $(GO) test -tags sdk -count=1 -timeout 60m -run Isolation -v ./runtime/sandbox
 
 kernel: responders ## tests against the running kernel (root)
 	$(GO) test -tags kernel -count=1 -p 1 -timeout 15m ./sensor/...

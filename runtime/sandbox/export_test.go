@@ -14,3 +14,26 @@ func Rewritten(t testing.TB, bin []byte) []byte {
 
 // TestCache is the folder that all tests of this package keep compiled modules in.
 var TestCache string
+
+// Differences compares every idle instance of m with the sealed state, fully, and returns how many there are and what differs.
+func (m *Module) Differences() (instances int, diffs []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, idle := range m.idle {
+		for _, in := range idle {
+			instances++
+			if string(in.memory.base[:in.memory.size]) != string(m.image.view) {
+				diffs = append(diffs, "memory")
+			}
+			for i, g := range in.globals {
+				if m.code.globals[i] != fuelGlobal(m) && g.Get() != m.globals[i] {
+					diffs = append(diffs, m.code.globals[i])
+				}
+			}
+		}
+	}
+	return instances, diffs
+}
+
+// fuelGlobal is the name under which the meter's own global is exported among the mutable ones: the last.
+func fuelGlobal(m *Module) string { return m.code.globals[len(m.code.globals)-1] }
