@@ -15,7 +15,7 @@ import (
 
 // responders are the sources of the bundled responders, with their cases, and the event of those that have none of their own.
 //
-//go:embed isolate-pod kill-pod notify testdata/event.json
+//go:embed annotate forward isolate-pod kill-pod label notify testdata/event.json
 var responders embed.FS
 
 // ErrResponder is in the errors of WriteResponder.
@@ -52,8 +52,11 @@ func WriteResponder(dir, name, from string, document []byte) ([]string, error) {
 		files["function.yaml"] = document
 	}
 	for file, text := range files {
-		if path.Ext(file) == ".yaml" {
+		switch path.Ext(file) {
+		case ".yaml":
 			files[file] = []byte(renamed(string(text), from, name, module))
+		case ".txtar": // traces name the source
+			files[file] = []byte(strings.ReplaceAll(string(text), from+".js:", name+".js:"))
 		}
 	}
 	for file, text := range files {

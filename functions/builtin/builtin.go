@@ -1,4 +1,4 @@
-// Package builtin holds the bundled responders as modules: what module: builtin:NAME in a function's document means. They are compiled
+// Package builtin holds the bundled responders as modules: what module: builtin:NAME in a function's document means. They are made
 // by go generate ./functions/builtin into dist, which is not committed; a program built without that has none and says so. Read [Module].
 package builtin
 
@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-//go:generate go run ./build dist
+//go:generate go run ../../cmd/responders dist
 
 //go:embed all:dist
 var dist embed.FS
 
 // Names of the bundled responders, whether they are compiled in or not; their sources are the folders of functions with these names.
-var names = []string{"isolate-pod", "kill-pod", "notify"}
+var names = []string{"annotate", "forward", "isolate-pod", "kill-pod", "label", "notify"}
 
 // Errors of Module.
 var (

@@ -12,7 +12,7 @@ import (
 // Each name is a responder's folder, and its module is compiled in or said not to be.
 func TestModules(t *testing.T) {
 	for _, name := range builtin.Names() {
-		if _, err := os.Stat("../" + name + "/manifest.json"); err != nil {
+		if _, err := os.Stat("../" + name); err != nil {
 			t.Error(err)
 		}
 		wasm, err := builtin.Module(name)
