@@ -26,10 +26,11 @@ var (
 )
 
 const (
-	headSize    = int(unsafe.Sizeof(bpf.SensorHead{}))
-	sectionSize = int(unsafe.Sizeof(bpf.SensorSection{}))
-	timeOffset  = unsafe.Offsetof(bpf.SensorHead{}.Time)
-	commOffset  = int(unsafe.Offsetof(bpf.SensorHead{}.Comm))
+	headSize     = int(unsafe.Sizeof(bpf.SensorHead{}))
+	sectionSize  = int(unsafe.Sizeof(bpf.SensorSection{}))
+	timeOffset   = unsafe.Offsetof(bpf.SensorHead{}.Time)
+	cgroupOffset = unsafe.Offsetof(bpf.SensorHead{}.Cgroup)
+	commOffset   = int(unsafe.Offsetof(bpf.SensorHead{}.Comm))
 )
 
 // Record decodes the record b into ev, whose content before does not matter. Strings and bytes of ev alias b. BootNS, ReadNS and Seq are
@@ -59,6 +60,14 @@ func Time(b []byte) uint64 {
 		return 0
 	}
 	return binary.LittleEndian.Uint64(b[timeOffset:])
+}
+
+// CgroupOf returns the id of the cgroup of a system call's record b; 0 for records of other kinds, and if it is too short.
+func CgroupOf(b []byte) uint64 {
+	if len(b) < headSize || bpf.SensorKind(binary.LittleEndian.Uint16(b)) != bpf.SensorKindKIND_CALL {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b[cgroupOffset:])
 }
 
 // A reader takes numbers off a structure. Structures are as in C: aligned, little-endian.

@@ -151,7 +151,7 @@ func (s *Sensor) open() error {
 		return err
 	}
 	for i, name := range []string{bpf.SensorMapProcessRing, bpf.SensorMapEventRing} {
-		r, err := openRing(ringNames[i], s.coll.Maps[name])
+		r, err := openRing(ringNames[i], s.coll.Maps[name], ringNames[i] == EventRing)
 		if err != nil {
 			return err
 		}

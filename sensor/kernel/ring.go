@@ -3,7 +3,6 @@ package kernel
 import (
 	"fmt"
 	"os"
-	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -20,18 +19,14 @@ const (
 	recordHeader  = 8
 )
 
-// batchRecords bounds how many records of a ring are looked at before its space is given back.
+// batchRecords bounds how many records of a ring are looked at before its space is given back, where they are handed out by time alone.
 const batchRecords = 1024
+
+// leastRecord is how large a record with its header is at least: with turns, a whole ring of them is looked at.
+const leastRecord = 208
 
 // busySpins bounds the wait for a record whose space is taken and whose bytes another CPU is writing.
 const busySpins = 2000
-
-// An entry is a record that waits for its turn.
-type entry struct {
-	time uint64
-	pos  uint64 // of its header
-	n    uint32
-}
 
 // A ring is the reading side of one ring buffer.
 type ring struct {
@@ -42,16 +37,21 @@ type ring struct {
 	data     []byte // producer page and data, read-only
 	mask     uint64
 
-	scan    uint64  // position up to which records have been looked at
-	pending []entry // looked at and not handed out, by time
-	cut     bool    // there is more behind scan
+	scan  uint64 // position up to which records have been looked at
+	queue queue  // of those looked at and not handed out
+	most  int    // entries of the queue
+	cut   bool   // there is more behind scan
 
 	received atomic.Uint64
 }
 
-func openRing(name string, m *ebpf.Map) (*ring, error) {
+// openRing maps a ring. fair is whether cgroups take turns.
+func openRing(name string, m *ebpf.Map, fair bool) (*ring, error) {
 	size := int(m.MaxEntries())
-	r := &ring{name: name, size: size, fd: m.FD(), mask: uint64(size - 1)}
+	r := &ring{name: name, size: size, fd: m.FD(), mask: uint64(size - 1), most: batchRecords}
+	if fair {
+		r.queue.perTurn, r.most = turnRecords, size/leastRecord
+	}
 	var err error
 	page := os.Getpagesize()
 	if r.consumer, err = unix.Mmap(r.fd, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
@@ -79,17 +79,17 @@ func (r *ring) produced() uint64 { return (*atomic.Uint64)(unsafe.Pointer(&r.dat
 func (r *ring) records() []byte { return r.data[os.Getpagesize():] }
 
 // record returns the bytes of an entry.
-func (r *ring) record(e entry) []byte {
+func (r *ring) record(e *entry) []byte {
 	from := e.pos&r.mask + recordHeader
 	return r.records()[from : from+uint64(e.n) : from+uint64(e.n)]
 }
 
-// look takes note of the records up to position end, oldest first, and sorts them by time.
+// look takes note of the records up to position end.
 func (r *ring) look(end uint64) {
 	data := r.records()
 	r.cut = false
 	for r.scan < end {
-		if len(r.pending) >= batchRecords {
+		if r.queue.left >= r.most {
 			r.cut = true
 			break
 		}
@@ -105,35 +105,20 @@ func (r *ring) look(end uint64) {
 		size := n &^ (recordBusy | recordDiscard)
 		if n&recordDiscard == 0 {
 			e := entry{pos: r.scan, n: size}
-			e.time = decode.Time(r.record(e))
-			r.pending = append(r.pending, e)
+			b := r.record(&e)
+			e.time = decode.Time(b)
+			r.queue.add(e, decode.CgroupOf(b))
 		}
 		r.scan += uint64(size+recordHeader+7) &^ 7
 	}
-	sortNearly(r.pending)
+	r.queue.sort()
 }
 
-// sortNearly sorts entries by time; they are almost sorted.
-func sortNearly(p []entry) {
-	for i := 1; i < len(p); i++ {
-		e := p[i]
-		j := i
-		for ; j > 0 && p[j-1].time > e.time; j-- {
-			p[j] = p[j-1]
-		}
-		p[j] = e
-	}
-}
-
-// release drops the first n pending entries and gives the space before what is left back to the kernel.
+// release ends the turn if it is over and gives the space before what is left back to the kernel. n records were handed out.
 func (r *ring) release(n int) {
 	r.received.Add(uint64(n))
-	r.pending = slices.Delete(r.pending, 0, n)
-	pos := r.scan
-	for _, e := range r.pending {
-		pos = min(pos, e.pos)
-	}
-	r.consumerPos().Store(pos)
+	r.queue.end()
+	r.consumerPos().Store(r.queue.oldest(r.scan))
 }
 
 // readerState is the word by which the kernel knows whether to wake the reader.

@@ -163,7 +163,7 @@ func (s *Sensor) drain(handle func(*event.Event)) bool {
 	found := false
 	for i, r := range s.rings {
 		r.look(ends[i])
-		found = found || len(r.pending) > 0
+		found = found || r.queue.left > 0
 	}
 	if !found {
 		for _, r := range s.rings {
@@ -175,33 +175,41 @@ func (s *Sensor) drain(handle func(*event.Event)) bool {
 	return true
 }
 
-// merge hands out pending records in the order of their times, until a ring of which only part was looked at is at its end.
+// merge hands out a turn of each ring, in the order of time. What a ring holds after its turn is over waits for the next merge; where
+// nobody knows what comes next in a ring, because only part of it could be looked at, everything later waits.
 func (s *Sensor) merge(handle func(*event.Event), now uint64) {
-	var next [len(ringNames)]int
+	var n [len(ringNames)]int
 	for {
-		first := -1
-		for i, r := range s.rings {
-			if next[i] == len(r.pending) {
-				if r.cut {
-					first = -1
-					break
-				}
-				continue
-			}
-			if first < 0 || r.pending[next[i]].time < s.rings[first].pending[next[first]].time {
-				first = i
-			}
-		}
-		if first < 0 {
+		i := s.next()
+		if i < 0 {
 			break
 		}
-		r := s.rings[first]
-		s.deliver(r.record(r.pending[next[first]]), now, handle)
-		next[first]++
+		r := s.rings[i]
+		s.deliver(r.record(r.queue.first()), now, handle)
+		r.queue.take()
+		n[i]++
 	}
 	for i, r := range s.rings {
-		r.release(next[i])
+		r.release(n[i])
 	}
+}
+
+// next returns the ring with the earliest entry, -1 if none may be handed out.
+func (s *Sensor) next() int {
+	first, time := -1, uint64(0)
+	for i, r := range s.rings {
+		e := r.queue.first()
+		if e == nil {
+			if r.cut && r.queue.left == 0 {
+				return -1
+			}
+			continue
+		}
+		if first < 0 || e.time < time {
+			first, time = i, e.time
+		}
+	}
+	return first
 }
 
 // deliver decodes one record and hands it out.

@@ -144,12 +144,12 @@ func TestShares(t *testing.T) {
 func TestProcessShares(t *testing.T) {
 	bomb, bombID := testCgroup(t, "bomb")
 	innocent, innocentID := testCgroup(t, "quiet")
-	s, err := Open(Config{ProcessRingBytes: 256 << 10})
+	s, err := Open(Config{ProcessRingBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	run(t, child(t, "in", bomb, "forks", "300"))
+	run(t, child(t, "in", bomb, "forks", "700"))
 	run(t, child(t, "in", innocent, "forks", "5"))
 	forks := map[uint64]int{}
 	for s.drain(func(ev *event.Event) {

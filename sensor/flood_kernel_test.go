@@ -1,0 +1,214 @@
+//go:build kernel
+
+package sensor
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tiercel-project/tiercel/sensor/kernel"
+)
+
+const floodRules = `
+- rule: Read shadow
+  desc: d
+  condition: evt.type in (open, openat, openat2) and evt.is_open_read=true and fd.name=/etc/shadow
+  output: Read | process=%proc.cmdline
+  priority: WARNING
+- rule: Read secret
+  desc: d
+  condition: evt.type in (open, openat, openat2) and evt.is_open_read=true and fd.name startswith /etc/secret
+  output: Read | file=%fd.name container=%container.id parent=%proc.pname
+  priority: WARNING
+- rule: Started
+  desc: d
+  condition: evt.type=execve and container.id != host
+  output: Started | process=%proc.cmdline
+  priority: NOTICE
+`
+
+// A flooding is a sensor under two containers that flood it and one that does little, and what became of the last one's matches.
+type flooding struct {
+	*Sensor
+	opener, bomb, victim *bundle
+
+	mu      sync.Mutex
+	took    []time.Duration // guarded by mu; of the victim's matches, from the kernel's time
+	wrong   []string        // guarded by mu; matches of the victim that are not as they should be
+	flooded int             // guarded by mu; other matches
+	log     *syncBuffer
+}
+
+const victimReads = 100
+
+// floodSource opens a watched file, or forks, as fast as it goes, until it is killed.
+const floodSource = `
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	if (argv[1][0] == 'o')
+		for (;;)
+			close(open("/etc/shadow", O_RDONLY));
+	for (;;) {
+		for (int i = 0; i < 50; i++)
+			if (fork() == 0)
+				_exit(0);
+		while (wait(0) > 0)
+			;
+	}
+}
+`
+
+func buildFlood(t testing.TB, to string) {
+	t.Helper()
+	from := filepath.Join(t.TempDir(), "flood.c")
+	put(t, from, []byte(floodSource), 0o600)
+	if out, err := exec.Command("gcc", "-O1", "-static", "-o", to, from).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+}
+
+// startFlood starts the floods; play has the victim do its part.
+func startFlood(t testing.TB, change func(*Config)) *flooding {
+	t.Helper()
+	s, _, log := liveWith(t, floodRules, change)
+	f := &flooding{Sensor: s, log: log}
+	script := func(text string) *bundle {
+		b := newBundle(t, "/bin/sh", "-c", text)
+		put(t, filepath.Join(b.dir, "rootfs/etc/shadow"), []byte("x\n"), 0o644)
+		put(t, filepath.Join(b.dir, "rootfs/etc/secret"), []byte("x\n"), 0o644)
+		return b
+	}
+	f.opener, f.bomb = script("exec /bin/flood open"), script("exec /bin/flood fork")
+	for _, b := range []*bundle{f.opener, f.bomb} {
+		buildFlood(t, filepath.Join(b.dir, "rootfs/bin/flood"))
+	}
+	f.victim = script(fmt.Sprintf("i=0; while [ $i -lt %d ]; do /bin/cat /etc/secret >/dev/null; /bin/sleep 0.02; i=$((i+1)); done", victimReads))
+	p := &s.pipeline
+	p.mu.Lock()
+	p.report = f.report
+	p.mu.Unlock()
+	for _, b := range []*bundle{f.opener, f.bomb} {
+		cmd := exec.Command("runc", "--root", b.root, "run", "--bundle", b.dir, b.name())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = exec.Command("runc", "--root", b.root, "kill", b.name(), "KILL").Run()
+			_ = cmd.Wait()
+		})
+	}
+	time.Sleep(time.Second) // the rings fill
+	return f
+}
+
+// report takes the place of alerts and bus: what they do with a flood of matches is not the rings' concern.
+func (f *flooding) report(m *match) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.rule.Name != "Read secret" {
+		f.flooded++
+		return
+	}
+	f.took = append(f.took, time.Duration(f.pipeline.now()-m.raw.BootNS))
+	if m.id.Container != f.victim.id {
+		f.wrong = append(f.wrong, "container "+m.id.Container)
+	}
+	if a := m.matcher.Alert(m.rule, m.event); !strings.Contains(a.Output, "parent=sh") {
+		f.wrong = append(f.wrong, a.Output)
+	}
+}
+
+// play runs the victim and waits for its matches, and returns how long they took.
+func (f *flooding) play(t testing.TB) []time.Duration {
+	t.Helper()
+	f.victim.runc(t, "run", "--bundle", f.victim.dir, f.victim.name())
+	done := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.took) >= victimReads
+	}
+	for until := time.Now().Add(10 * time.Second); !done() && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.took) != victimReads {
+		t.Errorf("%d of the victim's %d reads matched", len(f.took), victimReads)
+	}
+	if len(f.wrong) > 0 {
+		t.Errorf("%d of them are wrong: %s", len(f.wrong), f.wrong[0])
+	}
+	took := f.took
+	f.took, f.wrong = nil, nil
+	return took
+}
+
+// TestFlood: while one container opens a watched file flat out and another forks flat out, none of a third one's matches is lost, each has
+// its container and its parent, and what is lost is charged to the two. The rings are small, so that something is.
+func TestFlood(t *testing.T) {
+	f := startFlood(t, func(c *Config) { c.RingBytes, c.ProcessRingBytes = 128<<10, 128<<10 })
+	src := *f.source.Load()
+	// The reader is held up for a moment now and then: a machine that is busy elsewhere.
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+				f.pipeline.mu.Lock()
+				time.Sleep(20 * time.Millisecond)
+				f.pipeline.mu.Unlock()
+			}
+		}
+	}()
+	took := f.play(t)
+	close(stop)
+	<-stopped
+	slices.Sort(took)
+	st, err := src.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := map[string]uint64{}
+	for _, r := range st.Rings {
+		for _, l := range r.Lost {
+			lost[r.Name] += l.Count
+		}
+	}
+	if lost[kernel.EventRing] == 0 {
+		t.Error("nothing was lost: the test shows nothing")
+	}
+	t.Logf("victim's matches: p50 %v; others %d; lost %v", took[len(took)/2], f.flooded, lost)
+	told := f.log.String()
+	if !strings.Contains(told, "container="+f.opener.id[:12]) {
+		t.Errorf("the log does not name the flooder %s:\n%s", f.opener.id[:12], told)
+	}
+	if strings.Contains(told, "container="+f.victim.id[:12]) {
+		t.Errorf("the victim is charged:\n%s", told)
+	}
+}
+
+// BenchmarkFlood gives how long the victim's matches take under the floods, with the rings as they are by default.
+func BenchmarkFlood(b *testing.B) {
+	f := startFlood(b, func(*Config) {})
+	var took []time.Duration
+	for b.Loop() {
+		took = append(took, f.play(b)...)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/1e6, "ms-p50")
+	b.ReportMetric(float64(took[len(took)*99/100])/1e6, "ms-p99")
+	b.ReportMetric(float64(f.flooded)/b.Elapsed().Seconds(), "flood-matches/s")
+	b.ReportMetric(0, "ns/op")
+}
