@@ -15,6 +15,13 @@ const (
 	waitedOverflow = "overflow"
 )
 
+// What came of reading long arguments.
+const (
+	argumentsRead    = "read"
+	argumentsGone    = "gone"    // the program had ended, or was another one by then
+	argumentsRefused = "refused" // too many in a second, or another pid namespace
+)
+
 // metrics are what the sensor counts. The rings' are sensor/kernel's.
 type metrics struct {
 	events       prometheus.Counter
@@ -24,6 +31,7 @@ type metrics struct {
 	published    prometheus.Histogram
 	total        prometheus.Histogram
 	waited       *prometheus.CounterVec
+	arguments    *prometheus.CounterVec
 	cgroupMissed prometheus.Counter
 	unpublished  prometheus.Counter
 	shortened    prometheus.Counter
@@ -67,6 +75,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		published:    histogram("publish_latency_seconds", "From a match until the bus acknowledged it."),
 		total:        histogram("event_latency_seconds", "From the kernel's time of an event until the bus acknowledged its match."),
 		waited:       vec("events_waited_total", "Events that waited for the names of their container, by what came of it.", "outcome"),
+		arguments:    vec("arguments_completed_total", "Arguments longer than what the kernel side copies, by what came of reading the rest.", "outcome"),
 		cgroupMissed: counter("cgroups_missed_total", "Events of a cgroup whose path the kernel side had not told."),
 		unpublished:  counter("matches_unpublished_total", "Matches that the bus did not take: see the publisher's own metrics for why."),
 		shortened:    counter("matches_shortened_total", "Matches with text cut to fit into an event."),

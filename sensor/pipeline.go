@@ -31,13 +31,14 @@ type pipeline struct {
 	recording     *recording         // nil: nothing is recorded
 	recorder      *recorder.Recorder // nil: it is off
 
-	mu       sync.Mutex // guards all below
-	table    *process.Table
-	extract  *extract.Extractor
-	matcher  *rules.Matcher
-	interest field.EventSet
-	waiting  waiting
-	matched  []*rules.Rule
+	mu        sync.Mutex // guards all below
+	table     *process.Table
+	extract   *extract.Extractor
+	matcher   *rules.Matcher
+	interest  field.EventSet
+	waiting   waiting
+	arguments budget
+	matched   []*rules.Rule
 }
 
 // A match is a rule that matched, with what is needed to tell of it. It is valid during report only.
@@ -157,6 +158,7 @@ func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *contain
 
 // mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.
 func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, reading bool) bool {
+	defer p.wholeArguments(ev, proc)()
 	return p.matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
 }
 
@@ -170,8 +172,10 @@ func giveUp(id *container.Identity) *container.Identity {
 
 // match matches ev and reports the rules that do.
 func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity) {
+	shorten := p.wholeArguments(ev, proc)
 	e := p.extract.Bind(ev, proc, id)
 	p.matched = p.matcher.Match(e, p.matched[:0])
+	shorten()
 	p.metrics.events.Inc()
 	for _, r := range p.matched {
 		p.metrics.observeMatch(ev, r, p.now())

@@ -8,7 +8,8 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
-// An Image is what an exec made of a process. Forked children share the image of their parent; an image never changes.
+// An Image is what an exec made of a process. Forked children share the image of their parent. An image changes only between Complete and
+// Shorten.
 type Image struct {
 	Name     string // comm at exec
 	Exe      string // argv[0]
@@ -26,6 +27,7 @@ type Image struct {
 	PidNSInitStartNS uint64
 	Truncated        bool // Args or Env were longer than what was copied
 
+	short   string // Args as the kernel side copied them, while Args are all of them
 	partial bool   // made of a name: the record of the exec has not been seen
 	cmdline string // built at first use
 }
@@ -61,6 +63,21 @@ func newImage(ev *event.Event) *Image {
 		im.TimeNS = ev.BootNS
 	}
 	return im
+}
+
+// maxTail is how much of the end of long arguments is kept.
+const maxTail = 1024
+
+// Complete replaces arguments that the kernel side has cut by all of them, until Shorten: they can be megabytes.
+func (im *Image) Complete(args string) {
+	im.short, im.Args, im.cmdline = im.Args, args, ""
+}
+
+// Shorten cuts completed arguments again: to what the kernel side copied, an ellipsis, and their end.
+func (im *Image) Shorten() {
+	tail := im.Args[max(len(im.short), len(im.Args)-maxTail):]
+	im.Args = strings.TrimSuffix(im.short, "\x00") + "\x00\u2026\x00" + strings.Clone(tail)
+	im.short, im.cmdline = "", ""
 }
 
 // Cmdline is the name and the arguments, joined by blanks: Falco's proc.cmdline.

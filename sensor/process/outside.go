@@ -2,9 +2,11 @@ package process
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +47,36 @@ func (f Proc) Image(k Key) (*Image, string, bool) {
 		return nil, "", false // it ended meanwhile and the pid may be another's
 	}
 	return im, cwd, true
+}
+
+// maxArguments is as much as the kernel takes: three quarters of 8 MiB.
+const maxArguments = 6 << 20
+
+// Arguments returns all arguments after argv[0] of the living process k, as Image.Args has them. It reports false if they do not begin with
+// those of im, which the kernel side has cut: the process has ended, started another program, or overwritten them.
+func (f Proc) Arguments(k Key, im *Image) (string, bool) {
+	start, _, ok := f.stat(k.PID)
+	if !ok || !sameStart(start, k.StartNS) {
+		return "", false
+	}
+	file, err := os.Open(filepath.Join(f.dir(k.PID), "cmdline"))
+	if err != nil {
+		return "", false
+	}
+	defer file.Close()
+	all, err := io.ReadAll(io.LimitReader(file, maxArguments))
+	if err != nil {
+		return "", false
+	}
+	exe, args, _ := bytes.Cut(all, []byte{0})
+	known := strings.TrimSuffix(im.Args, "\x00")
+	if string(exe) != im.Exe || len(args) <= len(known) || string(args[:len(known)]) != known {
+		return "", false
+	}
+	if again, _, ok := f.stat(k.PID); !ok || again != start {
+		return "", false
+	}
+	return string(args), true
 }
 
 // Parent implements Outside.
