@@ -15,6 +15,7 @@ import (
 const (
 	TypeRuleMatched       = "dev.tiercel.rule.matched.v1"
 	TypeInvocationSettled = "dev.tiercel.invocation.settled.v1" // on tiercel.outcomes.…
+	TypeRuleThrottled     = "dev.tiercel.rule.throttled.v1"     // a rule matched too often for one target
 	TypeRecordsLost       = "dev.tiercel.records.lost.v1"       // a gap: a ring overflowed, a stream discarded, a spool ran over
 )
 

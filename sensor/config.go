@@ -35,6 +35,10 @@ type Config struct {
 	// OutputQueue is how many alerts may wait for each output. Positive. Default 4096.
 	OutputQueue int
 
+	// ThrottleRate is how many matches a second one rule may make of one container, or cgroup of the host, in the long run; 0: any number.
+	// ThrottleBurst is how many may come at once. Not negative. Default 100 and 2000.
+	ThrottleRate, ThrottleBurst int
+
 	// RingBytes and ProcessRingBytes size the kernel's rings, as kernel.Config has them. Default 0: by memory.
 	RingBytes, ProcessRingBytes int
 
@@ -76,6 +80,7 @@ func DefaultConfig() Config {
 	return Config{
 		Node: bus.NodeName(host), Hostname: host,
 		Format: output.Text, HTTPTimeout: 5 * time.Second, OutputQueue: 4096,
+		ThrottleRate: 100, ThrottleBurst: 2000,
 		Processes: process.DefaultConfig().Max, Retention: process.DefaultConfig().Retention,
 		IdentityTimeout: container.DefaultConfig().Timeout, Waiting: 4096,
 		RuntimeSockets: container.DefaultSockets(),
@@ -139,6 +144,12 @@ func (c Config) Validate() error {
 		for _, err := range multiple(err) {
 			errs = append(errs, fmt.Errorf("recorder.%w", err))
 		}
+	}
+	if c.ThrottleRate < 0 || c.ThrottleRate > 1e6 {
+		bad("throttle.rate", "%d is not in 0 to 1000000", c.ThrottleRate)
+	}
+	if c.ThrottleBurst < 1 || c.ThrottleBurst > 1e6 {
+		bad("throttle.burst", "%d is not in 1 to 1000000", c.ThrottleBurst)
 	}
 	if c.Spool != "" && c.SpoolBytes < 1<<20 {
 		bad("spoolSize", "%d is less than 1 MiB", c.SpoolBytes)

@@ -26,6 +26,7 @@ const (
 type metrics struct {
 	events       prometheus.Counter
 	matches      *prometheus.CounterVec
+	throttled    *prometheus.CounterVec
 	read         prometheus.Histogram
 	matched      prometheus.Histogram
 	published    prometheus.Histogram
@@ -70,6 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		events:       counter("events_total", "Events that were compared with the rules."),
 		matches:      vec("matches_total", "Matches, by the rule's priority.", "priority"),
+		throttled:    vec("matches_throttled_total", "Matches held back because their rule ran away with one target, by the rule's priority.", "priority"),
 		read:         histogram("read_latency_seconds", "From the kernel's time of an event until it was read from the ring."),
 		matched:      histogram("match_latency_seconds", "From reading an event until a rule matched it."),
 		published:    histogram("publish_latency_seconds", "From a match until the bus acknowledged it."),

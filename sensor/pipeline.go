@@ -39,6 +39,7 @@ type pipeline struct {
 	waiting   waiting
 	arguments budget
 	matched   []*rules.Rule
+	throttle  throttle
 }
 
 // A match is a rule that matched, with what is needed to tell of it. It is valid during report only.
@@ -179,6 +180,10 @@ func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.I
 	p.metrics.events.Inc()
 	for _, r := range p.matched {
 		p.metrics.observeMatch(ev, r, p.now())
+		if !p.throttle.take(r, ev, id) { // the event is used up all the same: the next rule does not get it
+			p.metrics.throttled.WithLabelValues(r.Priority.String()).Inc()
+			continue
+		}
 		p.report(&match{rule: r, matcher: p.matcher, raw: ev, event: e, id: id})
 	}
 }
@@ -219,5 +224,6 @@ func (p *pipeline) tend() {
 	p.table.Expire(now)
 	p.cgroups.Expire(keepCgroups)
 	p.recorder.Expire(now)
+	p.throttle.expire(now)
 	p.table.Sweep(sweepAtOnce, now)
 }

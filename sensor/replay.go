@@ -46,6 +46,8 @@ func (r *Replay) Run(name string) error {
 		r.Alert(m.matcher.Alert(m.rule, m.event))
 	}
 	p.setRules(set)
+	def := DefaultConfig()
+	p.throttle = newThrottle(def.ThrottleRate, def.ThrottleBurst)
 	file, err := capture.Open(name)
 	if err != nil {
 		return err
@@ -59,6 +61,7 @@ func (r *Replay) Run(name string) error {
 			if now = max(now, ev.ReadNS); now-tended >= uint64(time.Second) {
 				tended = now
 				p.table.Expire(now)
+				p.throttle.expire(now)
 			}
 			p.handle(ev)
 			return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
@@ -60,15 +61,23 @@ type nestedConfig struct {
 	StaticFields   map[string]string    `yaml:"staticFields"`
 	RuntimeSockets []string             `yaml:"runtimeSockets"` // of container runtimes. Default container.DefaultSockets().
 	Recorder       recorder.Config      `yaml:"recorder"`       // the flight recorder
+	Throttle       throttleConfig       `yaml:"throttle"`
 	Streams        bus.Limits           `yaml:"streams"`
 	Runtime        runtime.Config       `yaml:"runtime"`
+}
+
+// throttleConfig bounds the matches that one rule makes of one target.
+type throttleConfig struct {
+	Rate  int `yaml:"rate"`  // a second, in the long run; 0: any number. Default 100.
+	Burst int `yaml:"burst"` // at once. Default 2000.
 }
 
 func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
-		nested:    nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig()},
+		nested: nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig(),
+			Throttle: throttleConfig{Rate: sensor.DefaultConfig().ThrottleRate, Burst: sensor.DefaultConfig().ThrottleBurst}},
 		NATSSync:  time.Second,
 		SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
@@ -139,6 +148,9 @@ func (c *daemonConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("spoolSize: %w", err))
 	} else if n != 0 && n < 1<<20 {
 		errs = append(errs, fmt.Errorf("spoolSize: %v is less than 1Mi", n))
+	}
+	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 || t.Burst < 1 || t.Burst > 1e6 {
+		errs = append(errs, fmt.Errorf("throttle: rate %d is not in 0 to 1000000, or burst %d not in 1 to 1000000", t.Rate, t.Burst))
 	}
 	if c.SpoolSync < 0 {
 		errs = append(errs, fmt.Errorf("spoolSync: %v is negative", c.SpoolSync))
