@@ -36,6 +36,9 @@ func (a *Alert) Fields() map[string]any {
 	return m
 }
 
+// Severity is the priority as syslog numbers it: 0 for an emergency to 7 for debugging.
+func (a *Alert) Severity() int { return int(a.Priority) }
+
 // MarshalJSON returns what AppendJSON appends.
 func (a *Alert) MarshalJSON() ([]byte, error) { return a.AppendJSON(nil), nil }
 

@@ -32,6 +32,13 @@ type Config struct {
 	HTTPOutput string
 	// HTTPTimeout bounds one request of HTTPOutput. Positive. Default 5s.
 	HTTPTimeout time.Duration
+	// SyslogOutput has alerts sent to the syslog daemon of this machine. SyslogSocket is where it listens; default: the usual places.
+	SyslogOutput bool
+	SyslogSocket string
+	// ProgramOutput is a command line for /bin/sh that alerts are given to: one process takes them all with ProgramKeepAlive, otherwise each has
+	// its own. Default: none.
+	ProgramOutput    string
+	ProgramKeepAlive bool
 	// OutputQueue is how many alerts may wait for each output. Positive. Default 4096.
 	OutputQueue int
 

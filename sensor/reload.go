@@ -90,7 +90,19 @@ func (s *Sensor) rejected(why string, err error) {
 		[]rules.OutputField{{Name: "reason", Value: err.Error()}}, "")
 }
 
-// listen reloads on SIGHUP and on changes that watch sees, and opens the file output anew on SIGUSR1, until ctx ends. It closes watch,
+// reopen opens the file output, and starts the program of the program output, anew.
+func (s *Sensor) reopen() {
+	if s.file != nil {
+		s.file.Reopen()
+		s.log.Info("file output opened anew", "why", "SIGUSR1")
+	}
+	if s.program != nil {
+		s.program.Reopen()
+		s.log.Info("program output starts its program anew with the next alert", "why", "SIGUSR1")
+	}
+}
+
+// listen reloads on SIGHUP and on changes that watch sees, and reopens outputs on SIGUSR1, until ctx ends. It closes watch,
 // which may be nil.
 func (s *Sensor) listen(ctx context.Context, signals <-chan os.Signal, watch *fsnotify.Watcher) error {
 	if watch != nil {
@@ -111,9 +123,8 @@ func (s *Sensor) listen(ctx context.Context, signals <-chan os.Signal, watch *fs
 		case sig := <-signals:
 			if sig == unix.SIGHUP {
 				s.reload("SIGHUP")
-			} else if s.file != nil {
-				s.file.Reopen()
-				s.log.Info("file output opened anew", "why", "SIGUSR1")
+			} else {
+				s.reopen()
 			}
 		case ev := <-changes:
 			if s.concerns(ev) {

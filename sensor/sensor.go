@@ -75,8 +75,9 @@ type Sensor struct {
 	pipeline  pipeline
 	reporter  *reporter
 	outputs   []*output.Output
-	file      *output.File // nil if there is none
-	publisher publisher    // nil if there is no bus
+	file      *output.File    // nil if there is none
+	program   *output.Program // nil if there is none
+	publisher publisher       // nil if there is no bus
 	domains   *domain.Names
 
 	wake     chan struct{} // capacity 1: somebody waits, or need not any more
@@ -163,6 +164,17 @@ func (s *Sensor) newOutputs() error {
 			URL: s.cfg.HTTPOutput, Timeout: s.cfg.HTTPTimeout, Queue: s.cfg.OutputQueue,
 		}, failed("http")))
 	}
+	if s.cfg.SyslogOutput {
+		s.outputs = append(s.outputs, output.NewSyslog(output.SyslogConfig{
+			Format: s.cfg.Format, Queue: s.cfg.OutputQueue, Socket: s.cfg.SyslogSocket,
+		}, failed("syslog")))
+	}
+	if s.cfg.ProgramOutput != "" {
+		s.program = output.NewProgram(output.ProgramConfig{
+			Program: s.cfg.ProgramOutput, KeepAlive: s.cfg.ProgramKeepAlive, Format: s.cfg.Format, Queue: s.cfg.OutputQueue,
+		}, failed("program"))
+		s.outputs = append(s.outputs, s.program.Output)
+	}
 	return nil
 }
 
@@ -220,7 +232,7 @@ func (s *Sensor) rouse() {
 // Run attaches to the kernel, matches events and delivers matches until ctx ends; then it drains its queues, for Config.DrainTimeout at
 // most, and returns nil. If the machine lacks something, the error is a *kernel.RequirementError; if Deps.Capture takes no more, Run ends
 // with what it said, capture.ErrFull for one. While it runs, SIGHUP and changes of the rules files load the rules anew, and SIGUSR1 opens
-// the file output anew.
+// the file output and starts the program of the program output anew.
 func (s *Sensor) Run(ctx context.Context) error {
 	src, err := s.open()
 	if err != nil {

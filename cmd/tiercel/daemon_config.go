@@ -39,6 +39,9 @@ type daemonConfig struct {
 	Output      string   // text or json
 	HTTPOutput  string   // URL that each alert is posted to
 	FileOutput  string   // file that each alert is appended to
+	Syslog      bool     // each alert goes to the syslog daemon
+	Program     string   // command that alerts are given to
+	KeepAlive   bool     // one process of Program takes all alerts
 	LogLevel    string   // debug, info, warn or error. Default info.
 	LogFormat   string   // text or json. Default text.
 	Matching    string   // first or all
@@ -76,8 +79,11 @@ func defaultDaemonConfig() *daemonConfig {
 	return &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
-		nested: nestedConfig{AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(), Recorder: recorder.DefaultConfig(),
-			Throttle: throttleConfig{Rate: sensor.DefaultConfig().ThrottleRate, Burst: sensor.DefaultConfig().ThrottleBurst}},
+		nested: nestedConfig{
+			AppendOutput: []rules.AppendOutput{{SuggestedOutput: true}}, RuntimeSockets: container.DefaultSockets(), Runtime: runtime.DefaultConfig(),
+			Recorder: recorder.DefaultConfig(),
+			Throttle: throttleConfig{Rate: sensor.DefaultConfig().ThrottleRate, Burst: sensor.DefaultConfig().ThrottleBurst},
+		},
 		NATSSync:  time.Second,
 		SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
@@ -107,6 +113,9 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
 		f.StringVar(&c.SpoolSize, "spool-size", c.SpoolSize, "how much may wait on disk, in --data, while the bus is out of reach; 0 for memory alone")
 		f.DurationVar(&c.SpoolSync, "spool-sync", c.SpoolSync, "how old what waits may be before it is synced to the disk; 0 syncs before sending")
+		f.BoolVar(&c.Syslog, "syslog-output", c.Syslog, "send each alert to the syslog daemon of this machine")
+		f.StringVar(&c.Program, "program-output", c.Program, "command for /bin/sh that gets each alert on its standard input")
+		f.BoolVar(&c.KeepAlive, "program-keep-alive", c.KeepAlive, "one process of --program-output takes all alerts, a line each")
 		f.StringVar(&c.Matching, "rule-matching", c.Matching, "first or all: how many rules may match one event")
 		f.StringVar(&c.MinPriority, "priority", c.MinPriority, "rules less urgent than this are left out")
 	}
@@ -157,6 +166,9 @@ func (c *daemonConfig) Validate() error {
 	}
 	if c.NATS == "" && (c.Creds != "" || c.CA != "" || c.Cert != "" || c.Key != "") {
 		errs = append(errs, errors.New("creds, ca, cert, key: only with nats"))
+	}
+	if c.KeepAlive && c.Program == "" {
+		errs = append(errs, errors.New("programKeepAlive: only with programOutput"))
 	}
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: missing"))

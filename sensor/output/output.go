@@ -37,13 +37,15 @@ type Stats struct {
 	Failed  uint64 // alerts that the sink did not take, after all attempts
 }
 
-// An Output is a queue of alerts and the place they go to. Make one with NewStream, NewFile or NewHTTP.
+// An Output is a queue of alerts and the place they go to. Make one with NewStream, NewFile, NewHTTP, NewSyslog or
+// NewProgram.
 type Output struct {
 	name    string
 	format  Format
 	sink    sink
 	batch   bool // several alerts may go into one write
 	onError func(error)
+	head    func(dst []byte, a Alert) []byte // what stands before an alert; may be nil
 
 	mu     sync.RWMutex // guards closed against the close of queue
 	closed bool
@@ -61,7 +63,7 @@ func newOutput(name string, format Format, s sink, batch bool, queue int, onErro
 	return &Output{name: name, format: format, sink: s, batch: batch, queue: make(chan Alert, queue), ended: make(chan struct{}), onError: onError}
 }
 
-// Name is "stdout", "file" or "http".
+// Name is "stdout", "file", "http", "syslog" or "program".
 func (o *Output) Name() string { return o.name }
 
 // Stats returns the counters. It is safe for concurrent use.
@@ -157,6 +159,9 @@ func (o *Output) poll() (Alert, bool) {
 }
 
 func (o *Output) append(dst []byte, a Alert) []byte {
+	if o.head != nil {
+		dst = o.head(dst, a)
+	}
 	if o.format == JSON {
 		dst = a.AppendJSON(dst)
 	} else {

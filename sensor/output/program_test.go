@@ -1,0 +1,131 @@
+package output
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func readAll(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestProgramOnce: each alert has a process of its own, whose whole input it is.
+func TestProgramOnce(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	p := NewProgram(ProgramConfig{Program: `(echo "begin"; cat) >> ` + out, Format: Text, Queue: 10}, nil)
+	finish := run(t, p.Output)
+	p.Send(alert(1))
+	p.Send(alert(2))
+	finish()
+	if got, want := readAll(t, out), "begin\nalert 1\nbegin\nalert 2\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if st := p.Stats(); st.Written != 2 || st.Name != "program" {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestProgramKeepAlive: one process takes all alerts, also after it has ended and was started again.
+func TestProgramKeepAlive(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	p := NewProgram(ProgramConfig{Program: `echo "begin" >> ` + out + `; exec cat >> ` + out, KeepAlive: true, Format: JSON, Queue: 10}, nil)
+	finish := run(t, p.Output)
+	p.Send(alert(1))
+	p.Send(alert(2))
+	comeTrue(t, func() bool { return strings.Count(fileText(out), "n") >= 3 })
+	p.Reopen()
+	p.Send(alert(3))
+	finish()
+	if got, want := readAll(t, out), "begin\n{\"n\":1}\n{\"n\":2}\nbegin\n{\"n\":3}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestProgramEnds: a program that ends is started again, each time after a longer pause, and what it did not take counts as failed.
+func TestProgramEnds(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	p := NewProgram(ProgramConfig{
+		Program: `read line; echo "$line" >> ` + out, KeepAlive: true, Format: Text, Queue: 100, Backoff: 20 * time.Millisecond,
+	}, nil)
+	finish := run(t, p.Output)
+	start := time.Now()
+	for i := range 5 { // one process each
+		p.Send(alert(i))
+		comeTrue(t, func() bool {
+			return strings.Contains(fileText(out), fmt.Sprintf("alert %d\n", i)) || p.Stats().Failed > 0
+		})
+		time.Sleep(30 * time.Millisecond) // until it has ended
+	}
+	if d := time.Since(start); d < 300*time.Millisecond { // 20+40+80+160
+		t.Errorf("five starts took %v: no pause", d)
+	}
+	finish()
+	if st := p.Stats(); st.Written+st.Failed != 5 || st.Written < 4 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestProgramStuck: a program that does not read or end is killed, with all that it started.
+func TestProgramStuck(t *testing.T) {
+	dir := t.TempDir()
+	for _, keep := range []bool{false, true} {
+		pid := filepath.Join(dir, fmt.Sprint(keep))
+		failed := make(chan error, 1)
+		p := NewProgram(ProgramConfig{
+			Program: `sleep 600 & echo $! > ` + pid + `; wait`, KeepAlive: keep, Format: Text, Queue: 10000, Timeout: 200 * time.Millisecond,
+		}, func(err error) {
+			select {
+			case failed <- err:
+			default:
+			}
+		})
+		run(t, p.Output)
+		for i := range 10000 { // more than a pipe holds
+			p.Send(alert(i))
+		}
+		select {
+		case <-failed:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the output is stuck")
+		}
+		child := strings.TrimSpace(readAll(t, pid))
+		comeTrue(t, func() bool {
+			state := fileText("/proc/" + child + "/stat")
+			return state == "" || strings.Contains(state, ") Z ")
+		})
+		p.Close()
+	}
+}
+
+func TestProgramFails(t *testing.T) {
+	failed := make(chan error, 1)
+	p := NewProgram(ProgramConfig{Program: "exit 3", Format: Text, Queue: 10}, func(err error) { failed <- err })
+	run(t, p.Output)
+	p.Send(alert(1))
+	if err := <-failed; !strings.Contains(err.Error(), "exit status 3") {
+		t.Error(err)
+	}
+}
+
+func fileText(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b)
+}
+
+func comeTrue(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come to pass")
+		}
+	}
+}

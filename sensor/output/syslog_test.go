@@ -1,0 +1,86 @@
+package output
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// severe is an alert with a severity.
+type severe struct{ alert }
+
+func (severe) Severity() int { return 4 }
+
+func listenSyslog(t *testing.T, path string) *net.UnixConn {
+	t.Helper()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func receiveLine(t *testing.T, c *net.UnixConn) string {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b := make([]byte, 1<<16)
+	n, err := c.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// TestSyslog: alerts arrive as the daemon expects them, and after it went and came again.
+func TestSyslog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	first := listenSyslog(t, path)
+	failed := make(chan error, 10)
+	o := NewSyslog(SyslogConfig{Format: Text, Queue: 10, Socket: path}, func(err error) { failed <- err })
+	finish := run(t, o)
+	o.Send(severe{1})
+	if got := receiveLine(t, first); !regexp.MustCompile(`^<12>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d tiercel\[\d+\]: alert 1$`).MatchString(got) {
+		t.Errorf("got %q", got)
+	}
+	_ = first.Close()
+	o.Send(severe{2}) // nobody there
+	if err := <-failed; err == nil {
+		t.Error("no error")
+	}
+	_ = os.Remove(path)
+	second := listenSyslog(t, path)
+	o.Send(severe{3})
+	if got := receiveLine(t, second); !regexp.MustCompile(`: alert 3$`).MatchString(got) {
+		t.Errorf("got %q", got)
+	}
+	finish()
+	if st := o.Stats(); st.Written != 2 || st.Failed != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestSyslogStuck: a daemon that does not read holds an alert up for a second, not for ever.
+func TestSyslogStuck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	listenSyslog(t, path)
+	failed := make(chan error, 1)
+	o := NewSyslog(SyslogConfig{Format: Text, Queue: 4096, Socket: path}, func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	})
+	run(t, o)
+	for i := range 2000 { // more than the socket's queue holds
+		o.Send(alert(i))
+	}
+	select {
+	case <-failed:
+	case <-time.After(20 * time.Second):
+		t.Error("the output is stuck")
+	}
+}
