@@ -181,7 +181,7 @@ func spinning(t *testing.T) []byte {
 
 func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "my-responder")
-	code, stdout, stderr := run(t, "init", dir)
+	code, stdout, stderr := run(t, "init", dir, "--lang", "go")
 	if code != 0 || !strings.Contains(stdout, "tiercel fn deploy "+dir) {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}

@@ -41,7 +41,7 @@ func newInit(s cli.Streams) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&lang, "lang", "go", "language: "+strings.Join(functions.Languages(), ", "))
+	cmd.Flags().StringVar(&lang, "lang", "javascript", "language: "+strings.Join(functions.Languages(), ", "))
 	cmd.Flags().StringVar(&from, "from", "", "begin as a copy of a bundled responder: builtin:NAME")
 	cmd.MarkFlagsMutuallyExclusive("lang", "from")
 	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(functions.Languages(), cobra.ShellCompDirectiveNoFileComp))

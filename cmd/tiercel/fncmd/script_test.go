@@ -42,14 +42,20 @@ func run() int {
 // TestScripts runs each script in an empty home, beside an embedded server and a runtime with the data directory that tiercel run has by
 // itself. There is no cluster.
 func TestScripts(t *testing.T) {
+	p := params(t)
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+func params(t *testing.T) testscript.Params {
+	t.Helper()
 	cache, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dirs := strings.Fields(string(cache))
 	modules := t.TempDir()
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	return testscript.Params{
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
 			e.Setenv("HOME", e.WorkDir)
@@ -60,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return start(t, e, modules)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"publish": publish, "id": id, "until": until, "await": await},
-	})
+	}
 }
 
 // start starts what tiercel run has without root and without a cluster: server and runtime.
