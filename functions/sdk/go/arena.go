@@ -9,6 +9,9 @@ import "unsafe"
 var (
 	arena   []byte
 	arenaAt int
+
+	documents   [16]document // the first ones of an event
+	documentsAt int
 )
 
 const arenaSize = 64 << 10
@@ -21,6 +24,14 @@ func alloc(n int) []byte {
 	b := arena[arenaAt : arenaAt+n : arenaAt+n]
 	arenaAt += (n + 7) &^ 7
 	return b
+}
+
+func newDocument() *document {
+	if documentsAt == len(documents) {
+		return new(document)
+	}
+	documentsAt++
+	return &documents[documentsAt-1]
 }
 
 // tail returns the n bytes, if there are as many, that alloc will return next.

@@ -4,6 +4,8 @@ package tiercel
 
 func alloc(n int) []byte { return make([]byte, n) }
 
+func newDocument() *document { return new(document) }
+
 func roomForNodes(n int) []node { return make([]node, 0, n/10+4) }
 
 func keepNodes(nodes []node) []node { return nodes }

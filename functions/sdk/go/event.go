@@ -50,12 +50,13 @@ type Target struct {
 	PIDStartTime uint64
 }
 
-func parseEvent(data []byte) (Event, error) {
+// parse fills in an event, in place: it is large.
+func (ev *Event) parse(data []byte) error {
 	v, err := ParseJSON(data)
 	if err != nil {
-		return Event{}, errors.New("the event is not JSON")
+		return errors.New("the event is not JSON")
 	}
-	ev := Event{JSON: v}
+	ev.JSON = v
 	var alert Value
 	for c := v.cursor('{'); c.more(); c.pastField() {
 		value := c.value()
@@ -98,14 +99,13 @@ func parseEvent(data []byte) (Event, error) {
 		case "output_fields":
 			ev.outputFields = value
 		case "target":
-			ev.Target = parseTarget(value)
+			ev.Target.parse(value)
 		}
 	}
-	return ev, nil
+	return nil
 }
 
-func parseTarget(v Value) Target {
-	var t Target
+func (t *Target) parse(v Value) {
 	for c := v.cursor('{'); c.more(); c.pastField() {
 		value := c.value()
 		switch c.key() {
@@ -135,5 +135,4 @@ func parseTarget(v Value) Target {
 			t.PIDStartTime = value.Uint()
 		}
 	}
-	return t
 }

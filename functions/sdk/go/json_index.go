@@ -43,10 +43,7 @@ func index(s string, nodes []node) ([]node, bool) {
 		return nodes, false
 	}
 value: // one begins here, behind white space
-	for i < len(s) && s[i] <= ' ' {
-		if !isSpace(s[i]) {
-			return nodes, false
-		}
+	for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
 		i++
 	}
 	if i >= len(s) {
@@ -64,7 +61,7 @@ value: // one begins here, behind white space
 		nodes = append(nodes, node{start: uint32(i), next: open})
 		open, inMap = uint32(len(nodes)-1), c == '{'
 		i++
-		for i < len(s) && isSpace(s[i]) {
+		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
 			i++
 		}
 		if i >= len(s) {
@@ -136,17 +133,20 @@ text:
 	i++
 	nodes = append(nodes, node{uint32(start), uint32(i), uint32(len(nodes)+1) | escape})
 	if isKey {
-		for i < len(s) && isSpace(s[i]) {
+		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
 			i++
 		}
 		if i >= len(s) || s[i] != ':' {
 			return nodes, false
 		}
-		i++
+		if i++; i < len(s) && s[i] == '"' {
+			start, isKey = i, false
+			goto text
+		}
 		goto value
 	}
 after: // a value has ended
-	for i < len(s) && isSpace(s[i]) {
+	for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
 		i++
 	}
 	if open == none {
@@ -161,7 +161,7 @@ after: // a value has ended
 		if !inMap {
 			goto value
 		}
-		for i < len(s) && isSpace(s[i]) {
+		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
 			i++
 		}
 		goto key

@@ -33,7 +33,8 @@ var ErrJSON = errors.New("not JSON")
 
 // ParseJSON checks a document and returns its value, which uses the memory of data: data must not change afterwards.
 func ParseJSON(data []byte) (Value, error) {
-	d := &document{text: unsafe.String(unsafe.SliceData(data), len(data))}
+	d := newDocument()
+	d.text = unsafe.String(unsafe.SliceData(data), len(data))
 	nodes, ok := index(d.text, roomForNodes(len(data)))
 	if !ok {
 		return Value{}, ErrJSON

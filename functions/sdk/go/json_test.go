@@ -203,7 +203,8 @@ func BenchmarkEvent(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if ev, err := parseEvent(text); err != nil || ev.Target.PodName != "p" {
+		var ev Event
+		if err := ev.parse(text); err != nil || ev.Target.PodName != "p" {
 			b.Fatal(err)
 		}
 	}

@@ -106,6 +106,12 @@ func appendList[V any](dst []byte, l []V) ([]byte, error) {
 const hexDigits = "0123456789abcdef"
 
 func appendText(dst []byte, s string) []byte {
+	if n := len(dst); plainRun(s, 0) == len(s) && cap(dst)-n >= len(s)+2 { // the way of almost all texts
+		dst = dst[:n+len(s)+2]
+		dst[n], dst[n+len(s)+1] = '"', '"'
+		copy(dst[n+1:], s)
+		return dst
+	}
 	dst = append(dst, '"')
 	for i := 0; ; {
 		end := plainRun(s, i)

@@ -25,7 +25,7 @@ func hostLog(level int32, ptr unsafe.Pointer, n uint32)
 
 //go:wasmexport tiercel_handle
 func tiercelHandle(n uint32) int32 {
-	arenaAt = 0
+	arenaAt, documentsAt = 0, 0
 	event := alloc(int(n))
 	hostInput(pointer(event), n)
 	status, output := run(runtimeHost{}, event)

@@ -39,10 +39,17 @@ func newRequest() request { return append(alloc(firstRequest)[:0], '{') }
 
 // key begins a field; k has nothing to escape.
 func (q request) key(k string) request {
-	if q[len(q)-1] != '{' {
-		q = append(q, ',')
+	n, separator := len(q), byte(',')
+	if q[n-1] == '{' {
+		n, separator = n-1, '{'
 	}
-	return append(append(append(q, '"'), k...), '"', ':')
+	if room := n + len(k) + 4; room <= cap(q) {
+		q = q[:room]
+		q[n], q[n+1], q[room-2], q[room-1] = separator, '"', '"', ':'
+		copy(q[n+2:], k)
+		return q
+	}
+	return append(append(append(q[:n], separator, '"'), k...), '"', ':')
 }
 
 func (q request) open() request { return append(q, '{') }

@@ -12,8 +12,6 @@ package tiercel
 import (
 	"errors"
 	"runtime"
-	"slices"
-	"strings"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
@@ -152,7 +150,11 @@ func run(host Host, event []byte) (status int32, output []byte) {
 
 // appendData writes what was reported, by its keys' order.
 func appendData(dst []byte) ([]byte, error) {
-	slices.SortFunc(current.data, func(a, b reported) int { return strings.Compare(a.key, b.key) })
+	for i := range current.data { // they are few
+		for k := i; k > 0 && current.data[k].key < current.data[k-1].key; k-- {
+			current.data[k], current.data[k-1] = current.data[k-1], current.data[k]
+		}
+	}
 	for i, r := range current.data {
 		separator := byte(',')
 		if i == 0 {
@@ -195,8 +197,8 @@ func handle(event []byte) (err error) {
 	if handler == nil {
 		return errors.New("no handler: call tiercel.Handle in an init function")
 	}
-	ev, err := parseEvent(event)
-	if err != nil {
+	var ev Event
+	if err := ev.parse(event); err != nil {
 		return err
 	}
 	return handler(ev)

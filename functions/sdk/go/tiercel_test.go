@@ -88,8 +88,8 @@ func TestEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ev, err := parseEvent(text)
-	if err != nil {
+	var ev Event
+	if err := ev.parse(text); err != nil {
 		t.Fatal(err)
 	}
 	if ev.JSON.Raw() != strings.TrimSpace(string(text)) {

@@ -9,7 +9,8 @@ func warm() {
 	for size := 8; size <= 4<<10; size *= 2 {
 		kept = append(kept, make([]byte, size), make([]byte, size+size/2))
 	}
-	ev, err := parseEvent([]byte(`{"id":"x","time":"\u0032","data":{"output":"o","tags":["a","b"],"output_fields":{"a":1},"target":{"namespace":"n","pod":"p","podUID":"u"}}}`))
+	var ev Event
+	err := ev.parse([]byte(`{"id":"x","time":"\u0032","data":{"output":"o","tags":["a","b"],"output_fields":{"a":1},"target":{"namespace":"n","pod":"p","podUID":"u"}}}`))
 	if err != nil {
 		return
 	}
@@ -18,7 +19,7 @@ func warm() {
 		text, _ := AppendJSON(make([]byte, 0, 512), request)
 		kept = append(kept, text)
 	}
-	kept, arenaAt = nil, 0
+	kept, arenaAt, documentsAt = nil, 0, 0
 }
 
 // kept keeps the compiler from leaving out what is allocated for nothing.
