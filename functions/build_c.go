@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,18 +30,22 @@ func buildC(ctx context.Context, dir, tmp string, files []string) ([]byte, error
 	if err := os.WriteFile(filepath.Join(tmp, "tiercel.h"), header, 0o644); err != nil {
 		return nil, err
 	}
-	out := filepath.Join(tmp, "function.wasm")
-	args := []string{
-		"--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-Wall", "-Wextra", "-Wl,--strip-all",
-		"-I", "tiercel", "-I", tmp, "-o", out,
-	}
+	target := []string{"--target=wasm32-wasi", "-mexec-model=reactor"}
 	if _, err := os.Stat("/usr/include/wasm32-wasi"); err == nil && strings.HasPrefix(clang, "/usr/bin/") {
-		args = append(args, "--sysroot=/usr") // Debian's wasi-libc
+		target = append(target, "--sysroot=/usr") // Debian's wasi-libc
 	}
-	for _, file := range files {
-		args = append(args, filepath.Base(file))
+	out := filepath.Join(tmp, "function.wasm")
+	link := append(slices.Clone(target), "-Wl,--strip-all", "-o", out)
+	for i, file := range files {
+		object := filepath.Join(tmp, strconv.Itoa(i)+".o")
+		link = append(link, object)
+		args := append(slices.Clone(target), "-O2", "-msimd128", "-Wall", "-Wextra", "-I", "tiercel", "-I", tmp, "-c", "-o", object, filepath.Base(file))
+		if err := runCompiler(ctx, dir, nil, clang, args...); err != nil {
+			return nil, err
+		}
 	}
-	if err := runCompiler(ctx, dir, nil, clang, args...); err != nil {
+	// In a step of its own, without -O: with it clang would pass the module to whatever wasm-opt is in PATH.
+	if err := runCompiler(ctx, dir, nil, clang, link...); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(out)

@@ -1,4 +1,4 @@
-use crate::json_check::{document, space};
+use crate::json_check::{document, plain, space};
 use std::borrow::Cow;
 
 /// A JSON value within a document that is known to be well-formed. The default one does not exist: everything asked of it is empty too,
@@ -201,10 +201,10 @@ fn skip(s: &[u8], i: usize) -> usize {
 fn skip_string(s: &[u8], i: usize) -> usize {
     let mut i = i + 1;
     loop {
+        i = plain(s, i);
         match s[i] {
             b'"' => return i + 1,
-            b'\\' => i += 2,
-            _ => i += 1,
+            _ => i += 2, // an escape
         }
     }
 }
