@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDaemonConfigValidate(t *testing.T) {
+	if err := defaultDaemonConfig().Validate(); err != nil {
+		t.Fatalf("defaults: %v", err)
+	}
+	tests := []struct {
+		name   string
+		change func(*daemonConfig)
+		want   []string // parts of the error
+	}{
+		{"output", func(c *daemonConfig) { c.Output = "xml" }, []string{`output: "xml" is none of text, json`}},
+		{"log", func(c *daemonConfig) { c.LogLevel, c.LogFormat = "loud", "xml" }, []string{`logLevel: "loud"`, `logFormat: "xml"`}},
+		{"identity", func(c *daemonConfig) { c.Identity = "root" }, []string{`kubeIdentity: "root"`}},
+		{"matching", func(c *daemonConfig) { c.Matching = "best" }, []string{`ruleMatching: "best" is none of first, all`}},
+		{"priority", func(c *daemonConfig) { c.MinPriority = "urgent" }, []string{"priority: "}},
+		{"http", func(c *daemonConfig) { c.HTTP = "nowhere" }, []string{"http: "}},
+		{"http output", func(c *daemonConfig) { c.HTTPOutput = "ftp://x/" }, []string{`httpOutput: "ftp://x/" is no http or https URL`}},
+		{"http output without host", func(c *daemonConfig) { c.HTTPOutput = "http:///path" }, []string{"httpOutput: "}},
+		{"spool size", func(c *daemonConfig) { c.SpoolSize = "4Ki" }, []string{"spoolSize: ", "1Mi"}},
+		{"no spool size", func(c *daemonConfig) { c.SpoolSize = "much" }, []string{"spoolSize: "}},
+		{"negative times", func(c *daemonConfig) { c.SpoolSync, c.NATSSync = -time.Second, -time.Second }, []string{"spoolSync: -1s", "natsSync: -1s"}},
+		{"credentials without a server", func(c *daemonConfig) { c.Creds = "file" }, []string{"creds, ca, cert, key: only with nats"}},
+		{"no data", func(c *daemonConfig) { c.Data = "" }, []string{"data: missing"}},
+		{"sockets", func(c *daemonConfig) { c.nested.RuntimeSockets = []string{"/run/x.sock", "what:/x"} }, []string{"runtimeSockets["}},
+		{"several", func(c *daemonConfig) { c.Output, c.Data = "xml", "" }, []string{"output: ", "data: "}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := defaultDaemonConfig()
+			tt.change(c)
+			err := c.Validate()
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q in it", err, want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestStatusServer(t *testing.T) {
+	waitsFor := errors.New("not attached")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "tiercel_test_total", Help: "x"}))
+	s, err := newStatusServer("127.0.0.1:0", reg, []readiness{
+		{"bus", func() error { return nil }},
+		{"sensor", func() error { return waitsFor }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	get := func(path string, wantCode int, want string) {
+		t.Helper()
+		resp, err := http.Get("http://" + s.Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != wantCode || !strings.Contains(string(body), want) {
+			t.Errorf("%s: got %d %q, want %d with %q", path, resp.StatusCode, body, wantCode, want)
+		}
+	}
+	get("/healthz", http.StatusOK, "ok")
+	get("/readyz", http.StatusServiceUnavailable, "sensor: not attached")
+	waitsFor = nil
+	get("/readyz", http.StatusOK, "ok")
+	get("/metrics", http.StatusOK, "tiercel_test_total 0")
+
+	if _, err := newStatusServer(s.Addr(), reg, nil); err == nil || !strings.Contains(err.Error(), "--http") {
+		t.Errorf("an address in use: got %v", err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
