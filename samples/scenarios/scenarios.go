@@ -54,6 +54,8 @@ type Scenario struct {
 	Count int
 	// Every says that the actor tells how often it succeeded, and that there are at least as many matches.
 	Every bool
+	// Why says why the rule cannot be made to fire where the tests run; then there is nothing to do.
+	Why string
 	// By says how an event is made beside the system call of its name: ia32, int80, uring.
 	By []string
 }
@@ -69,6 +71,7 @@ func (s *Scenario) UnmarshalYAML(n *yaml.Node) error {
 		Want    map[string]string `yaml:"want"`
 		Open    string            `yaml:"open"`
 		Through bool              `yaml:"through"`
+		Why     string            `yaml:"why"`
 		Count   int               `yaml:"count"`
 		Every   bool              `yaml:"every"`
 		By      []string          `yaml:"by"`
@@ -78,7 +81,7 @@ func (s *Scenario) UnmarshalYAML(n *yaml.Node) error {
 	}
 	*s = Scenario{
 		Rule: raw.Rule, Event: raw.Event, Bypass: raw.Bypass, Act: raw.Act, Want: raw.Want, Open: raw.Open, Through: raw.Through,
-		Count: raw.Count, Every: raw.Every, By: raw.By,
+		Count: raw.Count, Every: raw.Every, Why: raw.Why, By: raw.By,
 	}
 	if s.Act.On == "" {
 		s.Act.On = "container"
@@ -136,7 +139,7 @@ func Load(name string) ([]Scenario, error) {
 
 func (s *Scenario) check() error {
 	switch {
-	case s.Act.Do == "":
+	case s.Act.Do == "" && s.Why == "":
 		return errors.New("do is missing")
 	case s.Rule == "" && s.Event == "":
 		return errors.New("one of rule and event is wanted")

@@ -23,7 +23,7 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s is empty", f.Name())
 		}
 		for _, s := range list {
-			if s.Event == "" && s.Bypass == "" && s.Near == nil {
+			if s.Event == "" && s.Bypass == "" && s.Why == "" && s.Near == nil {
 				t.Errorf("%s: %s has no near miss", f.Name(), s.Rule)
 			}
 			if strings.Count(s.Act.Do, `"`)%2 != 0 {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/bpf.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -191,7 +192,19 @@ static long long_args(struct step *s)
 	return status ? -ECHILD : 0;
 }
 
+/* load-bpf: a BPF program that returns 0 is loaded. */
+static long load_bpf(struct step *s)
+{
+	static const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K}, {.code = BPF_JMP | BPF_EXIT}};
+	union bpf_attr a = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 2, .insns = (unsigned long)program, .license = (unsigned long)"GPL",
+	};
+	(void)s;
+	long fd = syscall(SYS_bpf, BPF_PROG_LOAD, &a, sizeof(a));
+	return fd < 0 ? -errno : fd;
+}
+
 const struct verb detour_verbs[] = {
 	{"swap-open", 3, swap_open}, {"swap-unlink", 3, swap_unlink}, {"vfork-open", 2, vfork_open}, {"vfork-exec", 2, vfork_exec},
-	{"bomb", 2, bomb}, {"exec-bomb", 2, exec_bomb}, {"long-args", 2, long_args}, {0},
+	{"bomb", 2, bomb}, {"exec-bomb", 2, exec_bomb}, {"long-args", 2, long_args}, {"load-bpf", 0, load_bpf}, {0},
 };
