@@ -25,15 +25,21 @@ import (
 type Config struct {
 	CacheDir string // where compiled and initialised modules are kept between processes, at most 4 GiB; empty: in memory only
 	Slots    int    // invocations running at one time. 1 to 1024. Default 8 per CPU: most of their time is waiting for the host
+	Idle     int    // instances kept ready for their next event, of all functions together. Up to 65536. 0: the default, 4 per slot
 }
 
 // DefaultConfig returns the defaults, without a cache folder.
-func DefaultConfig() Config { return Config{Slots: min(8*runtime.GOMAXPROCS(0), 1024)} }
+func DefaultConfig() Config {
+	return Config{Slots: min(8*runtime.GOMAXPROCS(0), 1024)}
+}
 
 // Validate names what is wrong with c.
 func (c Config) Validate() error {
 	if c.Slots < 1 || c.Slots > 1024 {
 		return fmt.Errorf("slots: %d is not within 1 and 1024", c.Slots)
+	}
+	if c.Idle < 0 || c.Idle > 65536 {
+		return fmt.Errorf("idle: %d is not within 0 and 65536", c.Idle)
 	}
 	return nil
 }
@@ -46,6 +52,7 @@ type Engine struct {
 	metrics *metrics
 	way     *way // of resetting memories
 
+	pool     pool
 	cacheDir string
 
 	programs shelf[[32]byte, *published] // by the digest of the file
@@ -78,7 +85,10 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		cache: cache,
 		slots: make(chan struct{}, cfg.Slots),
 	}
-	e.cacheDir = cfg.CacheDir
+	e.cacheDir, e.pool.most = cfg.CacheDir, cfg.Idle
+	if cfg.Idle == 0 {
+		e.pool.most = 4 * cfg.Slots
+	}
 	_, e.way = selfTest()
 	e.programs.free, e.engines.free = (*published).free, (*code).free
 	e.metrics = newMetrics(reg, e)

@@ -17,8 +17,8 @@ var TestCache string
 
 // Differences compares every idle instance of m with the sealed state, fully, and returns how many there are and what differs.
 func (m *Module) Differences() (instances int, diffs []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.engine.pool.mu.Lock()
+	defer m.engine.pool.mu.Unlock()
 	for _, idle := range m.idle {
 		for _, in := range idle {
 			instances++
@@ -37,3 +37,8 @@ func (m *Module) Differences() (instances int, diffs []string) {
 
 // fuelGlobal is the name under which the meter's own global is exported among the mutable ones: the last.
 func fuelGlobal(m *Module) string { return m.code.globals[len(m.code.globals)-1] }
+
+// KeepState has e bring nothing back between events but globals: what the reset costs is the difference.
+func (e *Engine) KeepState() {
+	e.way = &way{"none", func(*region, *scanner) (int, bool) { return 0, true }}
+}

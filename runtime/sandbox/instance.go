@@ -1,9 +1,9 @@
 package sandbox
 
 import (
+	"container/list"
 	"context"
 	"fmt"
-	"runtime"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -19,6 +19,9 @@ type instance struct {
 	exports map[string]api.Function
 	fuel    api.MutableGlobal
 	globals []api.MutableGlobal // in the order of code.globals
+
+	owner *Module       // while it waits in the pool
+	waits *list.Element // the same
 }
 
 // export returns an exported function of the instance, or nil. It is not to be called while a call of the same function goes on.
@@ -33,14 +36,9 @@ func (in *instance) export(name string) api.Function {
 
 // take returns an instance whose memory is bounded by size: an idle one, or one that is still to be prepared.
 func (m *Module) take(size int64) (*instance, error) {
-	m.mu.Lock()
-	if l := m.idle[size]; len(l) > 0 {
-		in := l[len(l)-1]
-		m.idle[size] = l[:len(l)-1]
-		m.mu.Unlock()
+	if in := m.engine.pool.take(m, size); in != nil {
 		return in, nil
 	}
-	m.mu.Unlock()
 	r, err := m.image.take(size)
 	if err != nil {
 		return nil, err
@@ -55,14 +53,7 @@ func (m *Module) give(in *instance, sound bool) {
 		in.discard()
 		return
 	}
-	size := int64(len(in.memory.base))
-	m.mu.Lock()
-	keep := m.idle != nil && len(m.idle[size]) < runtime.GOMAXPROCS(0) && (m.idle[size] != nil || len(m.idle) < maxRegionSizes)
-	if keep {
-		m.idle[size] = append(m.idle[size], in)
-	}
-	m.mu.Unlock()
-	if !keep {
+	if in = m.engine.pool.give(m, in); in != nil {
 		in.discard()
 	}
 }

@@ -28,7 +28,7 @@ func isolationEvents(t *testing.T) int {
 }
 
 // isolationModule makes the guest of a language: testdata/isolation holds the same one in each.
-func isolationModule(t *testing.T, e *sandbox.Engine, language string) *sandbox.Module {
+func isolationModule(t testing.TB, e *sandbox.Engine, language string) *sandbox.Module {
 	t.Helper()
 	dir := filepath.Join("testdata", "isolation")
 	if language == "javascript" {

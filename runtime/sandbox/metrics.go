@@ -55,7 +55,10 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 		reg.MustRegister(m.invocations, m.guest, m.setup, m.memory, m.logDropped, m.products, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tiercel_runtime_sandbox_slots_free",
 			Help: "Invocations that could start now.",
-		}, func() float64 { return float64(e.Free()) }))
+		}, func() float64 { return float64(e.Free()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tiercel_runtime_sandbox_idle_instances",
+			Help: "Instances that are ready for their next event.",
+		}, func() float64 { return float64(e.pool.len()) }))
 	}
 	return m
 }

@@ -18,9 +18,11 @@ type Module struct {
 	*published
 	digest [32]byte
 
+	idle map[int64][]*instance // that wait, by the size of their region; guarded by the engine's pool, nil once closed
+
 	mu      sync.Mutex
-	idle    map[int64][]*instance // by the size of their region; guarded by mu, nil once closed
-	running int                   // invocations; guarded by mu
+	closed  bool // guarded by mu
+	running int  // invocations; guarded by mu
 }
 
 // ErrClosed is the cause of a *Stop that Handle returns for a module that has been closed.
@@ -62,13 +64,11 @@ func (m *Module) Image() string { return "sha256:" + hex.EncodeToString(m.state[
 // starts afterwards. It may be called twice.
 func (m *Module) Close() error {
 	m.mu.Lock()
-	idle, closed, last := m.idle, m.idle == nil, m.running == 0
-	m.idle = nil
+	closed, last := m.closed, m.running == 0
+	m.closed = true
 	m.mu.Unlock()
-	for _, l := range idle {
-		for _, in := range l {
-			in.discard()
-		}
+	for _, in := range m.engine.pool.close(m) {
+		in.discard()
 	}
 	if closed || !last {
 		return nil
@@ -80,7 +80,7 @@ func (m *Module) Close() error {
 func (m *Module) begin() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.idle == nil {
+	if m.closed {
 		return ErrClosed
 	}
 	m.running++
@@ -91,7 +91,7 @@ func (m *Module) begin() error {
 func (m *Module) end() {
 	m.mu.Lock()
 	m.running--
-	last := m.idle == nil && m.running == 0
+	last := m.closed && m.running == 0
 	m.mu.Unlock()
 	if last {
 		_ = m.engine.programs.put(m.digest) // closing compiled code does not fail
