@@ -78,6 +78,19 @@ var attacks = map[string]func() error{
 		hostCall(unsafe.Pointer(unsafe.StringData(op)), 6, unsafe.Pointer(uintptr(0xFFFFFF00)), 4096, nil, 0)
 		return nil
 	},
+	"overlapping": func() error { // the response goes over the request and the operation's name
+		b := []byte(`kv.get{"key":"k"}`)
+		p := unsafe.Pointer(&b[0])
+		answer := hostCall(p, 6, unsafe.Add(p, 6), uint32(len(b)-6), p, uint32(len(b)))
+		tiercel.Report("answer", answer)
+		tiercel.Report("buffer", string(b))
+		return nil
+	},
+	"corrupt": func() error { // all of its own memory: heap, stacks, the allocator's lists
+		for p := uintptr(4096); ; p += 8 {
+			*(*uint64)(unsafe.Pointer(p)) = ^uint64(sink) //nolint:govet // on purpose
+		}
+	},
 	"output-flood": func() error {
 		b := make([]byte, 1<<10)
 		for {
