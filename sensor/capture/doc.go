@@ -23,6 +23,12 @@ const (
 	maxFrame = 4 << 20
 )
 
+// Flags of an event's frame.
+const (
+	frameNoResult = 1 << iota
+	framePassed
+)
+
 // A kind is the first byte of a frame's body.
 type kind byte
 

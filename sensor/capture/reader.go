@@ -180,8 +180,11 @@ func (r *Reader) event(ev *event.Event) error {
 		decode.Complete(ev, &r.done)
 		ev.Completion = completion
 	}
-	if b[1]&1 != 0 {
+	if b[1]&frameNoResult != 0 {
 		ev.Flags |= event.NoResult
+	}
+	if b[1]&framePassed != 0 {
+		ev.Flags |= event.ProcessOnly
 	}
 	ev.Seq, ev.ReadNS = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 	if ev.Seq == 0 {

@@ -44,6 +44,7 @@ type Record struct {
 	Seq        uint64 // position in the merged order; 0: the reader counts
 	ReadNS     uint64 // boot time at which it was read
 	NoResult   bool   // of io_uring: without its completion
+	Passed     bool   // rules do not see it
 	Record     []byte
 	Completion []byte // of io_uring; may be empty
 }
@@ -51,7 +52,7 @@ type Record struct {
 // Event writes ev. It returns ErrNoRecord, and goes on, if ev has none.
 func (c *Writer) Event(ev *event.Event) error {
 	return c.Record(&Record{
-		Seq: ev.Seq, ReadNS: ev.ReadNS, NoResult: ev.Flags&event.NoResult != 0, Record: ev.Raw, Completion: ev.Completion,
+		Seq: ev.Seq, ReadNS: ev.ReadNS, NoResult: ev.Flags&event.NoResult != 0, Passed: ev.Flags&event.ProcessOnly != 0, Record: ev.Raw, Completion: ev.Completion,
 	})
 }
 
@@ -63,7 +64,10 @@ func (c *Writer) Record(r *Record) error {
 	b := c.begin(kindEvent)
 	var flags byte
 	if r.NoResult {
-		flags = 1
+		flags = frameNoResult
+	}
+	if r.Passed {
+		flags |= framePassed
 	}
 	b = append(b, flags, 0, 0)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Record)))

@@ -182,18 +182,6 @@ var callPrograms = map[uint8]string{
 	progGenericEmit: bpf.SensorProgCallGenericEmit,
 }
 
-// exemptSelf runs a program in this process that enters it among those whose calls are no events.
-func (s *Sensor) exemptSelf() error {
-	ret, err := s.coll.Programs[bpf.SensorProgExemptSelf].Run(&ebpf.RunOptions{})
-	if err != nil {
-		return fmt.Errorf("exempt own process: %w", err)
-	}
-	if ret != 0 {
-		return fmt.Errorf("exempt own process: returned %d", ret)
-	}
-	return nil
-}
-
 // attach attaches everything but the dispatcher of system calls.
 func (s *Sensor) attach() error {
 	s.attachHooks()

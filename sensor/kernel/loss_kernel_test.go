@@ -65,19 +65,36 @@ func TestLossIsCounted(t *testing.T) {
 	}
 }
 
-// The sensor's own calls are no events.
+// The sensor's own calls are no events, and its forks none for rules. What a program that it starts does is, its exec first of all.
 func TestSelfIsExempt(t *testing.T) {
 	name := t.TempDir() + "/self"
-	w := start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat }, field.EventOpenat)
+	w := start(t, func(ev *event.Event) bool {
+		return ev.Type == field.EventOpenat || ev.Type == field.EventExecve || ev.Fork.ChildPID != 0
+	}, field.EventOpenat, field.EventExecve, field.EventClone, field.EventClone3, field.EventVfork)
 	if err := os.WriteFile(name, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	pid := run(t, child(t, "flood", "1"))
 	w.find(t, "the child's open", func(ev *event.Event) bool { return ev.Task.PID == pid && ev.Result < 0 })
+	execs, forks := 0, 0
 	for _, ev := range w.seen {
-		if ev.Task.PID == uint32(os.Getpid()) {
+		own := ev.Task.PID == uint32(os.Getpid())
+		switch {
+		case ev.Fork.ChildPID != 0:
+			if own != (ev.Flags&event.ProcessOnly != 0) {
+				t.Errorf("fork by %d, own process %v, flags %b", ev.Task.PID, own, ev.Flags)
+			}
+			if ev.Fork.ChildPID == pid {
+				forks++
+			}
+		case own:
 			t.Errorf("own open of %s is an event", ev.Open.Path.Raw)
+		case ev.Type == field.EventExecve && ev.Task.PID == pid && ev.Flags&event.ProcessOnly == 0:
+			execs++
 		}
+	}
+	if execs != 1 || forks != 1 {
+		t.Errorf("%d execs of the program that was started, %d forks of it, want one each", execs, forks)
 	}
 	st, err := w.Stats()
 	if err != nil {

@@ -49,6 +49,7 @@ func (s *Sensor) Stats() (Stats, error) {
 	if st.Limited, err = perCPUSum(s.coll.Maps[bpf.SensorMapRecordLimited], 0); err != nil {
 		return Stats{}, err
 	}
+	st.Exempt += s.passed.Load()
 	for i, r := range s.rings {
 		rs := RingStats{Name: r.name, Bytes: r.size, Received: r.received.Load()}
 		for j, why := range lossReasons {
@@ -91,7 +92,7 @@ func newCollector(s *Sensor) *collector {
 		lost:      desc("records_lost_total", "Records that did not make it into a ring.", "ring", "reason"),
 		ring:      desc("ring_size_bytes", "Size of a ring.", "ring"),
 		wakeups:   desc("reader_wakeups_total", "Times that a ring woke the reader."),
-		exempt:    desc("calls_exempt_total", "System calls of the sensor itself, which are no events."),
+		exempt:    desc("calls_exempt_total", "System calls and forks of the sensor itself, which are no events."),
 		undecoded: desc("records_undecoded_total", "Records that could not be decoded."),
 	}
 }

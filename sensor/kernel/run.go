@@ -230,6 +230,7 @@ func (s *Sensor) hand(ev *event.Event, now uint64, handle func(*event.Event)) {
 	s.seq++
 	ev.Seq = s.seq
 	ev.ReadNS = now
+	s.pass(ev)
 	handle(ev)
 }
 

@@ -41,7 +41,9 @@ type Sensor struct {
 	uring               []link.Link // guarded by mu; empty while nobody wants a request of io_uring
 	closed              atomic.Bool
 
-	event     event.Event // the one that Run hands out
+	event     event.Event   // the one that Run hands out
+	self      self          // this process
+	passed    atomic.Uint64 // its events that rules did not get
 	seq       uint64
 	requests  requests // of io_uring, submitted and not completed
 	wakeups   atomic.Uint64
