@@ -10,6 +10,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/actioncmd"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/doctor"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/eventcmd"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/fncmd"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
@@ -34,7 +35,7 @@ func newRoot(s cli.Streams) *cobra.Command {
 	})
 	root.AddCommand(newRun(s)...)
 	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), fncmd.New(s), actioncmd.New(s), actioncmd.NewStop(s),
-		actioncmd.NewStart(s), newVersion(s))
+		actioncmd.NewStart(s), doctor.New(s), newVersion(s))
 	cli.Strict(root)
 	return root
 }
