@@ -19,7 +19,8 @@
 // # Imports of tiercel_v1
 //
 // All pointers and lengths are unsigned 32-bit values. The host reads and writes guest memory only during an import's own call, never
-// allocates in the guest and never calls back into it. A range outside the memory ends the invocation (outcome failed, fault trap).
+// allocates in the guest and never calls back into it. A range outside the memory ends the invocation (outcome failed, fault trap), also one of
+// no bytes that begins behind the memory, and before anything else is done.
 //
 //	input(ptr, cap) -> len
 //	    Copies min(cap, len) bytes of the event to ptr and returns len, the whole length. May be called again. The event is a
@@ -38,7 +39,9 @@
 //	    line. A text above the line limit is cut, what is above the log limit is dropped and counted; neither ends the invocation, but
 //	    64 times the log limit does (fault log).
 //
-// Requests and responses are JSON objects in UTF-8. Unknown keys in a request are [CodeInvalid]; a guest ignores unknown keys in a
+// Requests and responses are JSON objects in UTF-8. An SDK writes what is optional and has no value by leaving it out, and takes null in a
+// response as left out; 64-bit numbers may have more digits than a double holds. For each operation, [Operations] names the types of its
+// request and response in this package, whose tags are the keys. Unknown keys in a request are [CodeInvalid]; a guest ignores unknown keys in a
 // response. A request that names one key twice is [CodeInvalid].
 //
 // # Result of tiercel_handle

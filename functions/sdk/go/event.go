@@ -27,11 +27,11 @@ type Event struct {
 
 // Field returns a field of the event by its name in rules ("fd.sip"): one of the standard fields of its type, or one that the
 // rule's output names.
-func (e Event) Field(name string) Value {
-	if v := e.fields.get(name); v.Exists() {
+func (ev Event) Field(name string) Value {
+	if v := ev.fields.get(name); v.Exists() {
 		return v
 	}
-	return e.outputFields.get(name)
+	return ev.outputFields.get(name)
 }
 
 // A Target says exactly what an event is about. What is not known is empty.
