@@ -13,9 +13,9 @@ import (
 
 // A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
 type Config struct {
-	// RingBytes is the size of the ring for events that rules watch: a power of two, at least 64 KiB. Default: by memory, 4–64 MiB.
+	// RingBytes is the size of the ring for events that rules watch: a power of two, at least 64 KiB. Default: by memory, 4–16 MiB.
 	RingBytes int
-	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 2–16 MiB.
+	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 1–4 MiB.
 	ProcessRingBytes int
 	// Record are the event types that the flight recorder wants although no rule does. They leave with the flag Recorded, wake nobody, and of
 	// opens those that made a file only. Default: none.
@@ -53,10 +53,10 @@ func (c Config) Validate() error {
 // setDefaults fills the zero fields.
 func (c *Config) setDefaults() {
 	if c.RingBytes == 0 {
-		c.RingBytes = ringBytes(512, 4<<20, 64<<20)
+		c.RingBytes = ringBytes(2048, 4<<20, 16<<20)
 	}
 	if c.ProcessRingBytes == 0 {
-		c.ProcessRingBytes = ringBytes(2048, 2<<20, 16<<20)
+		c.ProcessRingBytes = ringBytes(8192, 1<<20, 4<<20)
 	}
 	if c.RecordRate == 0 {
 		c.RecordRate = 200
