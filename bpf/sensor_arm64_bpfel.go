@@ -21,20 +21,24 @@ type SensorAddress struct {
 }
 
 type SensorCall struct {
-	_         structs.HostLayout
-	Args      [6]uint64
-	Result    int64
-	Index     uint32
-	Compat    uint32
-	Verdict   uint32
-	OpenFlags uint32
-	OpenMode  uint32
-	From      uint32
-	End       uint32
-	State     uint32
-	L         SensorCallLayout
-	_         [6]byte
-	M         struct {
+	_          structs.HostLayout
+	Args       [6]uint64
+	Result     int64
+	Index      uint32
+	Compat     uint32
+	Verdict    uint32
+	OpenFlags  uint32
+	OpenMode   uint32
+	OpenKind   uint32
+	CgroupKind uint32
+	_          [4]byte
+	Names      [4]uint64
+	From       uint32
+	End        uint32
+	State      uint32
+	L          SensorCallLayout
+	_          [2]byte
+	M          struct {
 		_       structs.HostLayout
 		Name    uint64
 		Data    uint64
@@ -373,6 +377,8 @@ type SensorTexts struct {
 		_    structs.HostLayout
 		Len  uint32
 		Base uint32
+		Dir  uint32
+		Pad  uint32
 		B    [520]uint8
 	}
 }

@@ -74,6 +74,9 @@ type Config struct {
 	SpoolSync time.Duration
 	// DrainTimeout bounds what is done after Run's context has ended. Positive. Default 5s.
 	DrainTimeout time.Duration
+	// FilterShadow has every event leave the kernel that the rules look at, also those of which the kernel filter says that no rule can match,
+	// to check that. Default false: 1 of 10,000 is checked.
+	FilterShadow bool
 	// ReloadDelay is how long after the last change of a rules file the rules are loaded again. Positive. Default 100ms.
 	ReloadDelay time.Duration
 }

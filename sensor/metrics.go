@@ -38,6 +38,8 @@ type metrics struct {
 	shortened    prometheus.Counter
 	reloads      *prometheus.CounterVec
 	restored     *prometheus.CounterVec
+	checked      prometheus.Counter
+	unsound      prometheus.Counter
 	rules        prometheus.Gauge
 }
 
@@ -82,6 +84,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unpublished:  counter("matches_unpublished_total", "Matches that the bus did not take: see the publisher's own metrics for why."),
 		shortened:    counter("matches_shortened_total", "Matches with text cut to fit into an event."),
 		restored:     vec("processes_restored_total", "Processes whose records were lost, found by reading them again, by what was found.", "change"),
+		checked:      counter("filter_checked_total", "Events that the kernel filter would have dropped, compared with the rules to check it."),
+		unsound:      counter("filter_unsound_total", "Rules that matched an event which the kernel filter would have dropped: 0, or there is a mistake."),
 		reloads:      vec("rules_reloads_total", "Reloads of the rules, by result.", "result"),
 		rules:        gauge,
 	}

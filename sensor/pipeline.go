@@ -3,6 +3,7 @@ package sensor
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,8 +35,7 @@ type pipeline struct {
 	mu        sync.Mutex // guards all below
 	table     *process.Table
 	extract   *extract.Extractor
-	matcher   *rules.Matcher
-	interest  field.EventSet
+	judges    []judge // by generation
 	waiting   waiting
 	arguments budget
 	matched   []*rules.Rule
@@ -51,13 +51,34 @@ type match struct {
 	id      *container.Identity
 }
 
-// setRules makes set the rules of every event from now on.
-func (p *pipeline) setRules(set *rules.Set) {
-	m := set.NewMatcher()
-	types := set.EventTypes(extract.RuleSource)
+// A judge has the rules of the events of one generation.
+type judge struct {
+	generation uint32
+	matcher    *rules.Matcher
+	interest   field.EventSet
+}
+
+// maxJudges bounds the generations whose events may still be in the rings. Those of older ones are judged by the oldest left.
+const maxJudges = 16
+
+// setRules makes set the rules of the events from a generation on.
+func (p *pipeline) setRules(set *rules.Set, generation uint32) {
+	j := judge{generation: generation, matcher: set.NewMatcher(), interest: set.EventTypes(extract.RuleSource)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.matcher, p.interest = m, types
+	if p.judges = append(p.judges, j); len(p.judges) > maxJudges {
+		p.judges = slices.Delete(p.judges, 0, len(p.judges)-maxJudges)
+	}
+}
+
+// judge returns the rules of an event: those of its generation.
+func (p *pipeline) judge(ev *event.Event) *judge {
+	for i := len(p.judges) - 1; i > 0; i-- {
+		if p.judges[i].generation <= ev.Generation {
+			return &p.judges[i]
+		}
+	}
+	return &p.judges[0]
 }
 
 // handle takes one event. It keeps nothing of ev.
@@ -82,7 +103,7 @@ func (p *pipeline) handle(ev *event.Event) {
 	if p.recorder.Wants(ev) {
 		p.keep(ev)
 	}
-	if ev.Flags&event.Recorded != 0 || !p.interest.Has(ev.Type) {
+	if ev.Flags&event.Recorded != 0 || !p.judge(ev).interest.Has(ev.Type) {
 		return
 	}
 	p.metrics.observeRead(ev)
@@ -160,7 +181,7 @@ func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *contain
 // mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.
 func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, reading bool) bool {
 	defer p.wholeArguments(ev, proc)()
-	return p.matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
+	return p.judge(ev).matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
 }
 
 // giveUp is id without the names that were waited for.
@@ -175,16 +196,21 @@ func giveUp(id *container.Identity) *container.Identity {
 func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity) {
 	shorten := p.wholeArguments(ev, proc)
 	e := p.extract.Bind(ev, proc, id)
-	p.matched = p.matcher.Match(e, p.matched[:0])
+	matcher := p.judge(ev).matcher
+	p.matched = matcher.Match(e, p.matched[:0])
 	shorten()
 	p.metrics.events.Inc()
+	if ev.Flags&event.Dropped != 0 {
+		p.metrics.checked.Inc()
+		p.metrics.unsound.Add(float64(len(p.matched)))
+	}
 	for _, r := range p.matched {
 		p.metrics.observeMatch(ev, r, p.now())
 		if !p.throttle.take(r, ev, id) { // the event is used up all the same: the next rule does not get it
 			p.metrics.throttled.WithLabelValues(r.Priority.String()).Inc()
 			continue
 		}
-		p.report(&match{rule: r, matcher: p.matcher, raw: ev, event: e, id: id})
+		p.report(&match{rule: r, matcher: matcher, raw: ev, event: e, id: id})
 	}
 }
 

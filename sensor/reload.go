@@ -12,13 +12,15 @@ import (
 
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	rulematch "github.com/tiercel-project/tiercel/rules/match"
 	"github.com/tiercel-project/tiercel/sensor/extract"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
-// use makes set the rules of the pipeline.
+// use makes set the rules of the events of the next generation.
 func (s *Sensor) use(set *rules.Set) {
 	s.set.Store(set)
-	s.pipeline.setRules(set)
+	s.pipeline.setRules(set, s.generation)
 	n := 0
 	var domains []string
 	for _, r := range set.Rules() {
@@ -34,25 +36,52 @@ func (s *Sensor) use(set *rules.Set) {
 	s.domains.Use(domains)
 }
 
-// Reload makes set the rules that every event from now on is matched against. It is safe for concurrent use.
+// Reload makes set the rules that events from now on are matched against: each event is matched against the rules before, or against set,
+// and none that either would match is missed. It is safe for concurrent use.
 func (s *Sensor) Reload(set *rules.Set) {
 	s.reloadMu <- struct{}{}
 	defer func() { <-s.reloadMu }()
-	before, types := s.set.Load().EventTypes(extract.RuleSource), set.EventTypes(extract.RuleSource)
-	s.interest(before.Union(types)) // wide while both may be matched
-	s.use(set)
-	s.interest(types)
-}
-
-// interest tells the kernel side what leaves it.
-func (s *Sensor) interest(types field.EventSet) {
+	before := s.set.Load()
+	wide := s.plan(before, set)
+	s.generation++
+	s.use(set) // before the first event of the generation
 	src := s.source.Load()
 	if src == nil {
 		return
 	}
-	if err := (*src).SetInterest(types); err != nil {
+	next := s.plan(set)
+	err := (*src).Use(wide, next)
+	if err == nil {
+		return
+	}
+	s.log.Error("the kernel did not take the filter of the new rules: all events of their types are read", "err", err)
+	all := filter.Everything(before.EventTypes(extract.RuleSource).Union(next.Types))
+	all.Generation = s.generation
+	if err := (*src).Use(all, all); err != nil {
 		s.log.Error("events of the new rules are not all selected", "err", err)
 	}
+}
+
+// plan returns what the kernel is told of the enabled rules of sets. A capture has all events of the types that they look at.
+func (s *Sensor) plan(sets ...*rules.Set) *filter.Plan {
+	if s.deps.Capture != nil {
+		var types field.EventSet
+		for _, set := range sets {
+			types = types.Union(set.EventTypes(extract.RuleSource))
+		}
+		p := filter.Everything(types)
+		p.Generation = s.generation
+		return p
+	}
+	var programs []*rulematch.Program
+	for _, set := range sets {
+		for _, r := range set.Rules() {
+			if r.Enabled && r.Source == extract.RuleSource {
+				programs = append(programs, r.Program())
+			}
+		}
+	}
+	return filter.Compile(programs, s.generation, filter.Options{Shadow: s.cfg.FilterShadow})
 }
 
 // reload loads the rules anew. Rules with errors are reported, and those before stay.

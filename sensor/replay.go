@@ -45,7 +45,7 @@ func (r *Replay) Run(name string) error {
 	p.report = func(m *match) {
 		r.Alert(m.matcher.Alert(m.rule, m.event))
 	}
-	p.setRules(set)
+	p.setRules(set, 0)
 	def := DefaultConfig()
 	p.throttle = newThrottle(def.ThrottleRate, def.ThrottleBurst)
 	file, err := capture.Open(name)

@@ -25,6 +25,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/domain"
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"github.com/tiercel-project/tiercel/sensor/extract"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
@@ -33,7 +34,7 @@ import (
 
 // A Source delivers the kernel's records; *kernel.Sensor does. See there for the contract of each method.
 type Source interface {
-	SetInterest(types field.EventSet) error
+	Use(wide, next *filter.Plan) error
 	Snapshot(handle func(*event.Event)) error
 	Run(ctx context.Context, handle func(*event.Event)) error
 	Reread(known func(*event.Event) bool, handle func(*event.Event)) error
@@ -85,6 +86,8 @@ type Sensor struct {
 	source   atomic.Pointer[Source] // set while Run is attached
 	reloadMu chan struct{}          // capacity 1: held during a reload
 	rereadMu sync.Mutex             // held while processes are read again
+
+	generation uint32 // of the rules; guarded by reloadMu once Run has begun
 }
 
 // errNotAttached is what Ready returns before Run has attached.
@@ -309,23 +312,28 @@ func (s *Sensor) read(ctx context.Context, src Source) error {
 	if s.pipeline.users.Load(container.Root{}, 0, func() { close(known) }) {
 		<-known
 	}
-	set := s.set.Load()
-	if err := src.SetInterest(set.EventTypes(extract.RuleSource)); err != nil {
-		return fmt.Errorf("select events: %w", err)
-	}
-	s.source.Store(&src)
-	if now := s.set.Load(); now != set { // reloaded meanwhile
-		if err := src.SetInterest(now.EventTypes(extract.RuleSource)); err != nil {
-			return fmt.Errorf("select events: %w", err)
-		}
+	if err := s.choose(src); err != nil {
+		return err
 	}
 	if err := src.Snapshot(s.pipeline.handle); err != nil {
 		return fmt.Errorf("take stock of processes: %w", err)
 	}
-	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(), "event_types", set.EventTypes(extract.RuleSource).Len())
+	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(), "event_types", s.set.Load().EventTypes(extract.RuleSource).Len())
 	if err := src.Run(ctx, s.pipeline.handle); err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
+	return nil
+}
+
+// choose tells the kernel side what leaves it. From here on reloads do.
+func (s *Sensor) choose(src Source) error {
+	s.reloadMu <- struct{}{}
+	defer func() { <-s.reloadMu }()
+	p := s.plan(s.set.Load())
+	if err := src.Use(p, p); err != nil {
+		return fmt.Errorf("select events: %w", err)
+	}
+	s.source.Store(&src)
 	return nil
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
@@ -66,21 +67,22 @@ type fakeSource struct {
 	events   chan *event.Event
 	snapshot []*event.Event
 
-	mu       sync.Mutex
-	interest field.EventSet      // guarded by mu
-	lost     uint64              // guarded by mu; in the ring that lossy names
-	lossy    string              // guarded by mu
-	charged  []kernel.CgroupLoss // guarded by mu
-	now      []*event.Event      // guarded by mu; what Reread gives
-	known    int                 // guarded by mu; how many of them were
+	mu         sync.Mutex
+	interest   field.EventSet      // guarded by mu
+	generation uint32              // guarded by mu
+	lost       uint64              // guarded by mu; in the ring that lossy names
+	lossy      string              // guarded by mu
+	charged    []kernel.CgroupLoss // guarded by mu
+	now        []*event.Event      // guarded by mu; what Reread gives
+	known      int                 // guarded by mu; how many of them were
 }
 
 func newFakeSource() *fakeSource { return &fakeSource{events: make(chan *event.Event), lossy: "event"} }
 
-func (f *fakeSource) SetInterest(types field.EventSet) error {
+func (f *fakeSource) Use(_, next *filter.Plan) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.interest = types
+	f.interest, f.generation = next.Types, next.Generation
 	return nil
 }
 
@@ -103,6 +105,9 @@ func (f *fakeSource) Run(ctx context.Context, handle func(*event.Event)) error {
 		case <-ctx.Done():
 			return nil
 		case ev := <-f.events:
+			f.mu.Lock()
+			ev.Generation = f.generation
+			f.mu.Unlock()
 			handle(ev)
 			*ev = event.Event{} // as the kernel side does, in effect
 		}

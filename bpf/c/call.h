@@ -92,6 +92,9 @@ struct call {
 	__u32 index, compat;
 	__u32 verdict;               // of the filter
 	__u32 open_flags, open_mode; // of an open, once captured
+	__u32 open_kind;             // enum open_kind
+	__u32 cgroup_kind;           // enum cgroup_kind, as a filter program found it
+	__u64 names[4];              // which sets of names the task's is in, as a filter program found it
 	__u32 from, end;             // of what has been captured: after the numbers, and in all
 	__u32 state;                 // of a capture, for the program that sends it
 	struct call_layout l;

@@ -58,6 +58,8 @@ struct {
 	__type(value, __u32);
 } cgroup_kinds SEC(".maps");
 
+enum open_kind { OPEN_FAILED, OPEN_FILE, OPEN_DIRECTORY };
+
 // The paths of a capture as the second filter program reads them.
 #define TEXT_LEN 256
 #define TEXT_UNKNOWN (~0U)
@@ -67,6 +69,8 @@ enum text_index { TEXT_FIRST, TEXT_SECOND, TEXT_RAW, TEXTS };
 struct text {
 	__u32 len;  // 0: null; TEXT_UNKNOWN: longer than what is kept, or not known
 	__u32 base; // where the last component begins
+	__u32 dir;  // length of the directory, which a directory is itself
+	__u32 pad;
 	__u8 b[2 * TEXT_LEN + 8]; // twice, so that the verifier sees two lengths fit
 };
 
@@ -136,6 +140,7 @@ __noinline int finish_text(__u32 i, __u32 len)
 	if (last >> 8)
 		last_at += 1;
 	t->base = last_at + 1;
+	t->dir = last_at + ((last_at - 1) >> 63); // one slash for the root
 	t->len = len;
 	return 0;
 }

@@ -5,6 +5,12 @@
 
 #define RESOLVE_IN_ROOT 0x10
 #define RESOLVE_BENEATH 0x08
+#define DT_DIR 4
+#if defined(__TARGET_ARCH_arm64)
+#define O_DIRECTORY 040000
+#else
+#define O_DIRECTORY 0200000
+#endif
 
 struct how_argument { // struct open_how, in user memory
 	__u64 flags, mode, resolve;
@@ -111,6 +117,7 @@ __noinline int note_walked(void)
 		bpf_probe_read_kernel(t->b, n, &w->b[pos & (PATH_LEN - 1)]);
 	t->len = n;
 	t->base = n - leaf + 1;
+	t->dir = leaf < n ? n - leaf : 1;
 	return 0;
 }
 
@@ -176,6 +183,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	bool passed = o != OPEN_RAW, below = x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH);
 	c->open_flags = x.flags;
 	c->open_mode = x.mode;
+	c->open_kind = result < 0 ? OPEN_FAILED : x.flags & O_DIRECTORY || x.type == DT_DIR ? OPEN_DIRECTORY : OPEN_FILE;
 	c->state = 0;
 	if (f)
 		walk_opened(c, s, t, f, passed);
@@ -196,6 +204,10 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		texts->forms = forms_of(c, texts);
 		if (texts->forms & FORM_FIRST)
 			text_of_section(TEXT_FIRST, OPEN_RAW, dir, o);
+		if (c->open_kind == OPEN_DIRECTORY) {
+			texts->t[TEXT_FIRST].dir = texts->t[TEXT_FIRST].len;
+			texts->t[TEXT_SECOND].dir = texts->t[TEXT_SECOND].len;
+		}
 		c->verdict |= VERDICT_CAPTURED;
 		bpf_tail_call(ctx, &filter_late, c->l.type);
 	}

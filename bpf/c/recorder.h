@@ -3,6 +3,7 @@
 // call's layout says that the recorder wants it, and so does the dispatcher for calls that no rule asks for.
 #pragma once
 #include "open.h"
+#include "socket.h"
 
 // How many events of a cgroup a second leave for the recorder alone.
 const volatile __u64 record_rate = 200;
@@ -52,8 +53,10 @@ int BPF_PROG(call_record, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct task_struct *t = bpf_get_current_task_btf();
-	if (!c || !worth_recording(c, t) || !within_record_rate(t))
+	if (!c || !worth_recording(c, t) || !within_record_rate(t)) {
+		forget_destinations(t);
 		return 0;
+	}
 	__u32 next = c->l.program;
 	if (c->verdict & VERDICT_CAPTURED)
 		next = next == CALL_OPEN ? CALL_OPEN_EMIT : CALL_GENERIC_EMIT;

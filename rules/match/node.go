@@ -38,6 +38,11 @@ type Atom struct {
 	key  string
 }
 
+// Holds reports whether a, which has literals on its right-hand side, holds for the value v of its left side.
+func (a *Atom) Holds(v *field.Value) bool {
+	return a.Op == filter.Exists || v.Kind != field.KindList && a.test(v) || v.Kind == field.KindList && a.each(v.List, a.test)
+}
+
 // Walk calls visit for n and all nodes below it.
 func (n *Node) Walk(visit func(*Node)) {
 	visit(n)

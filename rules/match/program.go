@@ -27,6 +27,9 @@ func (p *Program) Expr() filter.Expr { return p.expr }
 // Root is the compiled tree, with constants in their places. The caller must not change it.
 func (p *Program) Root() *Node { return p.root }
 
+// RootFor is Root for events of type t: what t alone decides is constant.
+func (p *Program) RootFor(t field.EventType) *Node { return fold(p.root, forArgs(t)) }
+
 // EventTypes returns the event types that p can match, by its checks of evt.type, syscall.type and evt.num alone.
 func (p *Program) EventTypes() field.EventSet { return p.events.may }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/decode"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 // An interest is what the kernel is told of a set of event types.
@@ -25,11 +26,16 @@ type interest struct {
 	uringRecorded [uringOps]uint8
 }
 
-// interestOf works out which calls make the events of types.
-func interestOf(types field.EventSet) interest {
+// interestOf works out which calls make the events of a plan, whose loaded programs l has.
+func interestOf(p *filter.Plan, l *loadedFilter) interest {
+	types := p.Types
 	in := interest{layouts: make([]bpf.SensorCallLayout, callsTotal)}
 	if types.Has(field.EventConnect) {
 		in.connect = uint32(field.EventConnect)
+	}
+	var programs map[field.EventType]filterPrograms
+	if l != nil {
+		programs = l.programs
 	}
 	add := func(index, nr int, t field.EventType) {
 		if t == 0 || index >= callsTotal {
@@ -40,12 +46,15 @@ func interestOf(types field.EventSet) interest {
 			l.Flags |= onlyFastopen // they connect with MSG_FASTOPEN
 			want = true
 		}
+		if programs != nil && programs[t].late != nil {
+			l.Texts = 1
+		}
 		in.layouts[index] = l
 		if want {
 			in.exact[index/64] |= 1 << (index % 64)
 			in.any[nr/64] |= 1 << (nr % 64)
 		}
-		if want && l.Program == progGeneric && l.Path != 0 {
+		if want && l.Program == progGeneric && l.Path != 0 && p.Paths.Has(t) {
 			in.enter[index/64] |= 1 << (index % 64)
 			in.enterAny[nr/64] |= 1 << (nr % 64)
 		}

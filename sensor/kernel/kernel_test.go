@@ -8,6 +8,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/decode"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 func TestParseRelease(t *testing.T) {
@@ -71,11 +72,11 @@ func TestInterest(t *testing.T) {
 	}
 	openat, unlinkat, sendto := number(field.EventOpenat), number(field.EventUnlinkat), number(field.EventSendto)
 
-	none := interestOf(field.EventSet{})
+	none := interestOf(filter.Everything(field.EventSet{}), nil)
 	if none.any != [len(none.any)]uint64{} || none.enterAny != none.any || none.uring != [uringOps]uint16{} || none.wake != 0 {
 		t.Errorf("nobody wants anything, got %+v", none)
 	}
-	in := interestOf(field.NewEventSet(field.EventOpenat, field.EventUnlinkat, field.EventConnect, field.EventExecve))
+	in := interestOf(filter.Everything(field.NewEventSet(field.EventOpenat, field.EventUnlinkat, field.EventConnect, field.EventExecve)), nil)
 	for _, nr := range []int{openat, unlinkat, sendto, number(field.EventConnect), number(field.EventExecve)} {
 		if !bit(in.any[:], nr) || !bit(in.exact[:], nr) {
 			t.Errorf("call %d is not let through", nr)
@@ -90,7 +91,7 @@ func TestInterest(t *testing.T) {
 	if l := in.layouts[sendto]; l.Flags&onlyFastopen == 0 {
 		t.Errorf("sendto: got %+v, want only fast open", l)
 	}
-	if l := interestOf(field.NewEventSet(field.EventSendto)).layouts[sendto]; l.Flags&onlyFastopen != 0 {
+	if l := interestOf(filter.Everything(field.NewEventSet(field.EventSendto)), nil).layouts[sendto]; l.Flags&onlyFastopen != 0 {
 		t.Errorf("sendto: got %+v, want all of it", l)
 	}
 	if in.uring[18] != uint16(field.EventOpenat) || in.uring[37] != 0 || in.wake == 0 || in.destinations != 1 {

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +54,7 @@ func (s *Sensor) load() error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	return errors.Join(s.applyInterest(interestOf(field.EventSet{})), s.fillPrograms(), s.exemptSelf())
+	return errors.Join(s.applyInterest(interestOf(&filter.Plan{}, nil)), s.fillPrograms(), s.exemptSelf())
 }
 
 // prepare sizes the rings, sets constants and leaves out what this kernel has no place for.
@@ -61,6 +62,11 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 	spec.Maps[bpf.SensorMapProcessRing].MaxEntries = uint32(s.cfg.ProcessRingBytes)
 	spec.Maps[bpf.SensorMapEventRing].MaxEntries = uint32(s.cfg.RingBytes)
 	v1 := findV1Controller(kernel)
+	s.v1, s.v1Hierarchy = int(v1.index), int(v1.hierarchy)
+	var err error
+	if s.offsets, err = filterOffsets(kernel); err != nil {
+		return err
+	}
 	seed := rand.Uint64()
 	for name, v := range map[string]any{
 		bpf.SensorVarV1Controller: v1.index,

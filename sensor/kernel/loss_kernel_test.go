@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,6 +112,10 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := compilePlan(t, filter.Options{}, "evt.type = openat and fd.num > 1000")
+	if err := s.Use(p, p); err != nil {
+		t.Fatal(err)
+	}
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -122,8 +127,8 @@ func TestMetrics(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	if len(families) != 6 {
-		t.Errorf("got %d metrics, want 6", len(families))
+	if len(families) != 10 {
+		t.Errorf("got %d metrics, want 10", len(families))
 	}
 	for range 2 {
 		if err := s.Close(); err != nil {

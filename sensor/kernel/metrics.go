@@ -134,11 +134,19 @@ func (s *Sensor) register() error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	s.collector = c
+	f := newFilterCollector(s)
+	if err := s.cfg.Registerer.Register(f); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	s.filterCollector = f
 	return nil
 }
 
 func (s *Sensor) unregister() {
 	if s.collector != nil {
 		s.cfg.Registerer.Unregister(s.collector)
+	}
+	if s.filterCollector != nil {
+		s.cfg.Registerer.Unregister(s.filterCollector)
 	}
 }

@@ -227,6 +227,7 @@ func (s *Sensor) deliver(record []byte, now uint64, handle func(*event.Event)) {
 
 // hand numbers an event and hands it out.
 func (s *Sensor) hand(ev *event.Event, now uint64, handle func(*event.Event)) {
+	s.noteCgroup(ev)
 	s.seq++
 	ev.Seq = s.seq
 	ev.ReadNS = now

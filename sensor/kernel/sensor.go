@@ -12,8 +12,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/tiercel-project/tiercel/bpf"
-	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 // Names of the rings, by index.
@@ -24,7 +24,7 @@ const (
 
 var ringNames = [...]string{ProcessRing, EventRing}
 
-// A Sensor is the attached kernel side. SetInterest, Stats, Losses and Close are safe for concurrent use. Run and Snapshot are called once
+// A Sensor is the attached kernel side. Use, Stats, Losses and Close are safe for concurrent use. Run and Snapshot are called once
 // each, and Snapshot returns before Run begins; Reread is called while Run works.
 type Sensor struct {
 	cfg       Config
@@ -36,9 +36,14 @@ type Sensor struct {
 	layouts   [callsTotal]bpf.SensorCallLayout // guarded by mu; what the call table holds
 
 	mu                  sync.Mutex
-	links               []link.Link // guarded by mu
-	callExit, callEnter link.Link   // guarded by mu; nil while nobody wants a system call
-	uring               []link.Link // guarded by mu; empty while nobody wants a request of io_uring
+	links               []link.Link   // guarded by mu
+	callExit, callEnter link.Link     // guarded by mu; nil while nobody wants a system call
+	uring               []link.Link   // guarded by mu; empty while nobody wants a request of io_uring
+	filter              *loadedFilter // guarded by mu; nil before the first plan
+	offsets             filter.Offsets
+	v1, v1Hierarchy     int // the v1 controller by which tasks are told apart where v2 does not: index and hierarchy
+	filterRefused       atomic.Uint64
+	filterCollector     *filterCollector // nil without a registerer
 	closed              atomic.Bool
 
 	event     event.Event   // the one that Run hands out
@@ -79,19 +84,6 @@ func Open(cfg Config) (*Sensor, error) {
 // Missing returns what the sensor does without on this machine, one sentence each.
 func (s *Sensor) Missing() []string { return s.missing }
 
-// SetInterest makes types the event types that leave the kernel. Those that maintain the process table (fork, exec, exit, cgroups) always
-// do; for them the set says only which of them wake the reader at once.
-func (s *Sensor) SetInterest(types field.EventSet) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed.Load() {
-		return ErrClosed
-	}
-	b := interestOf(types)
-	b.record(s.cfg.Record)
-	return errors.Join(s.applyInterest(b), s.attachCalls(b), s.attachUring(b))
-}
-
 // Close detaches the programs and frees the rings. It may be called twice; Run must have returned.
 func (s *Sensor) Close() error {
 	s.mu.Lock()
@@ -115,6 +107,7 @@ func (s *Sensor) Close() error {
 	if s.state != nil {
 		s.state.close()
 	}
+	s.filter.close()
 	if s.coll != nil {
 		s.coll.Close()
 	}

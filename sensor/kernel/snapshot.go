@@ -93,6 +93,7 @@ func (s *Sensor) handSnapshot(records [][]byte, known func(*event.Event) bool, h
 			tasks = append(tasks, ev)
 		case !seen[ev.Cgroup]:
 			seen[ev.Cgroup] = true
+			s.noteCgroup(ev)
 			handle(ev)
 		}
 	}

@@ -1,0 +1,179 @@
+package filter
+
+import (
+	"encoding/binary"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/tiercel-project/tiercel/rules/filter"
+)
+
+// path compares a path, or a part of one. R4 is its length, R5 where it begins.
+func (g *generator) path(test *Test, t, f, either, fall string) {
+	if test.Subject == Raw {
+		g.add(
+			asm.LoadMem(asm.R5, asm.RFP, slotScratch, asm.DWord),
+			asm.LoadMem(asm.R4, asm.R5, openRaw+2, asm.Half),
+			asm.JGT.Imm(asm.R4, maxText, either),
+		)
+		g.contains(test.Strings[0], openRaw+4, t)
+		g.finally(f, fall)
+		return
+	}
+	at := g.subject(test.Subject, f, either)
+	if test.Op == filter.NotEqual {
+		t, f = f, t
+	}
+	if test.Op == filter.Contains {
+		g.add(asm.JGT.Imm(asm.R4, maxText, either))
+		g.contains(test.Strings[0], at, t)
+		g.finally(f, fall)
+		return
+	}
+	for _, s := range test.Strings {
+		if len(s) > maxText {
+			continue
+		}
+		on := g.newLabel()
+		g.candidate(test.Op, s, at, on, either)
+		if test.Op == filter.PMatch {
+			g.add(asm.JEq.Imm(asm.R4, int32(len(s)), t), asm.LoadMem(asm.R1, asm.R5, at+int16(len(s)), asm.Byte), asm.JEq.Imm(asm.R1, '/', t))
+		} else {
+			g.jump(t)
+		}
+		g.place(on)
+	}
+	// A place must be taken by an instruction: whatever falls through here is false.
+	g.jump(f)
+	_ = fall
+}
+
+// subject makes R4 and R5 of a subject, and returns where its bytes stand from R5. A name of a file that is none is null: f.
+func (g *generator) subject(s Subject, f, either string) (at int16) {
+	at = textOffset(s) + textBytes
+	g.add(asm.Mov.Reg(asm.R5, text))
+	switch s {
+	case Directory:
+		g.add(asm.LoadMem(asm.R4, text, textDir, asm.Word))
+	case Basename:
+		g.add(
+			asm.LoadMem(asm.R1, call, callKind, asm.Word),
+			asm.JNE.Imm(asm.R1, kindFile, f),
+			asm.LoadMem(asm.R3, text, textBase, asm.Word),
+			asm.JGT.Imm(asm.R3, maxText, either),
+			asm.LoadMem(asm.R4, text, textLen, asm.Word),
+			asm.Sub.Reg(asm.R4, asm.R3),
+			asm.Add.Reg(asm.R5, asm.R3),
+		)
+	default:
+		g.add(asm.LoadMem(asm.R4, text, textOffset(s)+textLen, asm.Word))
+	}
+	return at
+}
+
+// candidate goes to no unless the subject is s, begins with it, or ends with it.
+func (g *generator) candidate(op filter.Op, s string, at int16, no, either string) {
+	n := int32(len(s))
+	switch op {
+	case filter.EndsWith:
+		g.add(
+			asm.JGT.Imm(asm.R4, maxText, either),
+			asm.JLT.Imm(asm.R4, n, no),
+			asm.Mov.Reg(asm.R3, asm.R4),
+			asm.Sub.Imm(asm.R3, n),
+			asm.Mov.Reg(asm.R0, asm.R5),
+			asm.Add.Reg(asm.R0, asm.R3),
+		)
+		g.words(asm.R0, at, s, no)
+		return
+	case filter.StartsWith, filter.PMatch:
+		g.add(asm.JLT.Imm(asm.R4, n, no))
+	default:
+		g.add(asm.JNE.Imm(asm.R4, n, no))
+	}
+	g.words(asm.R5, at, s, no)
+}
+
+// words goes to no unless s stands at an address.
+func (g *generator) words(p asm.Register, at int16, s string, no string) {
+	b := []byte(s)
+	for ; len(b) >= 8; b, at = b[8:], at+8 {
+		g.add(asm.LoadMem(asm.R1, p, at, asm.DWord), asm.LoadImm(asm.R2, int64(binary.LittleEndian.Uint64(b)), asm.DWord), asm.JNE.Reg(asm.R1, asm.R2, no))
+	}
+	for _, size := range []asm.Size{asm.Word, asm.Half, asm.Byte} {
+		n := size.Sizeof()
+		if len(b) < n {
+			continue
+		}
+		var w [8]byte
+		copy(w[:], b[:n])
+		v := int64(binary.LittleEndian.Uint64(w[:]))
+		g.add(asm.LoadMem(asm.R1, p, at, size))
+		if size == asm.Word && v > 1<<31-1 {
+			g.add(asm.LoadImm(asm.R2, v, asm.DWord), asm.JNE.Reg(asm.R1, asm.R2, no))
+		} else {
+			g.add(asm.JNE.Imm(asm.R1, int32(v), no))
+		}
+		b, at = b[n:], at+int16(n)
+	}
+}
+
+// contains goes to t if two neighbouring bytes of s may stand in the R4 bytes at R5: without them s does not either. It looks at eight
+// places at a time, and may see the two where they are not.
+func (g *generator) contains(s string, at int16, t string) {
+	const ones, highs = 0x0101010101010101, -0x7f7f7f7f7f7f7f80
+	a, b := rarePair(s)
+	done := g.newLabel()
+	g.add(asm.LoadImm(asm.R0, ones, asm.DWord))
+	for i := int16(0); i <= maxText; i += 8 {
+		g.add(asm.JLE.Imm(asm.R4, int32(i), done))
+		g.zeroBytes(asm.R1, at+i, a)
+		g.zeroBytes(asm.R2, at+i+1, b)
+		g.add(
+			asm.And.Reg(asm.R1, asm.R2),
+			asm.LoadImm(asm.R2, highs, asm.DWord),
+			asm.And.Reg(asm.R1, asm.R2),
+			asm.JNE.Imm(asm.R1, 0, t),
+		)
+	}
+	g.place(done)
+}
+
+// zeroBytes sets the high bit of each byte of reg where the byte at R5 and at is c. R0 holds ones, R3 is lost.
+func (g *generator) zeroBytes(reg asm.Register, at int16, c byte) {
+	g.add(
+		asm.LoadMem(reg, asm.R5, at, asm.DWord),
+		asm.LoadImm(asm.R3, int64(uint64(c)*0x0101010101010101), asm.DWord),
+		asm.Xor.Reg(reg, asm.R3),
+		asm.Mov.Reg(asm.R3, reg),
+		asm.Sub.Reg(asm.R3, asm.R0),
+		asm.Xor.Imm(reg, -1),
+		asm.And.Reg(reg, asm.R3),
+	)
+}
+
+// rarePair returns the two neighbouring bytes of s that paths have least.
+func rarePair(s string) (a, b byte) {
+	rarity := func(c byte) int {
+		switch {
+		case c >= 'a' && c <= 'z', c == '/':
+			return 0
+		case c >= '0' && c <= '9':
+			return 1
+		case c == '.' || c == '-':
+			return 2
+		}
+		return 4
+	}
+	best := -1
+	for i := 0; i+1 < len(s); i++ {
+		r := rarity(s[i]) + rarity(s[i+1])
+		if s[i] == s[i+1] {
+			r++
+		}
+		if r > best {
+			best, a, b = r, s[i], s[i+1]
+		}
+	}
+	return a, b
+}

@@ -1,0 +1,231 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/bpf"
+	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
+)
+
+// A loadedFilter is a plan in the kernel.
+type loadedFilter struct {
+	plan     *filter.Plan
+	programs map[field.EventType]filterPrograms
+	names    *ebpf.Map
+	refused  map[field.EventType]error // types whose filter could not be loaded: all of their events leave the kernel
+}
+
+type filterPrograms struct {
+	early, late *ebpf.Program
+}
+
+func (l *loadedFilter) close() {
+	if l == nil {
+		return
+	}
+	for _, p := range l.programs {
+		_ = p.early.Close() // nil is fine
+		_ = p.late.Close()
+	}
+	_ = l.names.Close()
+}
+
+// SetInterest makes types the event types that leave the kernel, whatever they say. Those that maintain the process table (fork, exec,
+// exit, cgroups) always do; for them the set says only which of them wake the reader at once.
+func (s *Sensor) SetInterest(types field.EventSet) error {
+	p := filter.Everything(types)
+	return s.Use(p, p)
+}
+
+// Use makes next decide what leaves the kernel. Until no program runs that has seen what decided before, that is wide, which must let out
+// whatever the plan before or next would. Then events begin to carry next's generation, and each that does was let out by wide or by next.
+// A filter that the kernel refuses is left out: all events of its type leave.
+func (s *Sensor) Use(wide, next *filter.Plan) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if wide != next {
+		if err := s.install(wide); err != nil {
+			return err
+		}
+		settle()
+	}
+	if err := s.coll.Variables[bpf.SensorVarGeneration].Set(next.Generation); err != nil {
+		return fmt.Errorf("set generation: %w", err)
+	}
+	if wide != next {
+		settle()
+	}
+	return s.install(next)
+}
+
+// settle waits until every program that runs now has ended.
+func settle() {
+	const global = 1 // MEMBARRIER_CMD_GLOBAL: the kernel's synchronize_rcu, under which programs run
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0); errno != 0 {
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // no membarrier with nohz_full; programs run for microseconds, with preemption off
+	}
+}
+
+// install puts a plan in the place of the one before.
+func (s *Sensor) install(p *filter.Plan) error {
+	l, err := s.loadFilter(p)
+	if err != nil {
+		return err
+	}
+	in := interestOf(p, l)
+	in.record(s.cfg.Record)
+	if err := errors.Join(s.applyInterest(in), s.attachCalls(in), s.attachUring(in)); err != nil {
+		l.close()
+		return err
+	}
+	before := s.filter
+	s.filter = l
+	err = s.fillFilters(before)
+	before.close()
+	return err
+}
+
+// loadFilter loads the programs of a plan.
+func (s *Sensor) loadFilter(p *filter.Plan) (*loadedFilter, error) {
+	l := &loadedFilter{plan: p, programs: map[field.EventType]filterPrograms{}, refused: map[field.EventType]error{}}
+	env, err := s.filterEnv(l)
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	for _, f := range p.Sorted() {
+		programs, err := s.loadOne(p, f, env)
+		if err != nil {
+			l.refused[f.Type] = err
+			s.filterRefused.Add(1)
+			s.cfg.Log.Warn("kernel filter refused: all events of the type are read", "event_type", f.Type.String(), "err", err)
+			continue
+		}
+		l.programs[f.Type] = programs
+	}
+	return l, nil
+}
+
+// filterEnv says what the programs of a filter refer to, and makes the map of its names.
+func (s *Sensor) filterEnv(l *loadedFilter) (*filter.Env, error) {
+	names, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "filter_names", Type: ebpf.Hash, KeySize: 16, ValueSize: 32, MaxEntries: uint32(max(1, len(l.plan.Names))),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make map of names: %w", err)
+	}
+	l.names = names
+	for text, bits := range l.plan.Names {
+		var name [16]byte
+		copy(name[:], text)
+		if err := names.Put(name, bits); err != nil {
+			return nil, fmt.Errorf("write map of names: %w", err)
+		}
+	}
+	fd := func(name string) int { return s.coll.Maps[name].FD() }
+	return &filter.Env{
+		Calls: fd(bpf.SensorMapCurrentCalls), Texts: fd(bpf.SensorMapFilterTexts), Scratches: fd(bpf.SensorMapScratches),
+		Counts: fd(bpf.SensorMapFilterCounts), Programs: fd(bpf.SensorMapCallPrograms), Processes: fd(bpf.SensorMapProcesses),
+		CgroupKinds: fd(bpf.SensorMapCgroupKinds), Destinations: fd(bpf.SensorMapDestinationsOf), Names: names.FD(),
+		Kernel: s.offsets, V1Controller: s.v1,
+	}, nil
+}
+
+// loadOne loads the programs of one filter.
+func (s *Sensor) loadOne(p *filter.Plan, f *filter.Filter, env *filter.Env) (filterPrograms, error) {
+	l := layout(f.Type)
+	next := filter.Next{Capture: l.Program, Emit: progGenericEmit, Socket: l.Program == progSocket || l.Program == progMessages}
+	if l.Program == progOpen {
+		next.Emit = progOpenEmit
+	}
+	if next.Socket && l.Data != 0 && l.Program == progSocket {
+		next.Flags = int(l.OpenFlags)
+	}
+	code, err := f.Assemble(p, env, next)
+	if err != nil {
+		return filterPrograms{}, err
+	}
+	var out filterPrograms
+	if out.early, err = loadFilterProgram("e_"+f.Type.String(), code.Early); err != nil {
+		return filterPrograms{}, err
+	}
+	if out.late, err = loadFilterProgram("l_"+f.Type.String(), code.Late); err != nil {
+		_ = out.early.Close()
+		return filterPrograms{}, err
+	}
+	return out, nil
+}
+
+// loadFilterProgram loads instructions; none make no program.
+func loadFilterProgram(name string, code asm.Instructions) (*ebpf.Program, error) {
+	if code == nil {
+		return nil, nil
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: name, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "Dual BSD/GPL", Instructions: code,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load filter: %w", err)
+	}
+	return p, nil
+}
+
+// fillFilters writes the tables of programs, and empties the places that were the last filter's alone.
+func (s *Sensor) fillFilters(before *loadedFilter) error {
+	early, late := s.coll.Maps[bpf.SensorMapFilterEarly], s.coll.Maps[bpf.SensorMapFilterLate]
+	put := func(m *ebpf.Map, t field.EventType, p *ebpf.Program) error {
+		if p != nil {
+			return m.Put(uint32(t), p)
+		}
+		if err := m.Delete(uint32(t)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		return nil
+	}
+	types := map[field.EventType]bool{}
+	for t := range s.filter.programs {
+		types[t] = true
+	}
+	if before != nil {
+		for t := range before.programs {
+			types[t] = true
+		}
+	}
+	for t := range types {
+		p := s.filter.programs[t]
+		if err := errors.Join(put(early, t, p.early), put(late, t, p.late)); err != nil {
+			return fmt.Errorf("set filter of %s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// noteCgroup tells the filter whether a cgroup is that of a container.
+func (s *Sensor) noteCgroup(ev *event.Event) {
+	if ev.Cgroup.ID == 0 || ev.Cgroup.Path == "" {
+		return
+	}
+	kind := uint32(bpf.SensorCgroupKindCGROUP_HOST)
+	if _, ok := container.ParsePath(ev.Cgroup.Path); ok {
+		kind = uint32(bpf.SensorCgroupKindCGROUP_CONTAINER)
+	}
+	key := bpf.SensorCgroupKey{Id: ev.Cgroup.ID}
+	if ev.Cgroup.V1 {
+		key.Hierarchy = uint32(s.v1Hierarchy)
+	}
+	if err := s.coll.Maps[bpf.SensorMapCgroupKinds].Put(key, kind); err != nil {
+		s.cfg.Log.Debug("kind of cgroup not noted: events of it all pass the filter", "err", err)
+	}
+}
