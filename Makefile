@@ -19,7 +19,7 @@ PACKAGES_SDKS     := clang-$(CLANG) lld-$(CLANG) wasi-libc libclang-rt-$(CLANG)-
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev lld-$(CLANG) wabt
 
 .DEFAULT_GOAL := help
-.PHONY: sdks deps-sdks isolation engine help run build responders test unit race kernel kube e2e chaos kernels bench fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
+.PHONY: sdks deps-sdks isolation engine help run build responders test unit race kernel kube e2e chaos kernels bench soundness fuzz generate generate-check lint fmt deps deps-test deps-generate deps-kernels clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ isolation: deps-sdks ## ISOLATION_EVENTS distinct events for each language: no b
 
 kernel: responders ## tests against the running kernel (root)
 	$(GO) test -tags kernel -count=1 -p 1 -timeout 15m ./sensor/...
+
+soundness: responders ## no drop of the kernel filter is wrong: 1,000 sets of rules, 1,000 reloads (root, an hour)
+	TIERCEL_SOUNDNESS_SETS=1000 TIERCEL_RELOADS=1000 $(GO) test -tags kernel -run 'Soundness|Reloads' -count=1 -timeout 3h -v ./sensor
 
 kube: ## tests against a real kube-apiserver and etcd
 	$(GO) test -tags kube -count=1 -p 1 -timeout 20m ./runtime/... ./test/kubetest/...

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/match"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +29,7 @@ func init() {
 			"getppid":    func() { unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0) },
 			"open+close": func() { openClose(args[1]) },
 			"absent":     func() { _, _ = unix.Open("/nonexistent/a/b", unix.O_RDONLY, 0) },
+			"create":     func() { create(args[1]) },
 		}[args[0]]
 		var one [1]byte
 		for {
@@ -85,6 +88,12 @@ func openClose(name string) {
 	}
 }
 
+func create(name string) {
+	if fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC, 0o600); err == nil {
+		_ = unix.Close(fd)
+	}
+}
+
 func threadTime() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
@@ -107,13 +116,29 @@ func BenchmarkCost(b *testing.B) {
 			{"opens watched", opens},
 			{"opens and unlinks watched", opens.Union(field.NewEventSet(field.EventUnlinkat))},
 		} {
-			b.Run(call+"/"+mode.name, func(b *testing.B) { benchCost(b, call, mode.set) })
+			b.Run(call+"/"+mode.name, func(b *testing.B) {
+				benchCost(b, call, deepFile, func() (stop func()) { return background(b, filter.Everything(mode.set)) })
+			})
 		}
 	}
 }
 
-func benchCost(b *testing.B, call string, set field.EventSet) {
-	cmd := child(b, "cost", call, deepFile)
+// BenchmarkFilter is BenchmarkCost with the filters of Falco's rules: stable, as they come; all, the disabled ones too.
+func BenchmarkFilter(b *testing.B) {
+	dir := b.TempDir()
+	for name, programs := range map[string][]*match.Program{"stable": stable(b), "all": everyStock(b)} {
+		p := filter.Compile(programs, 1, filter.Options{})
+		for call, file := range map[string]string{"getppid": "", "open+close": deepFile, "absent": "", "create": dir + "/file"} {
+			b.Run(call+"/"+name, func(b *testing.B) {
+				benchCost(b, call, file, func() (stop func()) { return background(b, p) })
+			})
+		}
+	}
+}
+
+// benchCost times a call on a file without the sensor and with the one that start starts, in turn.
+func benchCost(b *testing.B, call, file string, start func() (stop func())) {
+	cmd := child(b, "cost", call, file)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -138,7 +163,7 @@ func benchCost(b *testing.B, call string, set field.EventSet) {
 	var without, added []float64
 	for b.Loop() {
 		base := measure()
-		stop := background(b, set)
+		stop := start()
 		with := measure()
 		stop()
 		without, added = append(without, base), append(added, with-base)
@@ -154,13 +179,13 @@ func benchCost(b *testing.B, call string, set field.EventSet) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// background runs a sensor that watches set until the function that it returns is called.
-func background(b *testing.B, set field.EventSet) (stop func()) {
+// background runs a sensor by a plan until the function that it returns is called.
+func background(b *testing.B, p *filter.Plan) (stop func()) {
 	s, err := Open(Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := s.SetInterest(set); err != nil {
+	if err := s.Use(p, p); err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -208,7 +233,7 @@ func BenchmarkExec(b *testing.B) {
 	}{{"without", false}, {"with", true}} {
 		b.Run(set.name, func(b *testing.B) {
 			if set.on {
-				defer background(b, field.NewEventSet(field.EventExecve))()
+				defer background(b, filter.Everything(field.NewEventSet(field.EventExecve)))()
 			}
 			for b.Loop() {
 				if err := exec.Command("/bin/true").Run(); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/extract"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 // ruleInfo is a rule as `rule list -o json` prints it.
@@ -29,6 +31,8 @@ type ruleInfo struct {
 	Output          string   `json:"output"`
 	File            string   `json:"file"`
 	Line            int      `json:"line"`
+	KernelDecides   []string `json:"kernel_decides"` // of the comparisons of the condition
+	KernelLeaves    []string `json:"kernel_leaves"`  // to user space
 }
 
 func (c *command) list() *cobra.Command {
@@ -71,10 +75,14 @@ func hasTag(r *rules.Rule, tag string) bool {
 }
 
 func info(r *rules.Rule) ruleInfo {
+	var decided, left []string
+	if r.Source == extract.RuleSource {
+		decided, left = filter.Describe(r.Program())
+	}
 	return ruleInfo{
 		Rule: r.Name, Source: r.Source, Priority: r.Priority.String(), Enabled: r.Enabled, Tags: notNil(r.Tags), EventTypes: eventNames(r),
 		ConditionFields: notNil(r.ConditionFields), OutputFields: notNil(r.OutputFields), Desc: r.Desc, Condition: r.Condition,
-		Output: r.Output, File: r.File, Line: r.Line,
+		Output: r.Output, File: r.File, Line: r.Line, KernelDecides: notNil(decided), KernelLeaves: notNil(left),
 	}
 }
 
@@ -97,13 +105,14 @@ func (c *command) printRules(infos []ruleInfo, wide bool) error {
 	w := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
 	head := "RULE\tSOURCE\tPRIORITY\tENABLED\tEVENT TYPES"
 	if wide {
-		head += "\tFIELDS\tTAGS"
+		head += "\tFIELDS\tTAGS\tKERNEL DECIDES\tUSER SPACE DECIDES"
 	}
 	fmt.Fprintln(w, head)
 	for _, i := range infos {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s", i.Rule, i.Source, i.Priority, i.Enabled, shorten(i.EventTypes, 6))
 		if wide {
-			fmt.Fprintf(w, "\t%s\t%s", strings.Join(i.ConditionFields, ","), strings.Join(i.Tags, ","))
+			fmt.Fprintf(w, "\t%s\t%s\t%s\t%s", strings.Join(i.ConditionFields, ","), strings.Join(i.Tags, ","),
+				strings.Join(i.KernelDecides, ", "), strings.Join(i.KernelLeaves, ", "))
 		}
 		fmt.Fprintln(w)
 	}
