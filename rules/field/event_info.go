@@ -146,6 +146,9 @@ func init() {
 	}
 	for i, name := range genericNames {
 		eventInfos[int(numModelled)+i] = EventInfo{Name: name, Category: "other"}
+		if name == "ftruncate" || name == "fallocate" { // the sensor gives their descriptor
+			eventInfos[int(numModelled)+i].Flags = UsesFD
+		}
 	}
 	for i := 1; i < numEvents; i++ {
 		info := &eventInfos[i]

@@ -181,9 +181,6 @@ func (e *Event) fd() *fdInfo {
 	}
 	f.made = true
 	flags := e.ev.Type.Info().Flags
-	if e.ev.Type == ftruncate || e.ev.Type == fallocate {
-		flags |= field.UsesFD
-	}
 	if flags&(field.CreatesFD|field.UsesFD|field.DestroysFD) == 0 {
 		return f
 	}

@@ -6,7 +6,6 @@ import "github.com/tiercel-project/tiercel/rules/field"
 var (
 	truncate  = generic("truncate")
 	ftruncate = generic("ftruncate")
-	fallocate = generic("fallocate")
 )
 
 func generic(name string) field.EventType {
