@@ -35,7 +35,7 @@ func BenchmarkSlowNeighbour(b *testing.B) {
 		}}
 		var outcomes sync.Map
 		p.run(b, caps, told(&outcomes))
-		p.paced(b, 100, rate, "Nobody's", &sync.Map{})
+		p.backlog(b, 100, "Nobody knows this") // nobody is subscribed to these
 		alone := p.paced(b, n, rate, "Quick", &outcomes)
 		p.backlog(b, 8, "Slow")
 		for range 4 {

@@ -325,7 +325,7 @@ func BenchmarkPaced(b *testing.B) {
 			p.deploy(b, "paced", "Paced", "{concurrency: 16}", build(b, language))
 			var outcomes sync.Map
 			p.run(b, atOnce{}, told(&outcomes))
-			p.paced(b, 200, 500, "Warm up", &sync.Map{}) // nobody is subscribed to these
+			p.backlog(b, 200, "Warm up") // nobody is subscribed to these
 			b.ResetTimer()
 			took := p.paced(b, b.N, 500, "Paced", &outcomes)
 			percentiles(b, "", took)
