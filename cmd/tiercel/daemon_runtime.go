@@ -80,7 +80,11 @@ func (d *daemon) newCapabilities(ctx context.Context) (*capability.Registry, err
 	if err != nil {
 		return nil, err
 	}
-	cfg := capability.Config{KV: state, Registerer: d.reg, Logger: d.log}
+	artifacts, err := d.bus.ObjectStore(ctx, bus.StoreArtifacts)
+	if err != nil {
+		return nil, err
+	}
+	cfg := capability.Config{KV: state, Artifacts: artifacts, Registerer: d.reg, Logger: d.log}
 	var secrets capability.SecretsInOrder
 	if d.cfg.Secrets != "" {
 		secrets = append(secrets, capability.FileSecrets(d.cfg.Secrets))

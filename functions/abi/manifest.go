@@ -19,6 +19,7 @@ type Needs struct {
 	HTTP       bool             `json:"http,omitempty"` // which URLs, at least one, is the deployer's to say
 	KV         bool             `json:"kv,omitempty"`
 	Secrets    bool             `json:"secrets,omitempty"` // may use secrets; which, if any, is the deployer's to say
+	Artifacts  bool             `json:"artifacts,omitempty"`
 	Node       []string         `json:"node,omitempty"`    // reserved
 }
 

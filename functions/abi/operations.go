@@ -15,6 +15,7 @@ const (
 	OpKVGet            = "kv.get"
 	OpKVPut            = "kv.put"
 	OpKVDelete         = "kv.delete"
+	OpArtifactPut      = "artifact.put"
 )
 
 // A Class says what "once" means for an operation: what the runtime does after a crash between its intent and its result.
@@ -41,7 +42,7 @@ type Operation struct {
 // Operations is every operation of tiercel_v1. Local ones need no grant. Two operations are of a class that depends on the request:
 // http is a read for GET and HEAD, and kubernetes.create of the subresource eviction is convergent.
 //
-// Reserved for later, and answered with [CodeUnsupported] until then: names that begin with "node." and "artifact.".
+// Reserved for later, and answered with [CodeUnsupported] until then: names that begin with "node.", and other names that begin with "artifact.".
 var Operations = []Operation{
 	{OpInvocation, ClassLocal, "Empty", "Invocation", nil},
 	{OpConfig, ClassLocal, "Empty", "the function's configuration, {} if it has none", nil},
@@ -56,6 +57,7 @@ var Operations = []Operation{
 	{OpKVGet, ClassRead, "KVGet", "KVEntry", nil},
 	{OpKVPut, ClassConditional, "KVPut", "KVRevision", []Code{CodeConflict}},
 	{OpKVDelete, ClassConvergent, "KVDelete", "Empty", []Code{CodeConflict}},
+	{OpArtifactPut, ClassConditional, "ArtifactPut", "Artifact", nil},
 }
 
 // Lookup returns the operation of that name.

@@ -54,9 +54,10 @@ const (
 // Grants is what a function document allows its function; the zero value allows nothing. Keys are those of the document.
 type Grants struct {
 	Kubernetes []KubernetesGrant `json:"kubernetes,omitempty" yaml:"kubernetes,omitempty"`
-	HTTP       []string          `json:"http,omitempty" yaml:"http,omitempty"` // URL prefixes
-	Node       []string          `json:"node,omitempty" yaml:"node,omitempty"` // node operations
-	KV         bool              `json:"kv,omitempty" yaml:"kv,omitempty"`     // the function's own keys
+	HTTP       []string          `json:"http,omitempty" yaml:"http,omitempty"`           // URL prefixes
+	Node       []string          `json:"node,omitempty" yaml:"node,omitempty"`           // node operations
+	KV         bool              `json:"kv,omitempty" yaml:"kv,omitempty"`               // the function's own keys
+	Artifacts  bool              `json:"artifacts,omitempty" yaml:"artifacts,omitempty"` // evidence kept with its actions
 	Secrets    []string          `json:"secrets,omitempty" yaml:"secrets,omitempty"`
 	Reach      Reach             `json:"reach,omitempty" yaml:"reach,omitempty"`
 	OnUnknown  string            `json:"onUnknown,omitempty" yaml:"onUnknown,omitempty"` // giveUp (default) or repeat, for unconditional effects

@@ -19,6 +19,7 @@ import (
 type Config struct {
 	Cluster    *Cluster              // kubernetes.*
 	KV         jetstream.KeyValue    // kv.*: the bucket of state; keys are put under "kv.<function>."
+	Artifacts  jetstream.ObjectStore // artifact.*: the object store of evidence
 	Secrets    Secrets               // secret, and what its handles stand for
 	HTTP       HTTPConfig            // http
 	Registerer prometheus.Registerer // nil: no metrics
@@ -61,6 +62,9 @@ func New(cfg Config) (*Registry, error) {
 			abi.OpKVPut:    &kvPutOp{kv},
 			abi.OpKVDelete: &kvDeleteOp{kv},
 		})
+	}
+	if cfg.Artifacts != nil {
+		r.ops[abi.OpArtifactPut] = &artifactPutOp{cfg.Artifacts}
 	}
 	if cfg.Registerer != nil {
 		if err := cfg.Registerer.Register(r.calls); err != nil {

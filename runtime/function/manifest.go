@@ -67,6 +67,9 @@ func (d *Document) checkNeeds(m abi.Manifest) (errs []error) {
 	if m.Needs.KV && !g.KV {
 		missing("spec.grants.kv", "kv")
 	}
+	if m.Needs.Artifacts && !g.Artifacts {
+		missing("spec.grants.artifacts", "artifacts")
+	}
 	for _, op := range m.Needs.Node {
 		if !slices.Contains(g.Node, op) {
 			missing("spec.grants.node", "node operation %s", op)
@@ -96,6 +99,9 @@ func (d *Document) checkGrants(m abi.Manifest) (errs []error) {
 	}
 	if !m.Needs.KV && g.KV {
 		surplus("spec.grants.kv", "kv")
+	}
+	if !m.Needs.Artifacts && g.Artifacts {
+		surplus("spec.grants.artifacts", "artifacts")
 	}
 	if !m.Needs.Secrets && len(g.Secrets) != 0 {
 		surplus("spec.grants.secrets", "secrets")

@@ -24,7 +24,7 @@ type Source struct {
 }
 
 // FromSource makes a source's document and checks it as Parse does. Where the spec has no grants, it grants what the manifest needs of
-// Kubernetes and kv: whoever deploys the file deploys both. URLs and secrets are always to be granted.
+// Kubernetes, kv and artifacts: whoever deploys the file deploys both. URLs and secrets are always to be granted.
 func FromSource(s Source) (*Document, error) {
 	var n yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(s.Spec)).Decode(&n); err != nil || len(n.Content) == 0 || n.Content[0].Kind != yaml.MappingNode {
@@ -86,6 +86,9 @@ func (s *Source) grants() map[string]any {
 	}
 	if s.Manifest.Needs.KV {
 		g["kv"] = true
+	}
+	if s.Manifest.Needs.Artifacts {
+		g["artifacts"] = true
 	}
 	return g
 }

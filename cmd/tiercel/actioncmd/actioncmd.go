@@ -28,7 +28,7 @@ func New(s cli.Streams) *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	flags := connect.AddFlags(cmd)
-	cmd.AddCommand(newList(s, flags), newGet(s, flags), newRevert(s, flags))
+	cmd.AddCommand(newList(s, flags), newGet(s, flags), newRevert(s, flags), newArtifact(s, flags))
 	return cmd
 }
 

@@ -84,6 +84,12 @@ func describe(w io.Writer, a *journal.Action, reverts []*journal.Action) {
 	if len(a.End.Data) > 0 && string(a.End.Data) != "null" {
 		fmt.Fprintf(w, "\ndata: %s\n", safe(string(a.End.Data)))
 	}
+	if kept := artifacts(a); len(kept) > 0 {
+		fmt.Fprintln(w, "\nkept:")
+		for _, q := range kept {
+			fmt.Fprintf(w, "  tiercel action artifact %s %s  (%d bytes)\n", a.ID, q.Name, q.Size)
+		}
+	}
 	undo(w, a, reverts)
 }
 

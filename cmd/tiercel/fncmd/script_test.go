@@ -100,7 +100,11 @@ func start(t *testing.T, e *testscript.Env, modules string) error {
 	if err != nil {
 		return err
 	}
-	registry, err := capability.New(capability.Config{KV: state})
+	artifacts, err := b.ObjectStore(t.Context(), bus.StoreArtifacts)
+	if err != nil {
+		return err
+	}
+	registry, err := capability.New(capability.Config{KV: state, Artifacts: artifacts})
 	if err != nil {
 		return err
 	}

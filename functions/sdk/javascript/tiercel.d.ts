@@ -33,6 +33,7 @@ declare namespace tiercel {
       kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[]; optional?: boolean; why?: string }[];
       http?: boolean;
       kv?: boolean;
+      artifacts?: boolean;
       secrets?: boolean;
     };
     config?: Schema;
@@ -73,6 +74,7 @@ declare namespace tiercel {
       kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[] }[];
       http?: string[];
       kv?: boolean;
+      artifacts?: boolean;
       reach?: "target" | "namespace" | "cluster";
       [key: string]: unknown;
     };
@@ -221,6 +223,8 @@ declare namespace tiercel {
       put(key: string, value: string, options?: { ttlSeconds?: number; revision?: number }): number;
       delete(key: string, options?: { revision?: number }): void;
     };
+    /** Keeps text as evidence, at most 512 KiB: it is listed with the action under its name. Returns the text's digest. */
+    artifact(name: string, text: string, contentType?: string): string;
     /** There was nothing to do for this event. */
     skip(why: string): Outcome;
     /** It was done, but does not have the effect it is for. */

@@ -271,6 +271,7 @@
     },
     postJSON: (url, body, headers) =>
       tiercel.http({ method: "POST", url, headers: { "content-type": "application/json", ...headers }, body: stringify(body) }),
+    artifact: (name, text, contentType) => call("artifact.put", { name, contentType, text }).digest,
     secret: (name, key) => call("secret", { name, key }).handle,
     kv: {
       get: (key) => call("kv.get", { key }),
