@@ -64,6 +64,12 @@ func TestNewJavaScriptFunction(t *testing.T) {
 	passCases(t, packed(t, filepath.Join(dir, "my-responder.js")), dir)
 }
 
+// The responder in samples/sdk does in JavaScript what it does in the other languages.
+func TestJavaScriptConforms(t *testing.T) {
+	sdk := filepath.Join("..", "samples", "sdk")
+	passCases(t, packed(t, filepath.Join(sdk, "javascript", "mark-pod.js")), sdk)
+}
+
 // packed makes a module of a source in JavaScript.
 func packed(t *testing.T, file string) *sandbox.Module {
 	t.Helper()

@@ -83,8 +83,8 @@ func TestJavaScriptOutcomes(t *testing.T) {
 		{"throw a text", handlerOf(`throw "a text"`), abi.Result{Outcome: "failed", Text: "thrown: a text"}, "thrown: a text"},
 		{"throw nothing", handlerOf(`throw undefined`), abi.Result{Outcome: "failed", Text: "thrown: undefined"}, "thrown: undefined"},
 		{"throw what throws", handlerOf(`throw { toJSON() { throw 1 } }`), abi.Result{Outcome: "failed", Text: "thrown: a value that is not an Error"}, "thrown: a value that is not an Error"},
-		{"an operation's error", handlerOf(`tiercel.kv.get("a")`), abi.Result{Outcome: "failed", Code: "not_found", Text: "no kv.get"}, "    at default (x.js:2:12)"},
-		{"one that can be tried again", handlerOf(`tiercel.http("https://example.com/")`), abi.Result{Outcome: "failed", Code: "not_found", Text: "no http", Retry: true}, "    at default (x.js:2:9)"},
+		{"an operation's error", handlerOf(`tiercel.kv.get("a")`), abi.Result{Outcome: "failed", Code: "not_found", Text: "no kv.get"}, ""},
+		{"one that can be tried again", handlerOf(`tiercel.http("https://example.com/")`), abi.Result{Outcome: "failed", Code: "not_found", Text: "no http", Retry: true}, ""},
 		{
 			"caught", handlerOf(`try { tiercel.kv.get("a") } catch (e) { return tiercel.skip(e.code + e.retry + (e instanceof tiercel.Error) + e.name) }`),
 			abi.Result{Outcome: "skipped", Text: "not_foundfalsetrueTiercelError"},

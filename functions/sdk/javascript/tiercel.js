@@ -236,9 +236,14 @@
   // ---- what a function is given
 
   const OTHER = /[^A-Za-z0-9._-]/g;
+  // As in the other SDKs: one for each byte of the character in UTF-8. Halves of a pair of surrogates come one by one.
+  const underscores = (unit) => {
+    const c = unit.charCodeAt(0);
+    return c < 0x80 ? "_" : c < 0x800 || (c >= 0xd800 && c < 0xe000) ? "__" : "___";
+  };
   const alphanumeric = (c) => (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
   const labelValue = (text) => {
-    const value = String(text).slice(0, 63).replace(OTHER, "_");
+    const value = String(text).slice(0, 63).replace(OTHER, underscores).slice(0, 63);
     let from = 0;
     let to = value.length;
     while (from < to && !alphanumeric(value.charCodeAt(from))) from++;
@@ -357,14 +362,14 @@
       result = outcomeOf(error);
       return;
     }
+    if (error instanceof TiercelError) {
+      result = { outcome: "failed", code: error.code, text: String(error.message) };
+      if (error.retry) result.retry = true;
+      return;
+    }
     const { text, at, stack } = describe(error);
     host.log(3, stack);
     result = { outcome: "failed", text: at ? `${text} (${at})` : text };
-    if (error instanceof TiercelError) {
-      result.code = error.code;
-      result.text = error.message;
-      if (error.retry) result.retry = true;
-    }
   };
 
   // load takes the function's exports.
