@@ -66,6 +66,22 @@ func fill(fd int, mem []byte) error {
 	return err
 }
 
+// content returns a copy of the image. It is read, not looked at through the view: that would give every zero page memory of its own.
+func (im *image) content() ([]byte, error) {
+	mem := make([]byte, im.size)
+	for o := 0; o < len(mem); {
+		n, err := unix.Pread(im.fd, mem[o:], int64(o))
+		if err != nil {
+			return nil, fmt.Errorf("read the memory's image: %w", err)
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("read the memory's image: it ends at byte %d of %d", o, len(mem))
+		}
+		o += n
+	}
+	return mem, nil
+}
+
 func zero(b []byte) bool {
 	for _, c := range b {
 		if c != 0 {

@@ -63,7 +63,11 @@ func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]b
 	if err != nil {
 		return nil, errors.Join(err, p.free())
 	}
-	p.state = stateDigest(p.image.view, p.globals)
+	memory, err := p.image.content()
+	if err != nil {
+		return nil, errors.Join(err, p.free())
+	}
+	p.state = stateDigest(memory, p.globals)
 	if !prog.shared {
 		p.code.data = nil // nobody else begins from it
 		e.keep(digest, p)
