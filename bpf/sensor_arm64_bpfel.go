@@ -36,6 +36,8 @@ type SensorCall struct {
 	From       uint32
 	End        uint32
 	State      uint32
+	Copied     uint32
+	Pad        uint32
 	L          SensorCallLayout
 	_          [2]byte
 	M          struct {
@@ -452,10 +454,13 @@ const (
 	SensorProgHookConnect6       = "hook_connect6"
 	SensorProgHookSendmsg4       = "hook_sendmsg4"
 	SensorProgHookSendmsg6       = "hook_sendmsg6"
+	SensorProgPathCopied         = "path_copied"
+	SensorProgPathNamed          = "path_named"
 	SensorProgProcessExec        = "process_exec"
 	SensorProgProcessExit        = "process_exit"
 	SensorProgProcessFork        = "process_fork"
 	SensorProgSnapshotTask       = "snapshot_task"
+	SensorProgSourceCopied       = "source_copied"
 	SensorProgUringDone          = "uring_done"
 	SensorProgUringDoneV518      = "uring_done_v518"
 	SensorProgUringSubmit        = "uring_submit"
@@ -465,6 +470,9 @@ const (
 	SensorVarInterestAny         = "interest_any"
 	SensorVarInterestEnter       = "interest_enter"
 	SensorVarInterestEnterAny    = "interest_enter_any"
+	SensorVarPathsCopied         = "paths_copied"
+	SensorVarProbeAddress        = "probe_address"
+	SensorVarProbeSeen           = "probe_seen"
 	SensorVarProcessWake         = "process_wake"
 	SensorVarRecordRate          = "record_rate"
 	SensorVarRingBytes           = "ring_bytes"
@@ -560,10 +568,13 @@ type SensorProgramSpecs struct {
 	HookConnect6    *ebpf.ProgramSpec `ebpf:"hook_connect6"`
 	HookSendmsg4    *ebpf.ProgramSpec `ebpf:"hook_sendmsg4"`
 	HookSendmsg6    *ebpf.ProgramSpec `ebpf:"hook_sendmsg6"`
+	PathCopied      *ebpf.ProgramSpec `ebpf:"path_copied"`
+	PathNamed       *ebpf.ProgramSpec `ebpf:"path_named"`
 	ProcessExec     *ebpf.ProgramSpec `ebpf:"process_exec"`
 	ProcessExit     *ebpf.ProgramSpec `ebpf:"process_exit"`
 	ProcessFork     *ebpf.ProgramSpec `ebpf:"process_fork"`
 	SnapshotTask    *ebpf.ProgramSpec `ebpf:"snapshot_task"`
+	SourceCopied    *ebpf.ProgramSpec `ebpf:"source_copied"`
 	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
 	UringSubmit     *ebpf.ProgramSpec `ebpf:"uring_submit"`
@@ -608,6 +619,9 @@ type SensorVariableSpecs struct {
 	InterestAny         *ebpf.VariableSpec `ebpf:"interest_any"`
 	InterestEnter       *ebpf.VariableSpec `ebpf:"interest_enter"`
 	InterestEnterAny    *ebpf.VariableSpec `ebpf:"interest_enter_any"`
+	PathsCopied         *ebpf.VariableSpec `ebpf:"paths_copied"`
+	ProbeAddress        *ebpf.VariableSpec `ebpf:"probe_address"`
+	ProbeSeen           *ebpf.VariableSpec `ebpf:"probe_seen"`
 	ProcessWake         *ebpf.VariableSpec `ebpf:"process_wake"`
 	RecordRate          *ebpf.VariableSpec `ebpf:"record_rate"`
 	RingBytes           *ebpf.VariableSpec `ebpf:"ring_bytes"`
@@ -726,6 +740,9 @@ type SensorVariables struct {
 	InterestAny         *ebpf.Variable `ebpf:"interest_any"`
 	InterestEnter       *ebpf.Variable `ebpf:"interest_enter"`
 	InterestEnterAny    *ebpf.Variable `ebpf:"interest_enter_any"`
+	PathsCopied         *ebpf.Variable `ebpf:"paths_copied"`
+	ProbeAddress        *ebpf.Variable `ebpf:"probe_address"`
+	ProbeSeen           *ebpf.Variable `ebpf:"probe_seen"`
 	ProcessWake         *ebpf.Variable `ebpf:"process_wake"`
 	RecordRate          *ebpf.Variable `ebpf:"record_rate"`
 	RingBytes           *ebpf.Variable `ebpf:"ring_bytes"`
@@ -783,10 +800,13 @@ type SensorPrograms struct {
 	HookConnect6    *ebpf.Program `ebpf:"hook_connect6"`
 	HookSendmsg4    *ebpf.Program `ebpf:"hook_sendmsg4"`
 	HookSendmsg6    *ebpf.Program `ebpf:"hook_sendmsg6"`
+	PathCopied      *ebpf.Program `ebpf:"path_copied"`
+	PathNamed       *ebpf.Program `ebpf:"path_named"`
 	ProcessExec     *ebpf.Program `ebpf:"process_exec"`
 	ProcessExit     *ebpf.Program `ebpf:"process_exit"`
 	ProcessFork     *ebpf.Program `ebpf:"process_fork"`
 	SnapshotTask    *ebpf.Program `ebpf:"snapshot_task"`
+	SourceCopied    *ebpf.Program `ebpf:"source_copied"`
 	UringDone       *ebpf.Program `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.Program `ebpf:"uring_done_v518"`
 	UringSubmit     *ebpf.Program `ebpf:"uring_submit"`
@@ -812,10 +832,13 @@ func (p *SensorPrograms) Close() error {
 		p.HookConnect6,
 		p.HookSendmsg4,
 		p.HookSendmsg6,
+		p.PathCopied,
+		p.PathNamed,
 		p.ProcessExec,
 		p.ProcessExit,
 		p.ProcessFork,
 		p.SnapshotTask,
+		p.SourceCopied,
 		p.UringDone,
 		p.UringDoneV518,
 		p.UringSubmit,

@@ -71,6 +71,31 @@ struct {
 volatile __u64 interest_any[WORDS(CALLS_NATIVE)] = {};
 volatile __u64 interest[WORDS(CALLS)] = {};
 
+// Path arguments that were read before the call's end: on backend T when it began (enter.h), on backend L as the kernel copied them
+// (copied.h).
+#define ENTERED_LEN 512  // of a path that is kept; longer ones are known by their hash alone, on backend L not at all
+#define ENTERED_NONE -1U // not seen; on backend L only
+
+struct entered {
+	__u32 index, pad; // of the call plus one; 0: none
+	__u32 len[2], hash[2];
+	char path[2][ENTERED_LEN];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct entered);
+} entered_of SEC(".maps");
+
+// Calls whose paths are read early.
+volatile __u64 interest_enter_any[WORDS(CALLS_NATIVE)] = {};
+volatile __u64 interest_enter[WORDS(CALLS)] = {};
+
+// 1: backend L is attached.
+volatile __u32 paths_copied = 0;
+
 // The sensor's own processes: their calls are no events.
 #define SELVES 4
 struct self {
@@ -97,6 +122,7 @@ struct call {
 	__u64 names[4];              // which sets of names the task's is in, as a filter program found it
 	__u32 from, end;             // of what has been captured: after the numbers, and in all
 	__u32 state;                 // of a capture, for the program that sends it
+	__u32 copied, pad;           // 1: entered_of holds the paths as the kernel copied them
 	struct call_layout l;
 	struct message m;
 };
@@ -212,6 +238,20 @@ static __always_inline bool unpack_socketcall(struct call *c)
 	return true;
 }
 
+// take_copied reports whether backend L has seen the kernel copy a path of the call that ends, which nobody must take for one of the next.
+static __always_inline bool take_copied(struct task_struct *t, __u32 index)
+{
+	barrier_var(index);
+	if (!paths_copied || index >= CALLS || !has_bit(interest_enter, index))
+		return false;
+	struct entered *e = bpf_task_storage_get(&entered_of, t, 0, 0);
+	if (!e)
+		return false;
+	bool copied = e->index == index + 1;
+	e->index = 0;
+	return copied;
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 {
@@ -241,6 +281,7 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	c->result = result;
 	c->compat = i >= CALLS_NATIVE || call_number(regs) & X32_BIT;
 	c->verdict = 0;
+	c->copied = take_copied(t, i);
 	c->l = *l;
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
@@ -306,6 +347,40 @@ __noinline int put_call_dir(__u32 o, __u32 second)
 	return f ? put_file_path(SLOT_CALL, o, TAG_DIR + second, t, f) : o;
 }
 
+// put_copied appends the first (0) or second (1) path argument as the kernel copied it. Where it is not known, the record is unstable.
+__noinline int put_copied(__u32 o, __u32 second)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct entered *e = bpf_task_storage_get(&entered_of, bpf_get_current_task_btf(), 0, 0);
+	second = second ? 1 : 0;
+	if (!c || !s || o > RECORD_MAX)
+		return o;
+	__u32 len = e && c->copied ? e->len[second] : ENTERED_NONE;
+	if (!e || len >= ENTERED_LEN) {
+		set_flag(s, HEAD_UNSTABLE);
+		return o;
+	}
+	if (len)
+		bpf_probe_read_kernel(&s->b[o + 4], len, e->path[second]);
+	put_section(s, o, TAG_RAW + second, len);
+	return o + 4 + len;
+}
+
+// put_raw_path appends the first (0) or second (1) path argument as passed.
+static __always_inline __u32 put_raw_path(struct call *c, __u32 o, __u32 second)
+{
+	__u64 p = arg(c, second ? c->l.path2 : c->l.path);
+	__u32 i = c->index;
+	barrier_var(i);
+	if (p && paths_copied && i < CALLS && has_bit(interest_enter, i)) {
+		__u32 end = put_copied(o, second);
+		if (end != o)
+			return end;
+	}
+	return put_user_string(SLOT_CALL, o, TAG_RAW + second, p);
+}
+
 // put_call_path appends the first (0) or second (1) path argument: as passed and, where it is relative or always is set, the directory
 // it starts from.
 __noinline int put_call_path(__u32 o, __u32 second, __u32 always)
@@ -316,7 +391,7 @@ __noinline int put_call_path(__u32 o, __u32 second, __u32 always)
 		return o;
 	__u32 from = o;
 	second = second ? 1 : 0;
-	o = put_user_string(SLOT_CALL, o, TAG_RAW + second, arg(c, second ? c->l.path2 : c->l.path));
+	o = put_raw_path(c, o, second);
 	if (o == from || (s->b[from + 4] == '/' && !always))
 		return o;
 	return put_call_dir(o, second);

@@ -4,26 +4,8 @@
 #pragma once
 #include "call.h"
 
-#define ENTERED_LEN 512 // of a path that is kept; longer ones are compared by their hash alone
-
-volatile __u64 interest_enter_any[WORDS(CALLS_NATIVE)] = {};
-volatile __u64 interest_enter[WORDS(CALLS)] = {};
-
 // Makes the hash one that a program cannot foresee.
 const volatile __u64 hash_seed = 0;
-
-struct entered {
-	__u32 index, pad; // of the call plus one; 0: none
-	__u32 len[2], hash[2];
-	char path[2][ENTERED_LEN];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct entered);
-} entered_of SEC(".maps");
 
 struct hashing {
 	struct scratch *s;

@@ -104,6 +104,13 @@ static __always_inline __u64 zero_bytes(__u64 w)
 	return ~(((w & LOW7) + LOW7) | w | LOW7);
 }
 
+// BOUND says once more that n is below TEXT_LEN: the verifiers before 6.2 forget it in arithmetic of 32 bits.
+#define BOUND(n)                      \
+	do {                          \
+		barrier_var(n);       \
+		(n) &= TEXT_LEN - 1;  \
+	} while (0)
+
 // finish_text looks at the path in t.b: it is known if it is absolute and clean, so that cleaning it would change nothing. The base
 // is found on the way.
 __noinline int finish_text(__u32 i, __u32 len)
@@ -115,6 +122,7 @@ __noinline int finish_text(__u32 i, __u32 len)
 	t->len = TEXT_UNKNOWN;
 	if (!len || len >= TEXT_LEN || t->b[0] != '/')
 		return 0;
+	BOUND(len);
 	*(__u64 *)&t->b[len] = 0; // what ends the path ends its last component
 	*(__u64 *)&t->b[len + 8] = 0;
 	__u64 unclean = 0, last = 0, last_at = 0;
@@ -160,12 +168,14 @@ __noinline int text_of_section(__u32 i, __u32 o, __u32 dir, __u32 end)
 	__u32 n = ((struct section *)&s->b[o])->len, at = 0;
 	if (!n || n >= TEXT_LEN)
 		return 0;
+	BOUND(n);
 	if (s->b[o + 4] != '/') {
 		if (dir == end)
 			return 0;
 		at = ((struct section *)&s->b[dir])->len;
 		if (!at || at >= TEXT_LEN)
 			return 0;
+		BOUND(at);
 		bpf_probe_read_kernel(t->b, at, &s->b[dir + 4]);
 		if (at > 1)
 			t->b[at++] = '/';
@@ -173,6 +183,7 @@ __noinline int text_of_section(__u32 i, __u32 o, __u32 dir, __u32 end)
 	barrier_var(at);
 	if (at >= TEXT_LEN || at + n >= TEXT_LEN)
 		return 0;
+	BOUND(at);
 	bpf_probe_read_kernel(&t->b[at], n, &s->b[o + 4]);
 	return finish_text(i, at + n);
 }

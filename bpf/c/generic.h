@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // All other calls, by their layout: up to two paths, what a descriptor is, a string or the first bytes of a buffer, and the raw numbers.
 #pragma once
+#include "copied.h"
 #include "enter.h"
 #include "open.h"
 #include "socket.h"
@@ -80,7 +81,7 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 	if (c->l.path2)
 		o = put_call_path(o, 1, 0);
 	bool changed = false;
-	struct entered *e = c->l.path ? bpf_task_storage_get(&entered_of, t, 0, 0) : 0;
+	struct entered *e = c->l.path && !paths_copied ? bpf_task_storage_get(&entered_of, t, 0, 0) : 0;
 	if (e && e->index == c->index + 1) {
 		e->index = 0;
 		changed = differs(e, s, from, second, 0) || (c->l.path2 && differs(e, s, second, o, 1));

@@ -44,6 +44,7 @@ __noinline int passed_as_walked(__u32 n)
 	struct walk_buffer *w = walk_of(SLOT_CALL);
 	if (!s || !w || !n || n >= TEXT_LEN)
 		return 0;
+	BOUND(n);
 	__u32 at = w->pos;
 	if (s->b[OPEN_RAW + 4] != '/') {
 		at = w->mark;
@@ -113,6 +114,7 @@ __noinline int note_walked(void)
 	barrier_var(n);
 	if (n >= TEXT_LEN || leaf > n)
 		return 0;
+	BOUND(n);
 	if (n)
 		bpf_probe_read_kernel(t->b, n, &w->b[pos & (PATH_LEN - 1)]);
 	t->len = n;
@@ -179,7 +181,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	if (f)
 		fill_file(&x, f);
 	put_struct(s, sizeof(struct head), TAG_OPEN, x);
-	__u32 o = put_user_string(SLOT_CALL, OPEN_RAW, TAG_RAW, arg(c, c->l.path));
+	__u32 o = put_raw_path(c, OPEN_RAW, 0);
 	bool passed = o != OPEN_RAW, below = x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH);
 	c->open_flags = x.flags;
 	c->open_mode = x.mode;

@@ -106,7 +106,7 @@ static __always_inline __u32 put_request(struct scratch *s, __u32 o, __u64 req, 
 		n[2] = KREAD(struct io_socket, req, protocol);
 		break;
 	case URING_LISTEN:
-		n[1] = KREAD(struct io_listen, req, backlog);
+		n[1] = bpf_core_type_exists(struct io_listen) ? KREAD(struct io_listen, req, backlog) : 0; // 6.11
 		break;
 	}
 	return put_struct(s, o, TAG_NUM, n);

@@ -25,6 +25,8 @@ type Config struct {
 	// CgroupRoot is where the destination hooks attach: the root of the cgroup v2 hierarchy. Default: the first cgroup2 mount of
 	// /proc/self/mountinfo.
 	CgroupRoot string
+	// NoBackendL keeps to backend T where the kernel would allow backend L too.
+	NoBackendL bool
 	// Log receives what the sensor could not attach and does without. Default: nothing is logged.
 	Log *slog.Logger
 	// Registerer receives the sensor's metrics. Default: none.

@@ -40,7 +40,7 @@ func child(t testing.TB, name string, args ...string) *exec.Cmd {
 	if children[name] == nil {
 		t.Fatalf("no child %q", name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+name)

@@ -15,15 +15,26 @@ import (
 type interest struct {
 	any          [callsNative / 64]uint64       // by call number, whatever the ABI
 	exact        [(callsTotal + 63) / 64]uint64 // by index in the call table
-	enter        [(callsTotal + 63) / 64]uint64 // calls whose paths are read before the call as well
-	enterAny     [callsNative / 64]uint64
-	layouts      []bpf.SensorCallLayout // the call table
-	wake         uint32                 // process events that wake the reader, by kind
-	connect      uint32                 // the type of connect, if it is wanted
-	destinations uint32                 // 1: somebody wants to know where sockets go
-	uring        [uringOps]uint16       // event types of the operations of io_uring
+	enter        early                          // calls whose paths are read before the call as well
+	copied       early                          // calls whose paths are taken as the kernel copies them, where it lets us
+	layouts      []bpf.SensorCallLayout         // the call table
+	wake         uint32                         // process events that wake the reader, by kind
+	connect      uint32                         // the type of connect, if it is wanted
+	destinations uint32                         // 1: somebody wants to know where sockets go
+	uring        [uringOps]uint16               // event types of the operations of io_uring
 	// uringRecorded are the operations that the flight recorder alone wants
 	uringRecorded [uringOps]uint8
+}
+
+// early are calls whose paths are read before their end: by index in the call table, and by number whatever the ABI.
+type early struct {
+	exact [(callsTotal + 63) / 64]uint64
+	any   [callsNative / 64]uint64
+}
+
+func (e *early) add(index, nr int) {
+	e.exact[index/64] |= 1 << (index % 64)
+	e.any[nr/64] |= 1 << (nr % 64)
 }
 
 // interestOf works out which calls make the events of a plan, whose loaded programs l has.
@@ -55,8 +66,10 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 			in.any[nr/64] |= 1 << (nr % 64)
 		}
 		if want && l.Program == progGeneric && l.Path != 0 && p.Paths.Has(t) {
-			in.enter[index/64] |= 1 << (index % 64)
-			in.enterAny[nr/64] |= 1 << (nr % 64)
+			in.enter.add(index, nr)
+		}
+		if want && l.Path != 0 && (l.Program != progGeneric || p.Paths.Has(t)) {
+			in.copied.add(index, nr)
 		}
 	}
 	for nr, t := range decode.NativeCalls() {
@@ -127,11 +140,15 @@ func (s *Sensor) applyInterest(in interest) error {
 		}
 		s.layouts[i] = l
 	}
+	early := in.enter
+	if s.copies != "" {
+		early = in.copied
+	}
 	for name, v := range map[string]any{
 		bpf.SensorVarInterest:          in.exact,
 		bpf.SensorVarInterestAny:       in.any,
-		bpf.SensorVarInterestEnter:     in.enter,
-		bpf.SensorVarInterestEnterAny:  in.enterAny,
+		bpf.SensorVarInterestEnter:     early.exact,
+		bpf.SensorVarInterestEnterAny:  early.any,
 		bpf.SensorVarProcessWake:       in.wake,
 		bpf.SensorVarTypeConnect:       in.connect,
 		bpf.SensorVarWatchDestinations: in.destinations,
@@ -148,10 +165,14 @@ func (s *Sensor) applyInterest(in interest) error {
 // attachCalls attaches the programs at both ends of system calls while there is a call that somebody wants.
 func (s *Sensor) attachCalls(in interest) error {
 	none := [len(in.any)]uint64{}
-	return errors.Join(
-		s.attachWhile(&s.callExit, bpf.SensorProgCallExit, in.any != none),
-		s.attachWhile(&s.callEnter, bpf.SensorProgCallEnter, in.enterAny != none),
-	)
+	err := s.attachWhile(&s.callExit, bpf.SensorProgCallExit, in.any != none)
+	if s.copies == "" {
+		return errors.Join(err, s.attachWhile(&s.callEnter, bpf.SensorProgCallEnter, in.enter.any != none))
+	}
+	for i, name := range [...]string{s.copies, sourceProgram} {
+		err = errors.Join(err, s.attachWhile(&s.copying[i], name, in.copied.any != none))
+	}
+	return err
 }
 
 // attachWhile attaches the program called name if it is wanted and detaches it if it is not. l is its link, nil if it is detached.

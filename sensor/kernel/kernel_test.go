@@ -73,7 +73,7 @@ func TestInterest(t *testing.T) {
 	openat, unlinkat, sendto := number(field.EventOpenat), number(field.EventUnlinkat), number(field.EventSendto)
 
 	none := interestOf(filter.Everything(field.EventSet{}), nil)
-	if none.any != [len(none.any)]uint64{} || none.enterAny != none.any || none.uring != [uringOps]uint16{} || none.wake != 0 {
+	if none.any != [len(none.any)]uint64{} || none.enter.any != none.any || none.uring != [uringOps]uint16{} || none.wake != 0 {
 		t.Errorf("nobody wants anything, got %+v", none)
 	}
 	in := interestOf(filter.Everything(field.NewEventSet(field.EventOpenat, field.EventUnlinkat, field.EventConnect, field.EventExecve)), nil)
@@ -85,7 +85,7 @@ func TestInterest(t *testing.T) {
 	if bit(in.any[:], number(field.EventMkdirat)) {
 		t.Error("mkdirat is let through")
 	}
-	if !bit(in.enter[:], unlinkat) || bit(in.enter[:], openat) {
+	if !bit(in.enter.exact[:], unlinkat) || bit(in.enter.exact[:], openat) || !bit(in.copied.exact[:], unlinkat) || !bit(in.copied.exact[:], openat) {
 		t.Error("paths before the call: want those of unlinkat, not those of openat")
 	}
 	if l := in.layouts[sendto]; l.Flags&onlyFastopen == 0 {

@@ -54,7 +54,7 @@ func (s *Sensor) load() error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	return errors.Join(s.applyInterest(interestOf(&filter.Plan{}, nil)), s.fillPrograms(), s.exemptSelf())
+	return errors.Join(s.chooseCopies(), s.applyInterest(interestOf(&filter.Plan{}, nil)), s.fillPrograms(), s.exemptSelf())
 }
 
 // prepare sizes the rings, sets constants and leaves out what this kernel has no place for.
@@ -88,8 +88,11 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		}
 	}
 	s.prepareUring(spec, kernel)
+	s.prepareCopies(spec)
 	return nil
 }
+
+const hookPrefix = "hook_" // of the names of programs that are hooks of sockets
 
 // optionalPrograms are those that the sensor can do without, and what it lacks then.
 var optionalPrograms = map[string]string{
@@ -103,6 +106,9 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgCgroupMade:    "a cgroup's path is read at its first event, not when it is made",
 	bpf.SensorProgCgroupEntered: "a cgroup's path is read at its first event, not when it is entered",
 	bpf.SensorProgCgroupGone:    "paths of removed cgroups are kept",
+	bpf.SensorProgPathNamed:     withoutCopies,
+	bpf.SensorProgPathCopied:    withoutCopies,
+	bpf.SensorProgSourceCopied:  withoutCopies,
 }
 
 // loadPrograms loads spec, leaving out optional programs that the kernel refuses.
@@ -117,7 +123,11 @@ func (s *Sensor) loadPrograms(spec *ebpf.CollectionSpec) error {
 		if name == "" {
 			return err
 		}
-		delete(spec.Programs, name)
+		for other, same := range optionalPrograms {
+			if other == name || same == lost && strings.HasPrefix(name, hookPrefix) {
+				delete(spec.Programs, other) // what one hook of sockets is refused, all are
+			}
+		}
 		s.lack("load %s: %v: %s", name, err, lost)
 	}
 }

@@ -105,7 +105,9 @@ func TestPaths(t *testing.T) {
 			if diff := cmp.Diff(want.paths, ev.Path); diff != "" {
 				t.Errorf("paths (-want +got):\n%s", diff)
 			}
-			if ev.Result != want.result || ev.Flags&event.ArgsUnstable != 0 {
+			// Backend L says so where its program was kept from running: the kernel lets one of them at a time run on a processor.
+			unstable := ev.Flags&event.ArgsUnstable != 0 && w.Backend() == BackendT
+			if ev.Result != want.result || unstable {
 				t.Errorf("result: got %d flags %x, want %d", ev.Result, ev.Flags, want.result)
 			}
 			if want.num != 0 && ev.Num[want.num] != want.value {

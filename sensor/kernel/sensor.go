@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -38,6 +39,8 @@ type Sensor struct {
 	mu                  sync.Mutex
 	links               []link.Link   // guarded by mu
 	callExit, callEnter link.Link     // guarded by mu; nil while nobody wants a system call
+	copies              string        // the program of backend L that sees paths; empty: backend T
+	copying             [2]link.Link  // guarded by mu; backend L, nil while nobody wants a path
 	uring               []link.Link   // guarded by mu; empty while nobody wants a request of io_uring
 	filter              *loadedFilter // guarded by mu; nil before the first plan
 	offsets             filter.Offsets
@@ -93,13 +96,10 @@ func (s *Sensor) Close() error {
 	}
 	s.unregister()
 	var errs []error
-	for _, l := range []link.Link{s.callExit, s.callEnter} {
+	for _, l := range slices.Concat(s.links, s.uring, s.copying[:], []link.Link{s.callExit, s.callEnter}) {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
-	}
-	for _, l := range append(s.links, s.uring...) {
-		errs = append(errs, l.Close())
 	}
 	for _, r := range s.rings {
 		r.close()
