@@ -207,7 +207,7 @@ func (c *caller) condition(depth int) string {
 }
 
 func (c *caller) check() string {
-	switch c.IntN(20) {
+	switch c.IntN(24) {
 	case 0:
 		return c.pick("evt.is_open_read", "evt.is_open_write", "evt.is_open_exec", "evt.is_open_create", "evt.failed") + c.pick(" = true", " = false", " != true", " exists")
 	case 1:
@@ -233,6 +233,10 @@ func (c *caller) check() string {
 	case 11:
 		return "evt.dir = " + c.pick("<", ">")
 	}
+	if c.IntN(3) == 0 { // as long as a path that is opened
+		op := c.pick("= %s", "startswith %s", "endswith %s", "in (%s)", "pmatch (%s)")
+		return "fd.name " + fmt.Sprintf(op, c.pick("/etc/shadow", "/etc/passwd", "/tmp/sound/a/f1", "/dev/null", "/etc"))
+	}
 	f := c.pick("fd.name", "fd.name", "fd.name", "fd.directory", "fd.filename", "fd.nameraw", "evt.arg.name", "evt.arg.path", "evt.arg.oldpath", "evt.arg.newpath",
 		"evt.arg.filename", "evt.arg.linkpath", "evt.abspath")
 	v := c.pick("/etc/shadow", "/etc/passwd", "/etc", "/etc/pam.d", "/etc/", "/", "f1", ".hidden", "shadow", "a", "id_rsa", "../", "/..", "/.", "log", "/dev/null",
@@ -254,7 +258,7 @@ func (c *caller) ruleSet(n int) string {
 	for i := range n {
 		types := c.pick("open, openat, openat2, creat", "open, openat", "openat", "unlink, unlinkat, rename, renameat, mkdirat, linkat, symlinkat", "openat2, fchmodat, dup",
 			"socket, connect, setuid, prctl, kill", "openat, unlinkat, renameat2, mkdirat")
-		fmt.Fprintf(&b, "- rule: r%d\n  desc: d\n  condition: %q\n  output: x\n  priority: INFO\n", i, "evt.type in ("+types+") and "+c.condition(1+c.IntN(4)))
+		fmt.Fprintf(&b, "- rule: r%d\n  desc: d\n  condition: %q\n  output: x\n  priority: INFO\n", i, "evt.type in ("+types+") and "+c.condition(c.IntN(4)))
 	}
 	return b.String()
 }
@@ -334,7 +338,7 @@ func TestSoundness(t *testing.T) {
 	}
 	for i := range sets {
 		if i > 0 {
-			text = c.ruleSet(1 + c.IntN(8))
+			text = c.ruleSet(1 + c.IntN(3))
 			s.Reload(compileRules(t, text))
 		}
 		callAtRandom(t, seed+uint64(i), calls)

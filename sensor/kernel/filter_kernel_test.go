@@ -162,10 +162,12 @@ func TestFilterComparisons(t *testing.T) {
 		{"fd.name != " + dir + "/new", "rndlu", "wu"},
 		{"fd.name startswith " + dir + "/", "rwndlu", "u"},
 		{"fd.name startswith /etc/", "u", all},
+		{"fd.name startswith " + dir + "/read", "rlu", "wndlu"}, // as long as the path
 		{"fd.name endswith /none", "nu", "rwdlu"},
 		{"fd.name endswith /rea", "u", all},
 		{"fd.name pmatch (" + dir + ")", all, "u"},
 		{"fd.name pmatch (" + dir + "/su)", "u", all},
+		{"fd.name pmatch (" + dir + "/sub)", "du", "rwnlu"},
 		{"fd.name glob " + dir + "/n*", "wnu", all},
 		{"fd.name contains zz", "u", all},
 		{"fd.directory = " + dir, "rwnlu", "du"},
