@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tiercel-project/tiercel/sensor/process"
 )
@@ -56,6 +57,11 @@ func TestRestoreAfterLoss(t *testing.T) {
 			}
 		}
 		_ = shell.Wait()
+		for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+			if b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || len(b) == 0 {
+				break // the cgroup can go
+			}
+		}
 	})
 	_ = before.Process.Kill()
 	_ = before.Wait()
