@@ -20,7 +20,7 @@ type Needs struct {
 	KV         bool             `json:"kv,omitempty"`
 	Secrets    bool             `json:"secrets,omitempty"` // may use secrets; which, if any, is the deployer's to say
 	Artifacts  bool             `json:"artifacts,omitempty"`
-	Node       []string         `json:"node,omitempty"`    // reserved
+	Node       []string         `json:"node,omitempty"` // reserved
 }
 
 // A KubernetesNeed is a rule as in a Role: every verb on every resource of every group.
