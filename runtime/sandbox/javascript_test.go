@@ -254,6 +254,20 @@ func TestJavaScriptDeterminism(t *testing.T) {
 	}
 }
 
+// A source comes to the same state whenever it is loaded: fuel and addresses are part of what a replay finds.
+func TestJavaScriptSealsTheSame(t *testing.T) {
+	var image string
+	for range 4 {
+		m := pack(t, newEngine(t, 1), "x.js", handlerOf(``))
+		if image == "" {
+			image = m.Image()
+		}
+		if got := m.Image(); got != image {
+			t.Errorf("sealed as %s, and as %s", image, got)
+		}
+	}
+}
+
 // What a handler does to the engine's own objects, to the SDK and to its globals is gone with the event, and breaks nothing of the host's.
 func TestJavaScriptLeavesNothing(t *testing.T) {
 	e := newEngine(t, 1)
