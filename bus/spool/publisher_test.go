@@ -230,7 +230,7 @@ func stored(t testing.TB, b *bus.Bus) []string {
 		t.Fatal(err)
 	}
 	ids := make([]string, 0, info.State.Msgs)
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+	for seq := max(info.State.FirstSeq, 1); seq <= info.State.LastSeq; seq++ { // an empty stream begins with 0
 		m, err := s.GetMsg(t.Context(), seq)
 		if err != nil {
 			t.Fatal(err)
