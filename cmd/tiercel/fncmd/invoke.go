@@ -133,7 +133,7 @@ func (o *invoke) run(ctx context.Context, s cli.Streams, b *bus.Bus, e *store.En
 		}
 	}
 	j := journal.New(journal.DefaultConfig(), b)
-	a, err := j.Find(ctx, id, time.Time{})
+	a, err := find(ctx, j, id)
 	if err != nil {
 		return err
 	}
@@ -146,6 +146,21 @@ func (o *invoke) run(ctx context.Context, s cli.Streams, b *bus.Bus, e *store.En
 		return cli.ErrSilent
 	}
 	return err
+}
+
+// find returns an action whose outcome has been announced. It is stored while that happens, so it may be there a moment later.
+func find(ctx context.Context, j *journal.Journal, id string) (*journal.Action, error) {
+	for {
+		a, err := j.Find(ctx, id, time.Time{})
+		if !errors.Is(err, journal.ErrNotFound) {
+			return a, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 func whoami() string {
