@@ -209,7 +209,11 @@ func TestSuspendAndRevision(t *testing.T) {
 		return func() bool {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			lv := r.workers[e.Key()].current()
+			wk := r.workers[e.Key()]
+			if wk == nil {
+				return false
+			}
+			lv := wk.current()
 			return lv != nil && f(lv)
 		}
 	}
@@ -233,6 +237,7 @@ func TestSuspendAndRevision(t *testing.T) {
 	if e3.ID.UID == e.ID.UID || e3.Revision != 1 || e3.StartAt != 3 {
 		t.Errorf("got %+v", e3)
 	}
+	eventually(t, "made again", current(func(l *live) bool { return l.entry.ID.UID == e3.ID.UID }))
 	publish(t, b, "n1-3", nil)
 	if got := actions(t, b, 3); len(got) != 3 || got["n1-3"][0].Function.UID != e3.ID.UID {
 		t.Errorf("got %v", got)
