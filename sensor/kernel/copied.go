@@ -53,7 +53,7 @@ func (s *Sensor) prepareCopies(spec *ebpf.CollectionSpec) {
 		delete(spec.Programs, name)
 	}
 	if err != nil {
-		s.lack("programs attached to kernel functions are refused: %v: %s", err, withoutCopies)
+		s.lack("programs attached to kernel functions, which it refuses: %s", withoutCopies)
 	}
 }
 
