@@ -42,7 +42,7 @@ func makeInitrd(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	goBuild(t, "amd64", "build", "-tags", "kernels", "-o", filepath.Join(root, "init"), "./test/kernels/init")
-	goBuild(t, "amd64", "test", "-c", "-tags", "kernel", "-o", filepath.Join(root, "test"), "./sensor/kernel")
+	goBuild(t, "amd64", "test", "-c", "-tags", "kernel", "-o", filepath.Join(root, "kernel.test"), "./sensor/kernel")
 	goBuild(t, "386", "build", "-o", filepath.Join(root, "ia32"), "./sensor/kernel/testdata/ia32.go")
 	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
 		t.Fatal(err)

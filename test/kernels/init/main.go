@@ -1,6 +1,6 @@
 //go:build kernels
 
-// Command init is the first and only process of a machine that runs one test program: it mounts what the tests look at, runs /test with
+// Command init is the first and only process of a machine that runs one test program: it mounts what the tests look at, runs /kernel.test with
 // the arguments in /args, one a line, prints how it ended and switches the machine off.
 package main
 
@@ -77,7 +77,7 @@ func run() int {
 		fmt.Println("init:", err)
 		return 125
 	}
-	cmd := exec.Command("/test", strings.Fields(string(args))...)
+	cmd := exec.Command("/kernel.test", strings.Fields(string(args))...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	cmd.Dir = "/tmp"
 	cmd.Env = []string{"PATH=/bin", "HOME=/tmp", "TIERCEL_TEST_IA32=/ia32", "TIERCEL_TEST_BACKEND_L=1"}
