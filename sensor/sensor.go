@@ -300,9 +300,6 @@ func openKernel(cfg kernel.Config) (Source, error) {
 	if err != nil {
 		return nil, err // a nil *kernel.Sensor is not a nil Source
 	}
-	for _, m := range k.Missing() {
-		cfg.Log.Warn("running without a part of the kernel side", "missing", m)
-	}
 	return k, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -40,6 +41,26 @@ func Parse(data []byte) (abi.Manifest, error) {
 	return m, nil
 }
 
+// unknownKey says which keys there are, where err is about one that there is not: encoding/json knows it by its text alone.
+func unknownKey(err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return err
+	}
+	return fmt.Errorf("unknown key %s: a manifest has %s; its needs have %s; one of needs.kubernetes has %s", name,
+		keys(reflect.TypeFor[abi.Manifest]()), keys(reflect.TypeFor[abi.Needs]()), keys(reflect.TypeFor[abi.KubernetesNeed]()))
+}
+
+func keys(t reflect.Type) string {
+	var names []string
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // position adds line and column to an error of encoding/json that knows its offset.
 func position(data []byte, err error) error {
 	var offset int64
@@ -48,7 +69,7 @@ func position(data []byte, err error) error {
 	} else if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		offset = e.Offset
 	} else {
-		return err
+		return unknownKey(err)
 	}
 	before := data[:min(int(offset), len(data))]
 	return fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n')-1, err)
