@@ -47,6 +47,7 @@ WITHOUT_RACE = $(shell $(GO) list ./cmd/tiercel/fncmd ./functions 2>/dev/null)
 race: responders ## unit tests, under the race detector
 	$(GO) test -race $$($(GO) list ./... | grep -vxF $(WITHOUT_RACE:%=-e %))
 	$(GO) test $(WITHOUT_RACE)
+	$(GO) test -run Allocations ./rules/match
 
 sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
 	$(GO) test -tags sdk -count=1 ./functions/...
