@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // envPrefix begins the name of every environment variable that sets a flag: TIERCEL_LOG_LEVEL is --log-level.
@@ -162,7 +163,7 @@ func unknownKey(key string, flags *pflag.FlagSet, keys map[string]bool) error {
 			known = append(known, camel(f.Name))
 		}
 	})
-	if near := cli.Nearest(key, known); near != "" {
+	if near := spell.Nearest(key, known); near != "" {
 		return fmt.Errorf("unknown key %q (did you mean %q?)", key, near)
 	}
 	return fmt.Errorf("unknown key %q", key)

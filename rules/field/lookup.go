@@ -3,8 +3,12 @@ package field
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // An UnknownError says that no field of a name exists.
@@ -176,11 +180,11 @@ func resolveDotArg(id ID, arg, text string) (Ref, error) {
 	switch id {
 	case EvtArg, EvtRawarg:
 		if _, ok := paramTypes[arg]; !ok {
-			return Ref{}, &ArgError{Name: text, Msg: "unknown event argument " + arg, Near: nearestOf(arg, paramTypes)}
+			return Ref{}, &ArgError{Name: text, Msg: "unknown event argument " + arg, Near: spell.Nearest(arg, slices.Collect(maps.Keys(paramTypes)))}
 		}
 	case EvtTypeIs:
 		if _, ok := eventByName[arg]; !ok {
-			return Ref{}, &ArgError{Name: text, Msg: "unknown event type " + arg, Near: nearestOf(arg, eventByName)}
+			return Ref{}, &ArgError{Name: text, Msg: "unknown event type " + arg, Near: NearestEvent(arg)}
 		}
 	case EvtAbspath:
 		if arg != "src" && arg != "dst" {

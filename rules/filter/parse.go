@@ -3,7 +3,7 @@ package filter
 import (
 	"fmt"
 
-	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // MaxDepth is how deep parentheses and transformers may nest in a condition.
@@ -50,9 +50,9 @@ func (p *parser) fail(msg string) error { return p.errorAt(p.off, msg) }
 func (p *parser) unexpected() error {
 	err := p.errorAt(p.off, fmt.Sprintf("unexpected token after '%s', expecting 'or', 'and'", p.last))
 	if rest := p.rest(); rest != "" && rest[0] == '(' {
-		err.Near = field.NearestOf(p.last, append(Transformers(), "val"))
+		err.Near = spell.Nearest(p.last, append(Transformers(), "val"))
 	} else if w := wordLen(rest); w > 0 {
-		err.Near = field.NearestOf(rest[:w], []string{"and", "or"})
+		err.Near = spell.Nearest(rest[:w], []string{"and", "or"})
 	}
 	return err
 }
@@ -210,7 +210,7 @@ func (p *parser) unknownOp() error {
 		names = append(names, op.String())
 	}
 	if w > 0 {
-		err.Near = field.NearestOf(rest[:w], names)
+		err.Near = spell.Nearest(rest[:w], names)
 	}
 	return err
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // A Collection is what rules files define together, in the order of first definition.
@@ -94,7 +94,7 @@ func (c *Collection) noRule(sc *scope, name, msg string) *Problem {
 }
 
 func (c *Collection) nearHint(kind, name string, names []string) string {
-	if near := field.NearestOf(name, names); near != "" {
+	if near := spell.Nearest(name, names); near != "" {
 		return fmt.Sprintf("did you mean the %s %q?", kind, near)
 	}
 	return fmt.Sprintf("the %s must be defined in this file before, or in a file that is loaded before", kind)
@@ -117,7 +117,7 @@ func (c *Collection) defineRule(r *reader, u *Rule) *Problem {
 	if !slices.Contains(r.opts.Sources, u.Source) {
 		u.UnknownSource = true
 		hint := ""
-		if near := field.NearestOf(u.Source, r.opts.Sources); near != "" {
+		if near := spell.Nearest(u.Source, r.opts.Sources); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
 		r.warn(u.sc.here(WarnUnknownSource, "Unknown source "+u.Source+", skipping", hint))

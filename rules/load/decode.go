@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // A decoder reads the keys of one mapping. Its first error sticks: later calls do nothing.
@@ -87,7 +87,7 @@ func (d *decoder) nearKey(key string) string {
 			keys = append(keys, d.n.Content[i].Value)
 		}
 	}
-	if near := field.NearestOf(key, keys); near != "" {
+	if near := spell.Nearest(key, keys); near != "" {
 		return fmt.Sprintf("is %q meant to be %q?", near, key)
 	}
 	return ""

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // appendException adds x to the exceptions of prev: values to one that is there, or a new one.
@@ -20,7 +21,7 @@ func (r *reader) appendException(prev *Rule, x *exception) *Problem {
 			for i, e := range prev.exceptions {
 				names[i] = e.name
 			}
-			if near := field.NearestOf(x.name, names); near != "" {
+			if near := spell.Nearest(x.name, names); near != "" {
 				hint = fmt.Sprintf("the rule has no exception of that name; did you mean %q?", near)
 			}
 			return x.sc.here(ErrValidate, msgNoFields, hint)
@@ -93,7 +94,7 @@ func (r *reader) checkScalarException(u *Rule, x *exception) *Problem {
 
 func badOperator(x *exception, c entry) *Problem {
 	hint := "the operators are " + joinOps()
-	if near := field.NearestOf(c.item.s, opNames()); near != "" {
+	if near := spell.Nearest(c.item.s, opNames()); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return x.sc.problem(ErrValidate, c.at, len(c.item.s), fmt.Sprintf("'%s' is not a supported comparison operator", c.item.s), hint)

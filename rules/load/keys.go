@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // ownPrefix begins the keys that are ours and not Falco's.
@@ -67,7 +67,7 @@ func (r *reader) checkKeys(d *decoder, kind string) {
 			continue
 		}
 		hint := ""
-		if near := field.NearestOf(key.Value, known); near != "" {
+		if near := spell.Nearest(key.Value, known); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		r.warnKey(d, key, fmt.Sprintf("Unknown key '%s'", key.Value), hint)

@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // What Falco says where an append or an override does not fit.
@@ -65,7 +65,7 @@ func (d *decoder) overrides(mayAppend, mayReplace []string) (o overrides) {
 		appendable, replaceable := slices.Contains(mayAppend, key.Value), slices.Contains(mayReplace, key.Value)
 		keySc := sc.in(d.src, key, "overrides", key.Value)
 		hint := ""
-		if near := field.NearestOf(key.Value, mayReplace); near != "" && !replaceable {
+		if near := spell.Nearest(key.Value, mayReplace); near != "" && !replaceable {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		switch {
@@ -174,7 +174,7 @@ func (d *decoder) priority() Priority {
 	p, err := ParsePriority(v.Value)
 	if err != nil {
 		hint := "a priority is one of " + strings.Join(priorityNames[:], ", ")
-		if near := field.NearestOf(v.Value, priorityNames[:]); near != "" {
+		if near := spell.Nearest(v.Value, priorityNames[:]); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
 		d.fail(d.sc.in(d.src, v, "rule priority", "").here(ErrYAMLValidate, "Invalid priority", hint))

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -79,7 +80,7 @@ func (d *decoder) structure(n *yaml.Node, path string, v reflect.Value) {
 		f, ok := fields[key.Value]
 		switch {
 		case !ok:
-			d.errorf(key, p, Nearest(key.Value, names), "unknown key %q", key.Value)
+			d.errorf(key, p, spell.Nearest(key.Value, names), "unknown key %q", key.Value)
 		case seen[key.Value]:
 			d.errorf(key, p, "", "the key %q is given twice", key.Value)
 		default:
@@ -222,5 +223,5 @@ func (d *Document) oneOf(path, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return d.problem(path, Nearest(value, allowed), fmt.Errorf("%q is none of %s", value, strings.Join(allowed, ", ")))
+	return d.problem(path, spell.Nearest(value, allowed), fmt.Errorf("%q is none of %s", value, strings.Join(allowed, ", ")))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 )
 
@@ -233,7 +234,7 @@ func (d *Document) UnknownRules(known []string) []*PosError {
 				continue
 			}
 			p := "spec.triggers[" + strconv.Itoa(i) + "].rules[" + strconv.Itoa(j) + "]"
-			out = append(out, d.problem(p, Nearest(r, known), fmt.Errorf("no rule is named %q", r)))
+			out = append(out, d.problem(p, spell.Nearest(r, known), fmt.Errorf("no rule is named %q", r)))
 		}
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 )
 
@@ -188,7 +189,7 @@ func (d *Document) validateTrigger(at string, t *Trigger) error {
 		globs("namespaces.exclude", t.Namespaces.Exclude)
 	}
 	if t.Priority != "" && priorityRank(t.Priority) < 0 {
-		errs = append(errs, d.problem(at+".priority", Nearest(t.Priority, Priorities), fmt.Errorf("%q is no priority", t.Priority)))
+		errs = append(errs, d.problem(at+".priority", spell.Nearest(t.Priority, Priorities), fmt.Errorf("%q is no priority", t.Priority)))
 	}
 	if t.Condition != "" {
 		if _, err := compileCondition(t.Condition); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tiercel-project/tiercel/bus"
-	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // Names of the parts of a case.
@@ -199,7 +199,7 @@ func (c *Case) checkEvent() error {
 }
 
 func didYouMean(name string, candidates []string) string {
-	if near := function.Nearest(name, candidates); near != "" {
+	if near := spell.Nearest(name, candidates); near != "" {
 		return fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return fmt.Sprintf(" (there are %s)", strings.Join(candidates, ", "))

@@ -88,12 +88,3 @@ func TestPrint(t *testing.T) {
 		})
 	}
 }
-
-func TestNearest(t *testing.T) {
-	names := []string{"httpOutput", "fileOutput", "rules", "output"}
-	for name, want := range map[string]string{"rule": "rules", "httpoutput": "httpOutput", "zzzz": "", "fileOutpt": "fileOutput"} {
-		if got := Nearest(name, names); got != want {
-			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
-		}
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // Strict makes every command of the tree below root end with ExitUsage when its arguments are wrong, and makes commands that only hold
@@ -38,7 +39,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		}
 	}
 	e := &Error{Err: fmt.Errorf("%s has no command %q", cmd.CommandPath(), name), Code: ExitUsage}
-	if near := Nearest(name, names); near != "" {
+	if near := spell.Nearest(name, names); near != "" {
 		e.Hint = "did you mean " + cmd.CommandPath() + " " + near + "?"
 	} else {
 		e.Hint = cmd.CommandPath() + " --help lists the commands"

@@ -12,6 +12,7 @@ import (
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
 	"github.com/tiercel-project/tiercel/rules/match"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // explanation says why a rule matched an event or why not.
@@ -82,7 +83,7 @@ func noRule(set *rules.Set, name string) error {
 		names = append(names, r.Name)
 	}
 	err := &cli.Error{Err: fmt.Errorf("no rule is called %q", name)}
-	if near := field.NearestOf(name, names); near != "" {
+	if near := spell.Nearest(name, names); near != "" {
 		err.Hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/capture"
@@ -125,7 +126,7 @@ func (c *command) recordedRules(o *recordOptions) (*rules.Set, error) {
 			continue
 		}
 		err := &cli.Error{Err: fmt.Errorf("--types: there are no events of type %q", name), Code: cli.ExitUsage}
-		if near := cli.Nearest(name, typeNames(given)); near != "" && near != name {
+		if near := spell.Nearest(name, typeNames(given)); near != "" && near != name {
 			err.Hint = "did you mean " + near + "?"
 		}
 		return nil, err
