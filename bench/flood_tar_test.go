@@ -5,20 +5,13 @@ package bench
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/tiercel-project/tiercel/rules"
-	"github.com/tiercel-project/tiercel/sensor"
 )
 
 const tarFiles = 10_000
@@ -83,34 +76,5 @@ func unpack(b *testing.B, archive string) time.Duration {
 
 // runSensor runs a sensor with our own rules until stop is called.
 func runSensor(b *testing.B) (stop func()) {
-	files, err := rules.ReadFiles([]string{"../samples/rules/tiercel_rules.yaml"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	set, report := rules.Load(files, rules.Options{Provider: sensor.Provider()})
-	if set == nil {
-		b.Fatal(report.Err())
-	}
-	cfg := sensor.DefaultConfig()
-	cfg.RuntimeSockets = nil
-	s, err := sensor.New(cfg, sensor.Deps{Rules: set, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for s.Ready() != nil {
-		select {
-		case err := <-done:
-			b.Fatal(err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	}
+	return runSensorWith(b, loadRules(b, false, "../samples/rules/tiercel_rules.yaml"))
 }

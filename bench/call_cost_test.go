@@ -1,0 +1,376 @@
+//go:build bench
+
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/sensor"
+)
+
+// A callRow is a call whose cost is measured.
+type callRow struct {
+	name, call string
+	file       string // below the folder of the benchmark; absolute: as it is
+	pause      time.Duration
+	batch      int // 0: batchCalls
+}
+
+// deepFile makes, with the folder that it stands in, a path of seven components.
+const deepFile = "a/b/c/file"
+
+// Each measurement is the least of so many batches of calls.
+const (
+	batches    = 60
+	batchCalls = 300
+)
+
+// BenchmarkCalls gives what the sensor adds to a system call: without anything, with an empty program at the end of all system calls, and with
+// the sensor, in turn, once each round. It reports the least of twenty batches, as a median over the rounds, of what the sensor adds (ns) and
+// of what it adds for each nanosecond that the empty program does (x), and prints all of it with the least and the most. The sensor is whole,
+// its flight recorder on. A batch is of CPU time of the calling thread, which another process is than the sensor.
+func BenchmarkCalls(b *testing.B) {
+	b.Run("stable", func(b *testing.B) {
+		benchCalls(b, stockRules(b, false), false, []callRow{
+			{name: "getppid", call: "getppid"},
+			{name: "open-read", call: "read", file: deepFile},
+			{name: "open-flags", call: "write", file: deepFile}, // no O_TRUNC: no stable rule cares
+			{name: "absent", call: "absent", file: "a/b/c/absent"},
+		})
+	})
+	b.Run("all-in-container", func(b *testing.B) {
+		benchCalls(b, stockRules(b, true), true, []callRow{
+			{name: "getppid", call: "getppid"},
+			{name: "open-read", call: "read", file: deepFile},
+			{name: "open-write", call: "write", file: deepFile},
+			{name: "open-create", call: "create", file: deepFile},
+			{name: "make+remove", call: "make+remove", file: "a/b/c/new"},
+			{name: "absent", call: "absent", file: "a/b/c/absent"},
+		})
+	})
+	// The event of each read goes to user space, whose rule does not match. Pauses let the ring be emptied.
+	b.Run("captured", func(b *testing.B) {
+		benchCalls(b, loadRules(b, false, ownRules(b, readRule)), false, []callRow{
+			{name: "getppid", call: "getppid"},
+			{name: "read", call: "read1", file: "/dev/zero", batch: 1000, pause: 5 * time.Millisecond},
+		})
+	})
+}
+
+const readRule = `
+- rule: Read
+  desc: each read is looked at
+  condition: evt.type = read and fd.name = /nonexistent
+  output: read
+  priority: NOTICE
+`
+
+// A callCost is what was measured of one row in one round.
+type callCost struct {
+	none         [2]float64 // before and after the others
+	empty, with  float64
+	inEmpty, ran float64 // by the kernel's count: ns in the empty program, and in the sensor's
+}
+
+func (c callCost) without() float64 { return (c.none[0] + c.none[1]) / 2 }
+
+func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) {
+	if os.Geteuid() != 0 {
+		b.Skip("not root: there is no sensor to measure")
+	}
+	dir, cgroup := b.TempDir(), ""
+	makeFile(b, filepath.Join(dir, deepFile))
+	if inContainer {
+		cgroup = containerCgroup(b)
+	}
+	callers := make([]*caller, len(rows))
+	for i, r := range rows {
+		if !filepath.IsAbs(r.file) {
+			r.file = filepath.Join(dir, r.file)
+		}
+		callers[i] = startCaller(b, r.call, r.file, cmp.Or(r.batch, batchCalls), r.pause, cgroup)
+	}
+	costs := make([][]callCost, len(rows))
+	var cpu time.Duration
+	n := 0
+	for b.Loop() {
+		round := make([]callCost, len(rows))
+		for i, c := range callers {
+			round[i].none[0] = least(b, c)
+		}
+		stop := emptyProgram(b)
+		for i, c := range callers {
+			round[i].empty = least(b, c)
+		}
+		for i, c := range callers {
+			round[i].inEmpty = leastRun(b, c)
+		}
+		stop()
+		stop = runSensorWith(b, set)
+		before := ownTime()
+		for i, c := range callers {
+			round[i].with = least(b, c)
+			n += batches * c.n
+		}
+		cpu += ownTime() - before
+		for i, c := range callers {
+			round[i].ran = leastRun(b, c)
+		}
+		stop()
+		for i, c := range callers {
+			round[i].none[1] = least(b, c)
+			costs[i] = append(costs[i], round[i])
+		}
+	}
+	reportCalls(b, rows, costs)
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(n), "sensor-ns/call")
+	b.ReportMetric(0, "ns/op")
+}
+
+// least is what a call takes in the batch of many that is disturbed least.
+func least(b *testing.B, c *caller) float64 {
+	b.Helper()
+	ns := c.batch(b)
+	for range batches - 1 {
+		ns = min(ns, c.batch(b))
+	}
+	return ns
+}
+
+// leastRun is how many nanoseconds all programs of this machine run during a call, by the kernel's count, in the batch of many that is
+// disturbed least. That is exact where the difference of two times is not, but for what the count itself takes: it is in the empty program's
+// time as well.
+func leastRun(b *testing.B, c *caller) float64 {
+	b.Helper()
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stats.Close()
+	programs := allPrograms(b)
+	sum := func() (ns float64) {
+		for _, p := range programs {
+			s, err := p.Stats()
+			if err != nil {
+				b.Fatal(err)
+			}
+			ns += float64(s.Runtime.Nanoseconds())
+		}
+		return ns
+	}
+	ns := math.Inf(1)
+	for range batches {
+		before := sum()
+		c.batch(b)
+		ns = min(ns, (sum()-before)/float64(c.n))
+	}
+	for _, p := range programs {
+		p.Close()
+	}
+	return ns
+}
+
+// allPrograms returns the programs of this machine that may run on their own.
+func allPrograms(b *testing.B) (programs []*ebpf.Program) {
+	b.Helper()
+	for id := ebpf.ProgramID(0); ; {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return programs
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		id = next
+		if p, err := ebpf.NewProgramFromID(id); err == nil { // else it is gone
+			programs = append(programs, p)
+		}
+	}
+}
+
+// reportCalls reports medians, and prints them with the least and the most.
+func reportCalls(b *testing.B, rows []callRow, costs [][]callCost) {
+	var table strings.Builder
+	line := func(v ...any) { fmt.Fprintf(&table, "%-13s %7s %22s %22s %9s %17s %17s\n", v...) }
+	line("ns a call", "nothing", "empty program adds", "sensor adds", "ratio", "in empty program", "in sensor's")
+	for i, r := range rows {
+		of := func(what func(c callCost) float64) spread {
+			v := make([]float64, len(costs[i]))
+			for j, c := range costs[i] {
+				v[j] = what(c)
+			}
+			return spreadOf(v)
+		}
+		none := of(callCost.without)
+		empty := of(func(c callCost) float64 { return c.empty - c.without() })
+		with := of(func(c callCost) float64 { return c.with - c.without() })
+		inEmpty, ran := of(func(c callCost) float64 { return c.inEmpty }), of(func(c callCost) float64 { return c.ran })
+		ratio := with.median / empty.median
+		line(r.name, none.format(), empty, with, fmt.Sprintf("%.2f", ratio), inEmpty, ran)
+		b.ReportMetric(with.median, r.name+"-ns")
+		b.ReportMetric(ratio, r.name+"-x")
+		b.ReportMetric(ran.median-inEmpty.median, r.name+"-run-ns")
+	}
+	b.Logf("%d rounds: median [least..most]\n%s", len(costs[0]), table.String())
+}
+
+type spread struct{ median, least, most float64 }
+
+func spreadOf(v []float64) spread {
+	slices.Sort(v)
+	return spread{v[len(v)/2], v[0], v[len(v)-1]}
+}
+
+func (s spread) format() string { return fmt.Sprintf("%.0f", s.median) }
+
+func (s spread) String() string { return fmt.Sprintf("%.0f [%.0f..%.0f]", s.median, s.least, s.most) }
+
+func makeFile(b *testing.B, name string) {
+	b.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// ownTime is the CPU time of this process, which the sensor is in.
+func ownTime() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// emptyProgram attaches a program that does nothing to the end of all system calls until stop is called.
+func emptyProgram(b *testing.B) (stop func()) {
+	b.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+		p.Close()
+	}
+}
+
+// containerCgroup makes a cgroup that is named as a container's.
+func containerCgroup(b *testing.B) string {
+	b.Helper()
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root += "/unified" // beside the hierarchies of version 1
+	}
+	outer := filepath.Join(root, fmt.Sprintf("tiercel-bench-%d", os.Getpid()))
+	inner := filepath.Join(outer, strings.Repeat("b0", 32))
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		for _, dir := range []string{inner, outer} {
+			if err := unix.Rmdir(dir); err != nil {
+				b.Errorf("remove cgroup: %v", err)
+			}
+		}
+	})
+	return inner
+}
+
+// stockRules are Falco's: the stable ones, or all of them with those that are disabled.
+func stockRules(b *testing.B, all bool) *rules.Set {
+	b.Helper()
+	dir := os.Getenv("TIERCEL_CONFORMANCE")
+	if dir == "" {
+		b.Skip("TIERCEL_CONFORMANCE names no folder: Falco's rules are not there")
+	}
+	names := []string{"falco_rules.yaml"}
+	if all {
+		names = append(names, "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
+	}
+	for i, n := range names {
+		names[i] = filepath.Join(dir, "rules", n)
+	}
+	return loadRules(b, all, names...)
+}
+
+// ownRules writes a file of rules and returns its name.
+func ownRules(b *testing.B, text string) string {
+	b.Helper()
+	name := filepath.Join(b.TempDir(), "rules.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return name
+}
+
+func loadRules(b *testing.B, all bool, names ...string) *rules.Set {
+	b.Helper()
+	files, err := rules.ReadFiles(names)
+	if err != nil {
+		b.Fatal(err)
+	}
+	opts := rules.Options{Provider: sensor.Provider()}
+	if all {
+		opts.Select = []rules.Selection{{Enable: &rules.Selector{Rule: "*"}}}
+	}
+	set, report := rules.Load(files, opts)
+	if set == nil {
+		b.Fatal(report.Err())
+	}
+	return set
+}
+
+// runSensorWith runs a sensor with rules until stop is called.
+func runSensorWith(b *testing.B, set *rules.Set) (stop func()) {
+	b.Helper()
+	cfg := sensor.DefaultConfig()
+	cfg.RuntimeSockets = nil
+	s, err := sensor.New(cfg, sensor.Deps{Rules: set, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	for s.Ready() != nil {
+		select {
+		case err := <-done:
+			b.Fatal(err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}
+}
