@@ -279,19 +279,22 @@ func (s *Sensor) Run(ctx context.Context) error {
 	return errors.Join(err, deliverers.Wait())
 }
 
-// open attaches to the kernel.
+// open attaches to the kernel, with the rules of now. From then on reloads choose what leaves it.
 func (s *Sensor) open() (Source, error) {
+	s.reloadMu <- struct{}{}
+	defer func() { <-s.reloadMu }()
 	open := s.deps.Open
 	if open == nil {
 		open = openKernel
 	}
 	src, err := open(kernel.Config{
 		RingBytes: s.cfg.RingBytes, ProcessRingBytes: s.cfg.ProcessRingBytes, Log: s.log, Registerer: s.deps.Registerer,
-		Record: s.cfg.Recorder.Types(), RecordRate: s.cfg.Recorder.Rate,
+		Filter: s.plan(s.set.Load()), Record: s.cfg.Recorder.Types(), RecordRate: s.cfg.Recorder.Rate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attach to the kernel: %w", err)
 	}
+	s.source.Store(&src)
 	return src, nil
 }
 
@@ -309,9 +312,6 @@ func (s *Sensor) read(ctx context.Context, src Source) error {
 	if s.pipeline.users.Load(container.Root{}, 0, func() { close(known) }) {
 		<-known
 	}
-	if err := s.choose(src); err != nil {
-		return err
-	}
 	if err := src.Snapshot(s.pipeline.handle); err != nil {
 		return fmt.Errorf("take stock of processes: %w", err)
 	}
@@ -319,18 +319,6 @@ func (s *Sensor) read(ctx context.Context, src Source) error {
 	if err := src.Run(ctx, s.pipeline.handle); err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
-	return nil
-}
-
-// choose tells the kernel side what leaves it. From here on reloads do.
-func (s *Sensor) choose(src Source) error {
-	s.reloadMu <- struct{}{}
-	defer func() { <-s.reloadMu }()
-	p := s.plan(s.set.Load())
-	if err := src.Use(p, p); err != nil {
-		return fmt.Errorf("select events: %w", err)
-	}
-	s.source.Store(&src)
 	return nil
 }
 

@@ -217,7 +217,7 @@ func newSensor(t *testing.T, r *rig, change func(*Config, *Deps)) *Sensor {
 	cfg.Node, cfg.Cluster, cfg.Hostname, cfg.Format, cfg.RuntimeSockets = "node-1", "lab", "box", output.JSON, nil
 	deps := Deps{
 		Rules: load(t, testRules), Stdout: r.out, Log: slog.New(slog.NewTextHandler(r.log, nil)), Registerer: r.reg,
-		Open: func(kernel.Config) (Source, error) { return r.src, nil },
+		Open: func(cfg kernel.Config) (Source, error) { return r.src, r.src.Use(cfg.Filter, cfg.Filter) },
 	}
 	if change != nil {
 		change(&cfg, &deps)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 // A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
@@ -17,6 +18,8 @@ type Config struct {
 	RingBytes int
 	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 1–4 MiB.
 	ProcessRingBytes int
+	// Filter decides from the first event on what leaves the kernel; Use replaces it. Default: process and cgroup events only.
+	Filter *filter.Plan
 	// Record are the event types that the flight recorder wants although no rule does. They leave with the flag Recorded, wake nobody, and of
 	// opens those that made a file only. Default: none.
 	Record field.EventSet

@@ -3,10 +3,13 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/bpf"
@@ -97,7 +100,7 @@ func (s *Sensor) install(p *filter.Plan) error {
 	return err
 }
 
-// loadFilter loads the programs of a plan.
+// loadFilter loads the programs of a plan, several at a time: the verifier takes a second and more for all of Falco's rules.
 func (s *Sensor) loadFilter(p *filter.Plan) (*loadedFilter, error) {
 	l := &loadedFilter{plan: p, programs: map[field.EventType]filterPrograms{}, refused: map[field.EventType]error{}}
 	env, err := s.filterEnv(l)
@@ -105,17 +108,25 @@ func (s *Sensor) loadFilter(p *filter.Plan) (*loadedFilter, error) {
 		l.close()
 		return nil, err
 	}
+	var mu sync.Mutex
+	var loads errgroup.Group
+	loads.SetLimit(runtime.GOMAXPROCS(0))
 	for _, f := range p.Sorted() {
-		programs, err := s.loadOne(p, f, env)
-		if err != nil {
+		loads.Go(func() error {
+			programs, err := s.loadOne(p, f, env)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				l.programs[f.Type] = programs
+				return nil
+			}
 			l.refused[f.Type] = err
 			s.filterRefused.Add(1)
 			s.cfg.Log.Warn("kernel filter refused: all events of the type are read", "event_type", f.Type.String(), "err", err)
-			continue
-		}
-		l.programs[f.Type] = programs
+			return nil
+		})
 	}
-	return l, nil
+	return l, loads.Wait()
 }
 
 // filterEnv says what the programs of a filter refer to, and makes the map of its names.

@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,12 @@ func Open(cfg Config) (*Sensor, error) {
 	if err := s.load(); err != nil {
 		s.Close()
 		return nil, err
+	}
+	if cfg.Filter != nil { // loading takes a second or more, and until Run nobody reads what is attached
+		if err := s.Use(cfg.Filter, cfg.Filter); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("select events: %w", err)
+		}
 	}
 	if err := s.attach(); err != nil {
 		s.Close()
