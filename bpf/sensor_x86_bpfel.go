@@ -37,7 +37,7 @@ type SensorCall struct {
 	End        uint32
 	State      uint32
 	Copied     uint32
-	Pad        uint32
+	Sockaddr   uint32
 	L          SensorCallLayout
 	_          [2]byte
 	M          struct {
@@ -47,6 +47,43 @@ type SensorCall struct {
 		Size    uint64
 		NameLen uint32
 		DataLen uint32
+	}
+	Socket struct {
+		_         structs.HostLayout
+		Known     uint32
+		Kind      uint32
+		Protocol  uint32
+		Server    uint32
+		Connected uint32
+		Changed   uint32
+		Client    struct {
+			_     structs.HostLayout
+			Known uint32
+			Port  uint32
+			Bits  uint32
+			Ip    [16]uint8
+		}
+		ServerEnd struct {
+			_     structs.HostLayout
+			Known uint32
+			Port  uint32
+			Bits  uint32
+			Ip    [16]uint8
+		}
+		Local struct {
+			_     structs.HostLayout
+			Known uint32
+			Port  uint32
+			Bits  uint32
+			Ip    [16]uint8
+		}
+		Remote struct {
+			_     structs.HostLayout
+			Known uint32
+			Port  uint32
+			Bits  uint32
+			Ip    [16]uint8
+		}
 	}
 }
 
@@ -95,7 +132,8 @@ const (
 	SensorCallProgramCALL_OPEN_EMIT    SensorCallProgram = 5
 	SensorCallProgramCALL_GENERIC_EMIT SensorCallProgram = 6
 	SensorCallProgramCALL_RECORD       SensorCallProgram = 7
-	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 8
+	SensorCallProgramCALL_SOCKET_EMIT  SensorCallProgram = 8
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 9
 )
 
 type SensorCgroupKey struct {
@@ -345,6 +383,40 @@ type SensorSocketInfo struct {
 	BacklogMax  uint32
 }
 
+type SensorSocketKind uint32
+
+const (
+	SensorSocketKindSOCKET_IPV4       SensorSocketKind = 0
+	SensorSocketKindSOCKET_IPV6       SensorSocketKind = 1
+	SensorSocketKindSOCKET_IPV4SERVER SensorSocketKind = 2
+	SensorSocketKindSOCKET_IPV6SERVER SensorSocketKind = 3
+	SensorSocketKindSOCKET_UNIX       SensorSocketKind = 4
+	SensorSocketKindSOCKET_NETLINK    SensorSocketKind = 5
+	SensorSocketKindSOCKET_OTHER      SensorSocketKind = 6
+	SensorSocketKindSOCKET_NONE       SensorSocketKind = 7
+	SensorSocketKindSOCKET_UNKNOWN    SensorSocketKind = 8
+)
+
+type SensorSocketProtocol uint32
+
+const (
+	SensorSocketProtocolPROTOCOL_NULL    SensorSocketProtocol = 0
+	SensorSocketProtocolPROTOCOL_TCP     SensorSocketProtocol = 1
+	SensorSocketProtocolPROTOCOL_UDP     SensorSocketProtocol = 2
+	SensorSocketProtocolPROTOCOL_ICMP    SensorSocketProtocol = 3
+	SensorSocketProtocolPROTOCOL_RAW     SensorSocketProtocol = 4
+	SensorSocketProtocolPROTOCOL_UNKNOWN SensorSocketProtocol = 5
+)
+
+type SensorSocketTruth uint32
+
+const (
+	SensorSocketTruthSOCKET_NO    SensorSocketTruth = 0
+	SensorSocketTruthSOCKET_YES   SensorSocketTruth = 1
+	SensorSocketTruthSOCKET_NULL  SensorSocketTruth = 2
+	SensorSocketTruthSOCKET_MAYBE SensorSocketTruth = 3
+)
+
 type SensorTag uint32
 
 const (
@@ -380,7 +452,7 @@ type SensorTexts struct {
 		Len  uint32
 		Base uint32
 		Dir  uint32
-		Pad  uint32
+		Bits uint32
 		B    [520]uint8
 	}
 }
@@ -422,11 +494,14 @@ const (
 	SensorMapDestinationsOf      = "destinations_of"
 	SensorMapEnteredOf           = "entered_of"
 	SensorMapEventRing           = "event_ring"
+	SensorMapExecPrograms        = "exec_programs"
 	SensorMapExempted            = "exempted"
+	SensorMapExitPrograms        = "exit_programs"
 	SensorMapFilterCounts        = "filter_counts"
 	SensorMapFilterEarly         = "filter_early"
 	SensorMapFilterLate          = "filter_late"
 	SensorMapFilterTexts         = "filter_texts"
+	SensorMapForkPrograms        = "fork_programs"
 	SensorMapLastPeers           = "last_peers"
 	SensorMapLost                = "lost"
 	SensorMapProcessRing         = "process_ring"
@@ -446,6 +521,7 @@ const (
 	SensorProgCallOpenEmit       = "call_open_emit"
 	SensorProgCallRecord         = "call_record"
 	SensorProgCallSocket         = "call_socket"
+	SensorProgCallSocketEmit     = "call_socket_emit"
 	SensorProgCgroupEntered      = "cgroup_entered"
 	SensorProgCgroupGone         = "cgroup_gone"
 	SensorProgCgroupMade         = "cgroup_made"
@@ -457,8 +533,11 @@ const (
 	SensorProgPathCopied         = "path_copied"
 	SensorProgPathNamed          = "path_named"
 	SensorProgProcessExec        = "process_exec"
+	SensorProgProcessExecEmit    = "process_exec_emit"
 	SensorProgProcessExit        = "process_exit"
+	SensorProgProcessExitEmit    = "process_exit_emit"
 	SensorProgProcessFork        = "process_fork"
+	SensorProgProcessForkEmit    = "process_fork_emit"
 	SensorProgSnapshotTask       = "snapshot_task"
 	SensorProgSourceCopied       = "source_copied"
 	SensorProgUringDone          = "uring_done"
@@ -495,9 +574,13 @@ const (
 	SensorVarShareRing           = "share_ring"
 	SensorVarShareSection        = "share_section"
 	SensorVarShareSocketInfo     = "share_socket_info"
+	SensorVarShareSocketKind     = "share_socket_kind"
+	SensorVarShareSocketProtocol = "share_socket_protocol"
+	SensorVarShareSocketTruth    = "share_socket_truth"
 	SensorVarShareTag            = "share_tag"
 	SensorVarShareTexts          = "share_texts"
 	SensorVarShareVerdict        = "share_verdict"
+	SensorVarTypeBind            = "type_bind"
 	SensorVarTypeConnect         = "type_connect"
 	SensorVarTypeExec            = "type_exec"
 	SensorVarTypeExit            = "type_exit"
@@ -560,6 +643,7 @@ type SensorProgramSpecs struct {
 	CallOpenEmit    *ebpf.ProgramSpec `ebpf:"call_open_emit"`
 	CallRecord      *ebpf.ProgramSpec `ebpf:"call_record"`
 	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
+	CallSocketEmit  *ebpf.ProgramSpec `ebpf:"call_socket_emit"`
 	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.ProgramSpec `ebpf:"cgroup_made"`
@@ -571,8 +655,11 @@ type SensorProgramSpecs struct {
 	PathCopied      *ebpf.ProgramSpec `ebpf:"path_copied"`
 	PathNamed       *ebpf.ProgramSpec `ebpf:"path_named"`
 	ProcessExec     *ebpf.ProgramSpec `ebpf:"process_exec"`
+	ProcessExecEmit *ebpf.ProgramSpec `ebpf:"process_exec_emit"`
 	ProcessExit     *ebpf.ProgramSpec `ebpf:"process_exit"`
+	ProcessExitEmit *ebpf.ProgramSpec `ebpf:"process_exit_emit"`
 	ProcessFork     *ebpf.ProgramSpec `ebpf:"process_fork"`
+	ProcessForkEmit *ebpf.ProgramSpec `ebpf:"process_fork_emit"`
 	SnapshotTask    *ebpf.ProgramSpec `ebpf:"snapshot_task"`
 	SourceCopied    *ebpf.ProgramSpec `ebpf:"source_copied"`
 	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
@@ -593,11 +680,14 @@ type SensorMapSpecs struct {
 	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.MapSpec `ebpf:"entered_of"`
 	EventRing      *ebpf.MapSpec `ebpf:"event_ring"`
+	ExecPrograms   *ebpf.MapSpec `ebpf:"exec_programs"`
 	Exempted       *ebpf.MapSpec `ebpf:"exempted"`
+	ExitPrograms   *ebpf.MapSpec `ebpf:"exit_programs"`
 	FilterCounts   *ebpf.MapSpec `ebpf:"filter_counts"`
 	FilterEarly    *ebpf.MapSpec `ebpf:"filter_early"`
 	FilterLate     *ebpf.MapSpec `ebpf:"filter_late"`
 	FilterTexts    *ebpf.MapSpec `ebpf:"filter_texts"`
+	ForkPrograms   *ebpf.MapSpec `ebpf:"fork_programs"`
 	LastPeers      *ebpf.MapSpec `ebpf:"last_peers"`
 	Lost           *ebpf.MapSpec `ebpf:"lost"`
 	ProcessRing    *ebpf.MapSpec `ebpf:"process_ring"`
@@ -644,9 +734,13 @@ type SensorVariableSpecs struct {
 	ShareRing           *ebpf.VariableSpec `ebpf:"share_ring"`
 	ShareSection        *ebpf.VariableSpec `ebpf:"share_section"`
 	ShareSocketInfo     *ebpf.VariableSpec `ebpf:"share_socket_info"`
+	ShareSocketKind     *ebpf.VariableSpec `ebpf:"share_socket_kind"`
+	ShareSocketProtocol *ebpf.VariableSpec `ebpf:"share_socket_protocol"`
+	ShareSocketTruth    *ebpf.VariableSpec `ebpf:"share_socket_truth"`
 	ShareTag            *ebpf.VariableSpec `ebpf:"share_tag"`
 	ShareTexts          *ebpf.VariableSpec `ebpf:"share_texts"`
 	ShareVerdict        *ebpf.VariableSpec `ebpf:"share_verdict"`
+	TypeBind            *ebpf.VariableSpec `ebpf:"type_bind"`
 	TypeConnect         *ebpf.VariableSpec `ebpf:"type_connect"`
 	TypeExec            *ebpf.VariableSpec `ebpf:"type_exec"`
 	TypeExit            *ebpf.VariableSpec `ebpf:"type_exit"`
@@ -686,11 +780,14 @@ type SensorMaps struct {
 	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
 	EnteredOf      *ebpf.Map `ebpf:"entered_of"`
 	EventRing      *ebpf.Map `ebpf:"event_ring"`
+	ExecPrograms   *ebpf.Map `ebpf:"exec_programs"`
 	Exempted       *ebpf.Map `ebpf:"exempted"`
+	ExitPrograms   *ebpf.Map `ebpf:"exit_programs"`
 	FilterCounts   *ebpf.Map `ebpf:"filter_counts"`
 	FilterEarly    *ebpf.Map `ebpf:"filter_early"`
 	FilterLate     *ebpf.Map `ebpf:"filter_late"`
 	FilterTexts    *ebpf.Map `ebpf:"filter_texts"`
+	ForkPrograms   *ebpf.Map `ebpf:"fork_programs"`
 	LastPeers      *ebpf.Map `ebpf:"last_peers"`
 	Lost           *ebpf.Map `ebpf:"lost"`
 	ProcessRing    *ebpf.Map `ebpf:"process_ring"`
@@ -713,11 +810,14 @@ func (m *SensorMaps) Close() error {
 		m.DestinationsOf,
 		m.EnteredOf,
 		m.EventRing,
+		m.ExecPrograms,
 		m.Exempted,
+		m.ExitPrograms,
 		m.FilterCounts,
 		m.FilterEarly,
 		m.FilterLate,
 		m.FilterTexts,
+		m.ForkPrograms,
 		m.LastPeers,
 		m.Lost,
 		m.ProcessRing,
@@ -765,9 +865,13 @@ type SensorVariables struct {
 	ShareRing           *ebpf.Variable `ebpf:"share_ring"`
 	ShareSection        *ebpf.Variable `ebpf:"share_section"`
 	ShareSocketInfo     *ebpf.Variable `ebpf:"share_socket_info"`
+	ShareSocketKind     *ebpf.Variable `ebpf:"share_socket_kind"`
+	ShareSocketProtocol *ebpf.Variable `ebpf:"share_socket_protocol"`
+	ShareSocketTruth    *ebpf.Variable `ebpf:"share_socket_truth"`
 	ShareTag            *ebpf.Variable `ebpf:"share_tag"`
 	ShareTexts          *ebpf.Variable `ebpf:"share_texts"`
 	ShareVerdict        *ebpf.Variable `ebpf:"share_verdict"`
+	TypeBind            *ebpf.Variable `ebpf:"type_bind"`
 	TypeConnect         *ebpf.Variable `ebpf:"type_connect"`
 	TypeExec            *ebpf.Variable `ebpf:"type_exec"`
 	TypeExit            *ebpf.Variable `ebpf:"type_exit"`
@@ -792,6 +896,7 @@ type SensorPrograms struct {
 	CallOpenEmit    *ebpf.Program `ebpf:"call_open_emit"`
 	CallRecord      *ebpf.Program `ebpf:"call_record"`
 	CallSocket      *ebpf.Program `ebpf:"call_socket"`
+	CallSocketEmit  *ebpf.Program `ebpf:"call_socket_emit"`
 	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.Program `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.Program `ebpf:"cgroup_made"`
@@ -803,8 +908,11 @@ type SensorPrograms struct {
 	PathCopied      *ebpf.Program `ebpf:"path_copied"`
 	PathNamed       *ebpf.Program `ebpf:"path_named"`
 	ProcessExec     *ebpf.Program `ebpf:"process_exec"`
+	ProcessExecEmit *ebpf.Program `ebpf:"process_exec_emit"`
 	ProcessExit     *ebpf.Program `ebpf:"process_exit"`
+	ProcessExitEmit *ebpf.Program `ebpf:"process_exit_emit"`
 	ProcessFork     *ebpf.Program `ebpf:"process_fork"`
+	ProcessForkEmit *ebpf.Program `ebpf:"process_fork_emit"`
 	SnapshotTask    *ebpf.Program `ebpf:"snapshot_task"`
 	SourceCopied    *ebpf.Program `ebpf:"source_copied"`
 	UringDone       *ebpf.Program `ebpf:"uring_done"`
@@ -824,6 +932,7 @@ func (p *SensorPrograms) Close() error {
 		p.CallOpenEmit,
 		p.CallRecord,
 		p.CallSocket,
+		p.CallSocketEmit,
 		p.CgroupEntered,
 		p.CgroupGone,
 		p.CgroupMade,
@@ -835,8 +944,11 @@ func (p *SensorPrograms) Close() error {
 		p.PathCopied,
 		p.PathNamed,
 		p.ProcessExec,
+		p.ProcessExecEmit,
 		p.ProcessExit,
+		p.ProcessExitEmit,
 		p.ProcessFork,
+		p.ProcessForkEmit,
 		p.SnapshotTask,
 		p.SourceCopied,
 		p.UringDone,

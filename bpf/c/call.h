@@ -25,6 +25,7 @@ enum call_program {
 	CALL_OPEN_EMIT, // what follows a capture
 	CALL_GENERIC_EMIT,
 	CALL_RECORD, // no rule can match: the flight recorder's say
+	CALL_SOCKET_EMIT,
 	CALL_PROGRAMS
 };
 
@@ -46,7 +47,7 @@ struct call_layout {
 	__u8 path, dir, path2, dir2;
 	__u8 fd, data, size, addr, addr_len;
 	__u8 open_flags, open_mode, open_how;
-	__u8 texts;  // 1: a filter program looks at the paths
+	__u8 texts;  // 1: a filter program looks at the paths, or at the ends of the socket
 	__u8 record; // enum record_interest
 };
 
@@ -122,22 +123,27 @@ struct call {
 	__u64 names[4];              // which sets of names the task's is in, as a filter program found it
 	__u32 from, end;             // of what has been captured: after the numbers, and in all
 	__u32 state;                 // of a capture, for the program that sends it
-	__u32 copied, pad;           // 1: entered_of holds the paths as the kernel copied them
+	__u32 copied;                // 1: entered_of holds the paths as the kernel copied them
+	__u32 sockaddr;              // where the address as passed stands in the scratch; 0: nowhere
 	struct call_layout l;
 	struct message m;
+	struct socket_facts socket; // of a capture, for a filter program
 };
+
+// A fork, an exec or an exit (life.h) has one of its own: of it the verdict counts, the result, and where the record ends.
+enum { CURRENT_CALL, CURRENT_PROCESS, CURRENTS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, CURRENTS);
 	__type(key, __u32);
 	__type(value, struct call);
 } current_calls SEC(".maps");
 
 static __always_inline struct call *current_call(void)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&current_calls, &zero);
+	__u32 i = CURRENT_CALL;
+	return bpf_map_lookup_elem(&current_calls, &i);
 }
 
 static __always_inline bool has_bit(volatile __u64 *words, __u32 i)

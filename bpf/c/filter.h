@@ -60,6 +60,39 @@ struct {
 
 enum open_kind { OPEN_FAILED, OPEN_FILE, OPEN_DIRECTORY };
 
+// What a socket is to the rules, as sensor/extract says it.
+enum socket_kind {
+	SOCKET_IPV4,
+	SOCKET_IPV6,
+	SOCKET_IPV4_SERVER,
+	SOCKET_IPV6_SERVER,
+	SOCKET_UNIX,
+	SOCKET_NETLINK,
+	SOCKET_OTHER,
+	SOCKET_NONE, // the call that makes one failed
+	SOCKET_UNKNOWN
+};
+
+enum socket_protocol { PROTOCOL_NULL, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMP, PROTOCOL_RAW, PROTOCOL_UNKNOWN };
+
+enum socket_truth { SOCKET_NO, SOCKET_YES, SOCKET_NULL, SOCKET_MAYBE };
+
+// An end of a connection. An IPv4 address stands in an IPv6 one, also where the socket is of IPv4: rules make no difference.
+struct socket_end {
+	__u32 known; // 0: null
+	__u32 port;
+	__u32 bits; // with ip the key of a trie
+	__u8 ip[16];
+};
+
+// A socket and its ends as the second filter program reads them.
+struct socket_facts {
+	__u32 known; // 0: user space may see other ends
+	__u32 kind, protocol;
+	__u32 server, connected, changed; // enum socket_truth
+	struct socket_end client, server_end, local, remote;
+};
+
 // The paths of a capture as the second filter program reads them.
 #define TEXT_LEN 256
 #define TEXT_UNKNOWN (~0U)
@@ -70,7 +103,7 @@ struct text {
 	__u32 len;  // 0: null; TEXT_UNKNOWN: longer than what is kept, or not known
 	__u32 base; // where the last component begins
 	__u32 dir;  // length of the directory, which a directory is itself
-	__u32 pad;
+	__u32 bits; // with b the key of a trie
 	__u8 b[2 * TEXT_LEN + 8]; // twice, so that the verifier sees two lengths fit
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The life of processes. These records are never filtered: the process table lives on them.
+// What is known of a process that begins a program or ends: see life.h.
 #pragma once
 #include "task.h"
 
@@ -135,47 +135,4 @@ static __always_inline __u32 put_strings(struct scratch *s, __u32 slot, __u32 o,
 		n = PATH_LEN;
 	}
 	return put_user_bytes(slot, o, tag, from, n);
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binprm *bprm)
-{
-	struct scratch *s = scratch_of(SLOT_PROCESS);
-	if (!s) {
-		count_loss(RING_PROCESS, LOSS_SCRATCH);
-		return 0;
-	}
-	struct process *p = bpf_task_storage_get(&processes, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (p)
-		bpf_probe_read_kernel(p->comm, sizeof(p->comm), &t->comm);
-	begin(s, SLOT_PROCESS, KIND_EXEC, type_exec, 0);
-	struct exec_info x = {};
-	__u64 file = (__u64)t->mm->exe_file;
-	fill_exec(&x, t, file);
-	__u32 o = put_struct(s, sizeof(struct head), TAG_EXEC, x);
-	o = put_file_path(SLOT_PROCESS, o, TAG_EXE_PATH, t, file);
-	o = put_cwd(SLOT_PROCESS, o, TAG_CWD, t);
-	o = put_strings(s, SLOT_PROCESS, o, TAG_ARGS, t->mm->arg_start, t->mm->arg_end, HEAD_ARGS_TRUNCATED);
-	o = put_strings(s, SLOT_PROCESS, o, TAG_ENV, t->mm->env_start, t->mm->env_end, HEAD_ENV_TRUNCATED);
-	o = put_kernel_string(SLOT_PROCESS, o, TAG_FILENAME, as_number((__u64)bprm->filename));
-	submit(RING_PROCESS, SLOT_PROCESS, o, wakes(KIND_EXEC));
-	return 0;
-}
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(process_exit, struct task_struct *t)
-{
-	if (t->signal->live.counter > 0)
-		return 0; // other threads live on
-	struct process *p = bpf_task_storage_get(&processes, t->group_leader, 0, 0);
-	if (p && __sync_lock_test_and_set(&p->exited, 1))
-		return 0; // the last two ended at once: the other one said so
-	struct scratch *s = scratch_of(SLOT_PROCESS);
-	if (!s) {
-		count_loss(RING_PROCESS, LOSS_SCRATCH);
-		return 0;
-	}
-	begin(s, SLOT_PROCESS, KIND_EXIT, type_exit, t->exit_code);
-	submit(RING_PROCESS, SLOT_PROCESS, sizeof(struct head), wakes(KIND_EXIT));
-	return 0;
 }

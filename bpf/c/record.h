@@ -29,7 +29,7 @@ enum head_flag {
 	HEAD_NO_RESULT = 1 << 5,
 	HEAD_CGROUP_V1 = 1 << 6,
 	HEAD_DROPPED = 1 << 7, // the filter says that no rule can match: it left to be checked, or for the flight recorder
-	HEAD_RECORDED = 1 << 8, // it left for the flight recorder alone
+	HEAD_RECORDED = 1 << 8, // it left for the flight recorder or the process table alone
 };
 
 struct head {

@@ -59,7 +59,7 @@ int BPF_PROG(call_record, struct pt_regs *regs, long result)
 	}
 	__u32 next = c->l.program;
 	if (c->verdict & VERDICT_CAPTURED)
-		next = next == CALL_OPEN ? CALL_OPEN_EMIT : CALL_GENERIC_EMIT;
+		next = next == CALL_OPEN ? CALL_OPEN_EMIT : next == CALL_SOCKET ? CALL_SOCKET_EMIT : CALL_GENERIC_EMIT;
 	c->verdict = VERDICT_DROP | VERDICT_RECORD;
 	c->l.texts = 0;
 	bpf_tail_call(ctx, &call_programs, next);

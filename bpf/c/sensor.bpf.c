@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-#include "fork.h"
+#include "life.h"
 #include "iter.h"
 #include "recorder.h"
 #include "uring.h"
@@ -29,3 +29,6 @@ SHARE(enum, filter_stage);
 SHARE(enum, verdict);
 SHARE(enum, record_interest);
 SHARE(enum, cgroup_kind);
+SHARE(enum, socket_kind);
+SHARE(enum, socket_protocol);
+SHARE(enum, socket_truth);

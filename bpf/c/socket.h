@@ -13,8 +13,16 @@
 #define DATA_LEN 80 // as Falco
 #define MESSAGES 8  // of sendmmsg and recvmmsg that are looked at
 
+#define AF_NETLINK 16
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+
 // The event type of connect, for sends that connect; 0 while nobody wants it.
 volatile __u32 type_connect = 0;
+
+// The event type of bind, whose address is the socket's own end.
+const volatile __u16 type_bind = 0;
 
 static __always_inline __u64 socket_of(struct task_struct *t, __s32 fd)
 {
@@ -140,8 +148,13 @@ __noinline int put_socket(__u32 o, __s32 fd, __u32 nth)
 	o = put_struct(s, o, TAG_SOCKET, x);
 	if (sk && x.family == AF_UNIX)
 		o = put_unix(s, o, sk, x.server);
-	if (!hooked && m->name)
+	c->sockaddr = 0;
+	if (!hooked && m->name) {
+		__u32 at = o;
 		o = put_user_bytes(SLOT_CALL, o, TAG_SOCKADDR, m->name, m->name_len > SOCKADDR_LEN ? SOCKADDR_LEN : m->name_len);
+		if (o != at)
+			c->sockaddr = at;
+	}
 	if (m->data && m->data_len && c->result > 0)
 		o = put_user_bytes(SLOT_CALL, o, TAG_DATA, m->data, m->data_len > DATA_LEN ? DATA_LEN : m->data_len);
 	return o;
@@ -175,6 +188,145 @@ static __always_inline void arguments(struct call *c, struct message *m)
 		m->data_len = m->size;
 }
 
+// set_end makes an end of an address of 4 or 16 bytes.
+static __always_inline void set_end(struct socket_end *e, __u16 family, const void *ip, __u16 port)
+{
+	e->known = 1;
+	e->port = port;
+	e->bits = 128;
+	if (family == AF_INET6) {
+		__builtin_memcpy(e->ip, ip, 16);
+		return;
+	}
+	__builtin_memset(e->ip, 0, 10);
+	e->ip[10] = e->ip[11] = 0xff;
+	__builtin_memcpy(&e->ip[12], ip, 4);
+}
+
+static __always_inline bool is_ipv4(const struct socket_end *e)
+{
+	const __u32 *w = (const void *)e->ip;
+	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+}
+
+// passed_end is what sensor/decode makes of the address as passed, which stands in the scratch.
+static __always_inline void passed_end(struct scratch *s, __u32 at, __u16 *family, bool binds, struct socket_end *lo, struct socket_end *re)
+{
+	struct socket_end e = {};
+	if (at > RECORD_MAX)
+		return;
+	__u32 n = ((struct section *)&s->b[at])->len;
+	__u8 *p = &s->b[at + sizeof(struct section)];
+	__u16 f = *(__u16 *)p, port = bpf_ntohs(*(__u16 *)(p + 2));
+	if (n < 2)
+		return;
+	if (!*family)
+		*family = f;
+	if (f == AF_INET && n >= 8)
+		set_end(&e, f, p + 4, port);
+	else if (f == AF_INET6 && n >= 24)
+		set_end(&e, f, p + 8, port);
+	else
+		return;
+	if (binds && !(lo->known && lo->port))
+		*lo = e;
+	if (!binds && !(re->known && re->port))
+		*re = e;
+}
+
+static __always_inline __u32 protocol_of(const struct socket_info *x, bool ends)
+{
+	if (x->type == SOCK_RAW)
+		return PROTOCOL_RAW;
+	if (!ends)
+		return PROTOCOL_NULL;
+	switch (x->proto) {
+	case 1:
+		return PROTOCOL_ICMP;
+	case 6:
+		return PROTOCOL_TCP;
+	case 17:
+		return PROTOCOL_UDP;
+	case 0:
+		return x->type == SOCK_STREAM ? PROTOCOL_TCP : x->type == SOCK_DGRAM ? PROTOCOL_UDP : PROTOCOL_NULL;
+	}
+	return PROTOCOL_NULL;
+}
+
+// turn_ends says which of the two ends is the client's, as sensor/extract does.
+static __always_inline void turn_ends(struct socket_facts *f, const struct socket_info *x, struct socket_end *lo, struct socket_end *re,
+				      bool binds)
+{
+	if (f->kind == SOCKET_IPV6 && (re->known ? is_ipv4(re) : lo->known && is_ipv4(lo)))
+		f->kind = SOCKET_IPV4;
+	if (re->known && x->server) {
+		f->client = *re;
+		f->server_end = *lo;
+	} else if (re->known) {
+		barrier(); // each end at an address of its own: the verifier takes no choice between two
+		f->client = *lo;
+		f->server_end = *re;
+	} else if (x->server || (binds && lo->known)) {
+		f->server_end = *lo;
+		f->kind += SOCKET_IPV4_SERVER - SOCKET_IPV4;
+	}
+	if (f->client.known) {
+		f->local = *lo;
+		f->remote = *re;
+	}
+}
+
+// note_socket says of the socket whose section stands at o what a filter program may want to know.
+__noinline int note_socket(__u32 o)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	if (!c || !s || o > RECORD_MAX)
+		return 0;
+	struct socket_facts *f = &c->socket;
+	struct socket_info *x = (void *)&s->b[o + sizeof(struct section)];
+	struct socket_end lo = {}, re = {};
+	__builtin_memset(f, 0, sizeof(*f));
+	f->kind = SOCKET_UNKNOWN;
+	f->protocol = PROTOCOL_UNKNOWN;
+	f->server = f->connected = f->changed = SOCKET_MAYBE;
+	__u16 family = x->family;
+	bool binds = c->l.type == type_bind;
+	if (family == AF_INET || family == AF_INET6) {
+		set_end(&lo, family, x->local, x->local_port);
+		if (x->remote_known)
+			set_end(&re, family, x->remote, x->remote_port);
+	}
+	if (c->sockaddr)
+		passed_end(s, c->sockaddr, &family, binds, &lo, &re);
+	bool failed = c->l.flags & CALL_NEW_FD && c->result < 0;
+	if (failed ? family : !family)
+		return 0; // it is no socket, or nobody knows
+	f->known = 1;
+	f->protocol = PROTOCOL_NULL;
+	if (failed) {
+		f->kind = SOCKET_NONE;
+		f->server = f->connected = f->changed = SOCKET_NULL;
+		return 0;
+	}
+	f->kind = family == AF_UNIX      ? SOCKET_UNIX
+		  : family == AF_NETLINK ? SOCKET_NETLINK
+		  : family == AF_INET    ? SOCKET_IPV4
+		  : family == AF_INET6   ? SOCKET_IPV6
+					 : SOCKET_OTHER;
+	f->server = SOCKET_NO;
+	f->connected = x->connected ? SOCKET_YES : SOCKET_NO;
+	f->changed = x->changed ? SOCKET_YES : SOCKET_NO;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	turn_ends(f, x, &lo, &re, binds);
+	f->server = x->server ? SOCKET_YES : SOCKET_NO;
+	f->protocol = protocol_of(x, f->client.known || f->server_end.known);
+	return 0;
+}
+
+enum socket_state { SOCKET_FASTOPEN = 1 << 0 }; // the call is a connect too
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_socket, struct pt_regs *regs, long result)
 {
@@ -191,16 +343,36 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result)
 		return 0;
 	}
 	__s32 fd = c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd);
+	((struct head *)s->b)->flags = 0;
 	arguments(c, &c->m);
-	struct head *h = begin_call(c, s);
-	__u32 o = put_numbers(c, s, sizeof(*h));
-	o = put_socket(o, fd, 0);
+	__u32 from = put_numbers(c, s, sizeof(struct head));
+	c->end = put_socket(from, fd, 0);
+	c->state = fastopen ? SOCKET_FASTOPEN : 0;
 	forget_destinations(t);
+	if (c->l.texts && !fastopen) {
+		note_socket(from);
+		c->verdict |= VERDICT_CAPTURED;
+		bpf_tail_call(ctx, &filter_late, c->l.type);
+	}
+	bpf_tail_call(ctx, &call_programs, CALL_SOCKET_EMIT);
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_socket_emit, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	if (!c || !s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	struct head *h = begin_captured(c, s);
 	if (!(c->l.flags & CALL_ONLY_FASTOPEN))
-		submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
-	if (fastopen) {
+		submit(RING_EVENT, SLOT_CALL, c->end, wakes_reader(c));
+	if (c->state & SOCKET_FASTOPEN) {
 		h->type = type_connect;
-		submit(RING_EVENT, SLOT_CALL, o, wakes_reader(c));
+		submit(RING_EVENT, SLOT_CALL, c->end, wakes_reader(c));
 	}
 	return 0;
 }

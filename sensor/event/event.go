@@ -29,9 +29,9 @@ const (
 	ProcessOnly
 	// CgroupV1: Cgroup.ID is an id of a cgroup v1 hierarchy.
 	CgroupV1
-	// Dropped: the kernel filter says that no rule can match. The event left the kernel to check that.
+	// Dropped: the kernel filter says that no rule can match. Without Recorded, the event left the kernel to check that.
 	Dropped
-	// Recorded: the event left the kernel for the flight recorder alone; rules do not see it.
+	// Recorded: the event left the kernel for the flight recorder, or the process table, alone; rules do not see it.
 	Recorded
 )
 

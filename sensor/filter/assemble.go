@@ -20,9 +20,13 @@ const maxInstructions = 32000
 // An Env is what programs refer to: descriptors of maps, and where the running kernel keeps things.
 type Env struct {
 	Calls, Texts, Scratches, Counts, Programs, Processes, CgroupKinds, Destinations int // of the maps of package bpf
+	Lives                                                                           map[Life]int
 	Names                                                                           int // of a hash map made of Plan.Names
 	Kernel                                                                          Offsets
 	V1Controller                                                                    int // index in css_set.subsys; -1: none
+
+	// Trie returns the descriptor of a map made of a trie.
+	Trie func(*Trie) (int, error)
 }
 
 // Offsets are those of members of the kernel's structures.
@@ -39,6 +43,7 @@ type Next struct {
 	Emit    uint8 // after the late one
 	Socket  bool  // the capture ends what the hooks of sockets noted for the call
 	Flags   int   // position of an argument plus one that may have MSG_FASTOPEN, which makes another event too; 0: none
+	Short   bool  // the programs must be short, at the price of more look-ups
 }
 
 // Registers with a meaning throughout a program.
@@ -56,6 +61,7 @@ const (
 	slotForm    int16 = -32 // struct texts
 	slotScratch int16 = -40
 	slotOther   int16 = -48 // 1: the other form is in hand
+	slotName    int16 = -56 // where the process's name stands
 )
 
 // Where things stand in the structures of package bpf.
@@ -85,14 +91,19 @@ const (
 	openRaw       = openInfo + int16(unsafe.Sizeof(bpf.SensorOpenInfo{})) // section of the path as passed
 	formFirst     = 1
 	formSecond    = 2
-	slotOfCalls   = 1 // in scratches: SLOT_CALL
+	execFlagsAt   = openInfo // of a process event's scratch
+	lifeEmit      = 0        // in the tables of process events: PROCESS_EMIT
+	slotOfLives   = 0        // in scratches: SLOT_PROCESS
+	slotOfCalls   = 1        // SLOT_CALL
+	callOfLives   = 1        // in calls: CURRENT_PROCESS
 	kindFile      = 1
 	kindDirectory = 2
 )
 
 // Programs are those of one event type. A nil one decides nothing.
 type Programs struct {
-	Early, Late asm.Instructions
+	Early, Late asm.Instructions // of calls
+	Life        asm.Instructions // of records about processes: see LifeOf
 }
 
 // Assemble makes the programs of f.
@@ -115,11 +126,22 @@ func (f *Filter) Assemble(p *Plan, env *Env, next Next) (Programs, error) {
 			return Programs{}, err
 		}
 	}
+	if LifeOf(f.Type) != NoLife {
+		g := &generator{env: env, filter: f, plan: p, next: next, life: LifeOf(f.Type)}
+		g.lifeProgram()
+		out.Life = g.ins
+		if err := g.err(); err != nil {
+			return Programs{}, err
+		}
+	}
 	return out, nil
 }
 
-// Late reports whether f has a program that looks at what has been captured: paths, and what an open found.
+// Late reports whether f has a program that looks at what has been captured: paths, what an open found, the ends of a socket.
 func (f *Filter) Late() bool {
+	if hasSocket(f.Type) {
+		return f.Expr.uses(func(t *Test) bool { return t.stage == StagePath })
+	}
 	return HasPaths(f.Type) && f.Expr.uses(func(t *Test) bool {
 		return t.stage == StagePath || t.Fact == OpenKind || t.Fact == Created || f.Type == field.EventOpenat2 && t.Kind == Class && t.stage == StageCall
 	})
@@ -132,6 +154,8 @@ type generator struct {
 	plan    *Plan
 	next    Next
 	late    bool
+	life    Life
+	failed  error // what the programs refer to could not be made
 	ins     asm.Instructions
 	size    int
 	label   string            // of the next instruction
@@ -142,6 +166,9 @@ type generator struct {
 }
 
 func (g *generator) err() error {
+	if g.failed != nil {
+		return g.failed
+	}
 	if g.size > maxInstructions {
 		return fmt.Errorf("%w: %s: %d instructions", ErrTooLarge, g.filter.Type, g.size)
 	}
@@ -206,7 +233,11 @@ func (g *generator) lookup(fd int, index uint32) {
 
 func (g *generator) prologue(needsTask bool) {
 	g.add(asm.Mov.Reg(ctx, asm.R1))
-	g.lookup(g.env.Calls, 0)
+	if g.life != NoLife {
+		g.lookup(g.env.Calls, callOfLives)
+	} else {
+		g.lookup(g.env.Calls, 0)
+	}
 	g.add(asm.Mov.Reg(call, asm.R0))
 	if needsTask {
 		g.add(asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(task, asm.R0))
@@ -257,8 +288,10 @@ func (g *generator) lateProgram() {
 	f := g.filter
 	g.prologue(needsTask(f.Expr))
 	g.add(asm.LoadMem(asm.R1, call, callVerdict, asm.Word), asm.JSet.Imm(asm.R1, int32(bpf.SensorVerdictVERDICT_DROP), "goon"))
-	g.lookup(g.env.Texts, 0)
-	g.add(asm.Mov.Reg(text, asm.R0))
+	if !hasSocket(f.Type) {
+		g.lookup(g.env.Texts, 0)
+		g.add(asm.Mov.Reg(text, asm.R0))
+	}
 	fail := g.dropLabel
 	paths := f.Expr.uses(func(t *Test) bool { return t.stage == StagePath })
 	switch {
@@ -268,6 +301,7 @@ func (g *generator) lateProgram() {
 			break
 		}
 		fail = func(s Stage) string { return g.dropLabel(s) + "form" }
+	case hasSocket(f.Type):
 	default:
 		for _, s := range []Subject{First, Second} {
 			if f.Expr.uses(func(t *Test) bool { return t.Subject == s }) {
@@ -291,6 +325,30 @@ func (g *generator) lateProgram() {
 		g.otherForm(StageTask)
 	}
 	g.drops(g.next.Emit)
+}
+
+// lifeProgram looks at a record about a process, which it finds in the scratch.
+func (g *generator) lifeProgram() {
+	f := g.filter
+	g.prologue(needsTask(f.Expr))
+	if f.Expr.uses(func(t *Test) bool { return t.stage == StagePath }) {
+		g.lookup(g.env.Scratches, slotOfLives)
+		g.add(asm.StoreMem(asm.RFP, slotScratch, asm.R0, asm.DWord))
+	}
+	before, known := always, false
+	for stage, e := range []*Expr{f.early, f.task, f.Expr} {
+		if e.key == before.key {
+			continue
+		}
+		if before = e; stage > 0 && !known {
+			g.taskFacts(f.Expr)
+			known = true
+		}
+		g.stage(e, Stage(stage), g.dropLabel(Stage(stage)))
+	}
+	g.place("pass")
+	g.count(countEmitted)
+	g.epilogue(lifeEmit)
 }
 
 // textOffset is where the text of s stands from the text register.
@@ -375,9 +433,13 @@ func (g *generator) increment(offset int16) {
 }
 
 func (g *generator) tailCall(program uint8) {
+	programs := g.env.Programs
+	if g.life != NoLife {
+		programs = g.env.Lives[g.life]
+	}
 	g.add(
 		asm.Mov.Reg(asm.R1, ctx),
-		asm.LoadMapPtr(asm.R2, g.env.Programs),
+		asm.LoadMapPtr(asm.R2, programs),
 		asm.Mov.Imm(asm.R3, int32(program)),
 		asm.FnTailCall.Call(),
 	)
@@ -443,6 +505,11 @@ func (g *generator) sample() {
 // leave ends a call that is dropped, but for what the flight recorder says of it.
 func (g *generator) leave() {
 	g.place("leave")
+	if g.life != NoLife { // the process table wants it
+		g.add(asm.Mov.Imm(asm.R1, int32(bpf.SensorVerdictVERDICT_DROP)), asm.StoreMem(call, callVerdict, asm.R1, asm.Word))
+		g.jump("goon")
+		return
+	}
 	g.add(
 		asm.LoadMem(asm.R1, call, callRecord, asm.Byte),
 		asm.JEq.Imm(asm.R1, 0, "forget"),

@@ -12,9 +12,10 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/extract"
 )
 
-// Bounds of what is compared one by one; beyond, a comparison may be either.
+// Bounds of what is compared; beyond, a comparison may be either.
 const (
-	maxValues = 64
+	maxRanges = 1024  // of numbers
+	maxTexts  = 16384 // of paths in a trie
 	maxErrnos = 16
 	maxText   = 255 // of a path that the kernel side looks at, as TEXT_LEN in bpf/c/filter.h
 	maxName   = 15  // of a process's name
@@ -88,6 +89,9 @@ func nullOrConstant(a *match.Atom, t field.EventType) match.Kind {
 		}
 		return match.Check
 	default:
+		if socketFields[a.Left.Ref.ID] && info.Flags&(field.CreatesFD|field.UsesFD|field.DestroysFD) == 0 {
+			return match.False
+		}
 		return match.Check
 	}
 	if a.Holds(&v) {
@@ -106,6 +110,14 @@ func opens(t field.EventType) bool { return takesFlags(t) || t == field.EventCre
 
 // testOf makes a Test of the atom a in events of type t, or returns nil.
 func testOf(a *match.Atom, t field.EventType) *Test {
+	if hasSocket(t) {
+		if test := socketTest(a, t); test != nil {
+			return test
+		}
+	}
+	if test := processTest(a, t); test != nil {
+		return test
+	}
 	switch a.Left.Ref.ID {
 	case field.EvtRes:
 		return errnoTest(a)
@@ -188,8 +200,11 @@ func isString(is ...string) []value {
 }
 
 // class makes the test of a fact that is one of few. The value after the last stands for not known.
-func class(a *match.Atom, f Fact, domain []value) *Test {
-	t := &Test{Kind: Class, Fact: f, Exact: true}
+func class(a *match.Atom, f Fact, domain []value) *Test { return classOf(a, &Test{Fact: f}, domain) }
+
+// classOf is class for a fact that needs more to be named.
+func classOf(a *match.Atom, t *Test, domain []value) *Test {
+	t.Kind, t.Exact = Class, true
 	for i := range domain {
 		if !domain[i].null && a.Holds(&domain[i].v) {
 			t.May |= 1 << i
@@ -209,8 +224,8 @@ func classLiteral(test *Test, not bool) *Expr {
 		mask = test.MayNot
 	}
 	only := domain
-	switch {
-	case test.Fact == AccessMode || test.Fact == OpenKind || test.Fact == Created || test.Fact == OpenExec:
+	switch test.Fact {
+	case AccessMode, OpenKind, Created, OpenExec, ExecFlag:
 		only &^= 1 << (bits.Len64(domain) - 1) // in the end all of them are known
 	}
 	switch {
@@ -246,7 +261,7 @@ func containerTest(a *match.Atom) *Test {
 
 // number makes the test of a number that is always there.
 func number(a *match.Atom, t *Test) *Test {
-	if a.Mod != 0 && (a.Mod != filter.AnyOf || a.Op != filter.Equal) || len(a.Values) > maxValues {
+	if a.Mod != 0 && (a.Mod != filter.AnyOf || a.Op != filter.Equal) {
 		return nil
 	}
 	t.Kind, t.Op, t.Exact = Number, a.Op, true
@@ -272,6 +287,9 @@ func number(a *match.Atom, t *Test) *Test {
 	}
 	slices.Sort(t.Values)
 	t.Values = slices.Compact(t.Values)
+	if len(ranges(t.Values)) > maxRanges {
+		return nil
+	}
 	return t.finish()
 }
 
@@ -320,7 +338,7 @@ func nameTest(a *match.Atom) *Test {
 	case filter.NotEqual:
 		t.Op = filter.NotEqual
 	default:
-		return nil
+		return nameTextTest(a)
 	}
 	for _, v := range a.Values {
 		if s := v.Bytes; s != "" && len(s) <= maxName {
@@ -330,14 +348,52 @@ func nameTest(a *match.Atom) *Test {
 	return t.finish()
 }
 
+// nameTextTest is about a part of the process's name.
+func nameTextTest(a *match.Atom) *Test {
+	if a.Mod != 0 {
+		return nil
+	}
+	t := &Test{Kind: NameText, Fact: Name, Strings: []string{a.Values[0].Bytes}}
+	switch a.Op {
+	case filter.StartsWith:
+		t.Op, t.Exact = filter.StartsWith, true
+		if len(t.Strings[0]) > maxName {
+			return nil
+		}
+	case filter.Contains, filter.EndsWith:
+		t.Op = filter.Contains
+	case filter.IContains:
+		t.Op = filter.IContains
+	case filter.Glob, filter.IGlob:
+		t = patternTest(t, a.Op)
+	case filter.Regex:
+		t = regexTest(t)
+	default:
+		return nil
+	}
+	switch {
+	case t == nil:
+		return nil
+	case t.Op == filter.EndsWith:
+		t.Op = filter.Contains
+	}
+	if t.Op != filter.StartsWith && len(t.Strings[0]) < 2 {
+		return nil
+	}
+	return t.finish()
+}
+
 // pathTest is about a path or a part of it.
 func pathTest(a *match.Atom, s Subject) *Test {
 	t := &Test{Kind: Path, Fact: Text, Subject: s, Op: a.Op}
-	if a.Mod != 0 && (a.Mod != filter.AnyOf || a.Op != filter.Equal) || len(a.Values) > maxValues {
+	if a.Mod != 0 && (a.Mod != filter.AnyOf || a.Op != filter.Equal) || len(a.Values) > maxTexts || len(a.Values) == 0 {
 		return nil
 	}
 	for _, v := range a.Values {
 		t.Strings = append(t.Strings, v.Bytes)
+	}
+	if len(t.Strings) > straightTexts && (s == Basename || s == Raw) {
+		return nil // these do not stand where a trie's key would
 	}
 	switch a.Op {
 	case filter.Equal, filter.In, filter.Intersects:
@@ -349,16 +405,18 @@ func pathTest(a *match.Atom, s Subject) *Test {
 		if !t.Exact {
 			return nil
 		}
-	case filter.Contains:
-		if len(t.Strings[0]) < 2 {
-			return nil
-		}
-	case filter.Glob:
-		return globTest(t, a)
+	case filter.Contains, filter.IContains:
+	case filter.Glob, filter.IGlob:
+		t = patternTest(t, a.Op)
+	case filter.Regex:
+		t = regexTest(t)
 	default:
 		return nil
 	}
-	if s == Raw && t.Op != filter.Contains {
+	switch {
+	case t == nil, (t.Op == filter.Contains || t.Op == filter.IContains) && len(t.Strings[0]) < 2:
+		return nil
+	case s == Raw && t.Op != filter.Contains && t.Op != filter.IContains:
 		return nil // rules see it with runs of slashes made one
 	}
 	return t.finish()
@@ -367,39 +425,6 @@ func pathTest(a *match.Atom, s Subject) *Test {
 // plainPath reports whether pmatch compares p byte by byte with a clean path.
 func plainPath(p string) bool {
 	return len(p) > 1 && len(p) <= maxText && p[0] == '/' && !strings.HasSuffix(p, "/") && !strings.Contains(p, "//") && !strings.ContainsAny(p, `*?[\`)
-}
-
-// globTest looks at what a pattern begins with, which is the cheapest; or else ends with, or has in it.
-func globTest(t *Test, a *match.Atom) *Test {
-	p := t.Strings[0]
-	if strings.ContainsAny(p, `[\`) {
-		return nil
-	}
-	i, j := strings.IndexAny(p, "*?"), strings.LastIndexAny(p, "*?")
-	switch {
-	case i < 0:
-		t.Op, t.Exact = filter.In, true
-	case t.Subject == Raw || i <= 1 && len(p)-j-1 < 2:
-		t.Op = filter.Contains
-		best := ""
-		for _, run := range strings.FieldsFunc(p, func(r rune) bool { return r == '*' || r == '?' }) {
-			if len(run) > len(best) {
-				best = run
-			}
-		}
-		if len(best) < 2 {
-			return nil
-		}
-		t.Strings[0] = best
-	case i > 1:
-		t.Op, t.Strings[0] = filter.StartsWith, p[:i]
-	default:
-		t.Op, t.Strings[0] = filter.EndsWith, p[j+1:]
-	}
-	if t.Subject == Raw && t.Op != filter.Contains {
-		return nil
-	}
-	return t.finish()
 }
 
 // argTest is about an argument of the call.
@@ -472,9 +497,6 @@ func enumTest(a *match.Atom, names []extract.NamedValue, t *Test) *Test {
 		if v := str(n.Name); a.Holds(&v) {
 			t.Values = append(t.Values, n.Value)
 		}
-	}
-	if len(t.Values) > maxValues {
-		return nil
 	}
 	slices.Sort(t.Values)
 	t.Kind, t.Op, t.Exact = Number, filter.In, true

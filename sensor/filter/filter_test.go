@@ -66,7 +66,12 @@ func TestPairs(t *testing.T) {
 		{"negated disjunction with unknown", "not (proc.pname = x or fd.num > 2)", "not fd.num > 2"},
 		{"false only", "fd.name contains shadow", "~fd.name contains shadow"},
 		{"false only, negated", "not fd.name contains shadow", "true"},
-		{"regex", "fd.name regex '.*shadow'", "true"},
+		{"regex", "fd.name regex '.*shadow'", "~fd.name regex .*shadow"},
+		{"regex, negated", "not fd.name regex '.*shadow'", "true"},
+		{"regex without a text", "fd.name regex '[a-z]*'", "true"},
+		{"case", "fd.name icontains ShaDow and fd.name iglob '*A?s'", "~fd.name icontains ShaDow"},
+		{"part of the name", "proc.name startswith ba and proc.name endswith sh", "(~proc.name endswith sh and proc.name startswith ba)"},
+		{"part of the name, negated", "not proc.name startswith ba or not proc.name endswith sh", "true"},
 		{"transformer", "tolower(fd.name) = /etc/shadow", "true"},
 		{"another field", "fd.name = val(proc.exepath)", "true"},
 		{"constant", "evt.dir = >", "no filter"},
@@ -100,6 +105,44 @@ func TestPairs(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", tt.condition, got, tt.want)
 			}
 		})
+	}
+}
+
+// Calls about a socket are compared by its ends, and records about processes by what stands in them; where neither is there, nothing is known.
+func TestPairsByType(t *testing.T) {
+	for _, tt := range []struct {
+		typ             field.EventType
+		condition, want string
+	}{
+		{field.EventConnect, "fd.sip = 10.0.0.1", "fd.sip = 10.0.0.1"},
+		{field.EventConnect, "not fd.sip = 10.0.0.1", "not fd.sip = 10.0.0.1"},
+		{field.EventConnect, "fd.snet in (10.0.0.0/8, fd00::/8)", "fd.snet in 10.0.0.0/8,fd00::/8"},
+		{field.EventConnect, "fd.sport in (80, 443) and fd.l4proto = tcp", "(fd.l4proto = tcp and fd.sport in 80,443)"},
+		{field.EventConnect, "fd.typechar in (4, 6)", "fd.typechar in 4,6"},
+		{field.EventConnect, "fd.sip.name = example.org", "true"},
+		{field.EventConnect, "fd.name = x", "true"},
+		{field.EventConnect, "proc.is_exe_upper_layer = true", "true"},
+		{field.EventSendmmsg, "fd.sip = 10.0.0.1", "true"},
+		{field.EventOpenat, "fd.sip = 10.0.0.1", "true"},
+		{field.EventUnlink, "fd.sip = 10.0.0.1", "no filter"},
+		{field.EventUnlink, "not fd.sip = 10.0.0.1", "true"},
+		{field.EventExecve, "proc.is_exe_upper_layer = true", "proc.is_exe_upper_layer = true"},
+		{field.EventExecve, "not proc.is_exe_upper_layer = true", "not proc.is_exe_upper_layer = true"},
+		{field.EventExecve, "proc.tty != 0 and proc.name = sh", "(proc.tty != 0 and proc.name = sh)"},
+		{field.EventExecve, "proc.cmdline contains x", "true"},
+		{field.EventProcexit, "proc.vpid = 1", "proc.vpid = 1"},
+		{field.EventProcexit, "proc.is_exe_writable = true", "true"},
+	} {
+		p := plan(t, "evt.type = "+tt.typ.String()+" and ("+tt.condition+")")
+		got := "no filter"
+		if f := p.Filters[tt.typ]; f != nil {
+			got = say(f.Expr)
+		} else if p.Types.Has(tt.typ) {
+			got = "true"
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s: got %q, want %q", tt.typ, tt.condition, got, tt.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
@@ -83,7 +84,15 @@ func (g *generator) literal(e *Expr, t, f, fall string) {
 		t, f = f, t
 	}
 	switch test.Kind {
+	case Address:
+		g.ends(test, t, f, either)
+	case NameText:
+		g.nameText(test, t, f, fall)
 	case Number:
+		if test.Fact == EndPort {
+			g.ends(test, t, f, either)
+			return
+		}
 		g.load(test, either)
 		g.number(test, t, f, fall)
 	case Bits:
@@ -112,13 +121,7 @@ func (g *generator) literal(e *Expr, t, f, fall string) {
 func (g *generator) number(test *Test, t, f, fall string) {
 	switch test.Op {
 	case filter.In:
-		last := len(test.Values) - 1
-		for _, v := range test.Values[:last] {
-			on := g.newLabel()
-			g.compare(asm.JEq, asm.R1, v, t, on, on)
-			g.place(on)
-		}
-		g.compare(asm.JEq, asm.R1, test.Values[last], t, f, fall)
+		g.search(ranges(test.Values), t, f)
 		return
 	case filter.NotEqual:
 		g.compare(asm.JNE, asm.R1, test.Values[0], t, f, fall)
@@ -133,6 +136,47 @@ func (g *generator) number(test *Test, t, f, fall string) {
 		op = ops[1]
 	}
 	g.compare(op, asm.R1, test.Values[0], t, f, fall)
+}
+
+// A numberRange is some numbers that follow one another.
+type numberRange struct{ first, last uint64 }
+
+// ranges joins sorted numbers that follow one another.
+func ranges(values []uint64) []numberRange {
+	var out []numberRange
+	for _, v := range values {
+		if n := len(out); n > 0 && out[n-1].last+1 == v {
+			out[n-1].last = v
+			continue
+		}
+		out = append(out, numberRange{v, v})
+	}
+	return out
+}
+
+// search goes to t if R1 is in one of the ranges, else to f: one by one if they are few.
+func (g *generator) search(in []numberRange, t, f string) {
+	const few = 4
+	if len(in) > few {
+		lower := g.newLabel()
+		mid := len(in) / 2
+		g.compare(asm.JLT, asm.R1, in[mid].first, lower, "", "")
+		g.search(in[mid:], t, f)
+		g.place(lower)
+		g.search(in[:mid], t, f)
+		return
+	}
+	for _, r := range in {
+		on := g.newLabel()
+		if r.first == r.last {
+			g.compare(asm.JEq, asm.R1, r.first, t, on, on)
+		} else {
+			g.compare(asm.JLT, asm.R1, r.first, on, "", "")
+			g.compare(asm.JLE, asm.R1, r.last, t, on, on)
+		}
+		g.place(on)
+	}
+	g.jump(f) // a place must be taken by an instruction
 }
 
 // errno compares the name of a result. Numbers beyond those of errors have names nobody tried.
@@ -195,6 +239,15 @@ func (g *generator) load(test *Test, either string) {
 		g.openKind()
 	case CgroupKind:
 		member(call, callCgroup, asm.Word)
+	case SocketKind, SocketProtocol, SocketServer, SocketConnected, SocketChanged:
+		member(call, socketMembers[test.Fact], asm.Word)
+	case ExecFlag:
+		g.add(asm.LoadMem(asm.R1, asm.RFP, slotScratch, asm.DWord))
+		member(asm.R1, execFlagsAt, asm.Word)
+		g.add(asm.RSh.Imm(asm.R1, int32(bits.TrailingZeros(uint(test.Arg)))), asm.And.Imm(asm.R1, 1))
+	case Head:
+		g.add(asm.LoadMem(asm.R1, asm.RFP, slotScratch, asm.DWord))
+		member(asm.R1, int16(test.Arg), asm.Word)
 	}
 	_ = either
 }
@@ -316,13 +369,15 @@ func (g *generator) taskFacts(e *Expr) {
 	if e.uses(func(t *Test) bool { return t.Fact == CgroupKind }) {
 		g.cgroupKind()
 	}
-	if e.uses(func(t *Test) bool { return t.Fact == Name }) {
-		g.names()
+	sets, texts := e.uses(func(t *Test) bool { return t.Kind == Names }), e.uses(func(t *Test) bool { return t.Kind == NameText })
+	if sets || texts {
+		g.names(sets, texts)
 	}
 }
 
-// names looks the process's name up: the one that it got at exec. A process without one passes.
-func (g *generator) names() {
+// names looks the process's name up: the one that it got at exec. A process without one passes. With sets it looks for the sets that the name
+// is in, with texts it keeps where the name stands.
+func (g *generator) names(sets, texts bool) {
 	found, done := g.newLabel(), g.newLabel()
 	g.add(
 		asm.LoadMem(asm.R2, task, g.env.Kernel.TaskGroupLeader, asm.DWord),
@@ -333,6 +388,14 @@ func (g *generator) names() {
 		asm.JEq.Imm(asm.R0, 0, "pass"),
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
+	)
+	if texts {
+		g.add(asm.StoreMem(asm.RFP, slotName, asm.R0, asm.DWord))
+	}
+	if !sets {
+		return
+	}
+	g.add(
 		asm.Mov.Reg(asm.R2, asm.R0),
 		asm.LoadMapPtr(asm.R1, g.env.Names),
 		asm.FnMapLookupElem.Call(),
@@ -348,6 +411,20 @@ func (g *generator) names() {
 		g.add(asm.LoadMem(asm.R1, asm.R0, 8*i, asm.DWord), asm.StoreMem(call, callNames+8*i, asm.R1, asm.DWord))
 	}
 	g.place(done)
+}
+
+// nameText compares a part of the name.
+func (g *generator) nameText(test *Test, t, f, fall string) {
+	s := test.Strings[0]
+	g.add(asm.LoadMem(asm.R5, asm.RFP, slotName, asm.DWord))
+	if test.Op == filter.StartsWith {
+		g.words(asm.R5, 0, s, f)
+		g.finally(t, fall)
+		return
+	}
+	g.add(asm.Mov.Imm(asm.R4, maxName))
+	g.contains(s, 0, maxName, test.Op == filter.IContains, t)
+	g.finally(f, fall)
 }
 
 // cgroupKind looks up what user space said of the task's cgroup: the v2 one, or in the root of v2 that of the v1 controller.

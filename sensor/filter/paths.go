@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -16,17 +17,21 @@ func (g *generator) path(test *Test, t, f, either, fall string) {
 			asm.LoadMem(asm.R4, asm.R5, openRaw+2, asm.Half),
 			asm.JGT.Imm(asm.R4, maxText, either),
 		)
-		g.contains(test.Strings[0], openRaw+4, t)
+		g.contains(test.Strings[0], openRaw+4, maxText, test.Op == filter.IContains, t)
 		g.finally(f, fall)
+		return
+	}
+	if g.longList(test) {
+		g.textTrie(test, t, f)
 		return
 	}
 	at := g.subject(test.Subject, f, either)
 	if test.Op == filter.NotEqual {
 		t, f = f, t
 	}
-	if test.Op == filter.Contains {
+	if test.Op == filter.Contains || test.Op == filter.IContains {
 		g.add(asm.JGT.Imm(asm.R4, maxText, either))
-		g.contains(test.Strings[0], at, t)
+		g.contains(test.Strings[0], at, maxText, test.Op == filter.IContains, t)
 		g.finally(f, fall)
 		return
 	}
@@ -118,17 +123,20 @@ func (g *generator) words(p asm.Register, at int16, s string, no string) {
 	}
 }
 
-// contains goes to t if two neighbouring bytes of s may stand in the R4 bytes at R5: without them s does not either. It looks at eight
-// places at a time, and may see the two where they are not.
-func (g *generator) contains(s string, at int16, t string) {
+// contains goes to t if two neighbouring bytes of s may stand in the R4 bytes at R5, which are at most so many: without them s does not either.
+// It looks at eight places at a time, and may see the two where they are not; with fold, also in the other case.
+func (g *generator) contains(s string, at, most int16, fold bool, t string) {
 	const ones, highs = 0x0101010101010101, -0x7f7f7f7f7f7f7f80
+	if fold {
+		s = strings.ToLower(s)
+	}
 	a, b := rarePair(s)
 	done := g.newLabel()
 	g.add(asm.LoadImm(asm.R0, ones, asm.DWord))
-	for i := int16(0); i <= maxText; i += 8 {
+	for i := int16(0); i <= most; i += 8 {
 		g.add(asm.JLE.Imm(asm.R4, int32(i), done))
-		g.zeroBytes(asm.R1, at+i, a)
-		g.zeroBytes(asm.R2, at+i+1, b)
+		g.zeroBytes(asm.R1, at+i, a, fold)
+		g.zeroBytes(asm.R2, at+i+1, b, fold)
 		g.add(
 			asm.And.Reg(asm.R1, asm.R2),
 			asm.LoadImm(asm.R2, highs, asm.DWord),
@@ -140,10 +148,15 @@ func (g *generator) contains(s string, at int16, t string) {
 }
 
 // zeroBytes sets the high bit of each byte of reg where the byte at R5 and at is c. R0 holds ones, R3 is lost.
-func (g *generator) zeroBytes(reg asm.Register, at int16, c byte) {
+func (g *generator) zeroBytes(reg asm.Register, at int16, c byte, fold bool) {
+	const ones, lower = 0x0101010101010101, 0x20 // the bit that tells the cases of a letter apart
+	g.add(asm.LoadMem(reg, asm.R5, at, asm.DWord))
+	if fold {
+		c |= lower
+		g.add(asm.LoadImm(asm.R3, lower*ones, asm.DWord), asm.Or.Reg(reg, asm.R3))
+	}
 	g.add(
-		asm.LoadMem(reg, asm.R5, at, asm.DWord),
-		asm.LoadImm(asm.R3, int64(uint64(c)*0x0101010101010101), asm.DWord),
+		asm.LoadImm(asm.R3, int64(uint64(c)*ones), asm.DWord),
 		asm.Xor.Reg(reg, asm.R3),
 		asm.Mov.Reg(asm.R3, reg),
 		asm.Sub.Reg(asm.R3, asm.R0),

@@ -2,9 +2,12 @@ package filter
 
 import (
 	"fmt"
+	"math/bits"
+	"net/netip"
 	"slices"
 	"strconv"
 
+	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
 )
 
@@ -28,6 +31,16 @@ const (
 	CgroupKind                 // class: not known, host, container
 	Name                       // the process's name
 	Text                       // a path: see Test.Subject
+
+	SocketKind      // class: as enum socket_kind in bpf/c/filter.h
+	SocketProtocol  // class: as enum socket_protocol
+	SocketServer    // class: no, yes, null, not known; so are the next two
+	SocketConnected // the socket is, after the call
+	SocketChanged   // the call changed the peer
+	EndAddr         // address of an end of a connection: see Test.End
+	EndPort         // its port
+	ExecFlag        // class: no, yes: whether bit Arg is set of what is known of a program
+	Head            // a number in the record's head, where Arg says
 )
 
 // A Stage says when something is known: each costs more than the one before.
@@ -37,19 +50,27 @@ type Stage uint8
 const (
 	StageCall Stage = iota // arguments, result, ids
 	StageTask              // the process's name, and what its cgroup is
-	StagePath              // paths
+	StagePath              // what has been captured: paths, the ends of a socket; of process events, the record
 	Stages
 )
 
 // String is the stage as metrics name it.
 func (s Stage) String() string { return [...]string{"call", "task", "path"}[s] }
 
+// Name is String as metrics have it of events of type t.
+func (s Stage) Name(t field.EventType) string {
+	if s == StagePath && hasSocket(t) {
+		return "socket"
+	}
+	return s.String()
+}
+
 // Stage returns when f is known.
 func (f Fact) Stage() Stage {
 	switch f {
 	case Name, CgroupKind:
 		return StageTask
-	case Text:
+	case Text, SocketKind, SocketProtocol, SocketServer, SocketConnected, SocketChanged, EndAddr, EndPort, ExecFlag, Head:
 		return StagePath
 	}
 	return StageCall
@@ -60,12 +81,14 @@ type Kind uint8
 
 // Kinds of a Test.
 const (
-	Class  Kind = iota + 1 // the fact is one of a few: May and MayNot are sets of them
-	Number                 // Op with Values
-	Bits                   // one of Masks is set whole
-	Errno                  // the result is one of those for which Values stand
-	Names                  // the name is one of Strings
-	Path                   // Op of Subject with Strings
+	Class    Kind = iota + 1 // the fact is one of a few: May and MayNot are sets of them
+	Number                   // Op with Values
+	Bits                     // one of Masks is set whole
+	Errno                    // the result is one of those for which Values stand
+	Names                    // the name is one of Strings
+	Path                     // Op of Subject with Strings
+	NameText                 // Op of the name with the only one of Strings
+	Address                  // Op of an end's address with Nets
 )
 
 // A Width is how much of an argument register counts.
@@ -92,6 +115,18 @@ const (
 	Second
 )
 
+// An End is what of a connection a Test looks at.
+type End uint8
+
+// Ends.
+const (
+	Client End = iota + 1
+	Server
+	Local
+	Remote
+	Either // of client and server: one is enough, but both must differ for !=
+)
+
 // A Test is a comparison that the kernel makes. It stands for a comparison of a rule: where Exact is set, they agree; where not, the kernel
 // only knows when that one is false.
 type Test struct {
@@ -100,6 +135,7 @@ type Test struct {
 	Arg     int // of Fact Arg
 	Width   Width
 	Subject Subject
+	End     End
 	Op      filter.Op
 	Signed  bool
 	Exact   bool
@@ -109,6 +145,7 @@ type Test struct {
 	Success     bool     // of Errno: what it is for a call that succeeded
 	Others      bool     // of Errno: what it is for errors that are not in Values
 	Strings     []string
+	Nets        []netip.Prefix // of Address
 
 	Name int // of Names: index of the bit in a process's name, given by Compile
 
@@ -121,17 +158,24 @@ type Test struct {
 // finish fills what follows from the rest.
 func (t *Test) finish() *Test {
 	t.stage = t.Fact.Stage()
-	t.cost = [...]int{Class: 2, Number: 2, Bits: 3, Errno: 3, Names: 4, Path: 8}[t.Kind]
+	t.cost = [...]int{Class: 2, Number: 2, Bits: 3, Errno: 3, Names: 4, Path: 8, NameText: 5, Address: 8}[t.Kind]
 	switch {
-	case t.Kind == Path && t.Op == filter.Contains:
+	case t.Kind == Path && (t.Op == filter.Contains || t.Op == filter.IContains):
 		t.cost = 60
 	case t.Kind == Path:
-		t.cost += 4 * len(t.Strings)
+		t.cost += 4 * min(len(t.Strings), straightTexts)
+	case t.Kind == Address:
+		t.cost += 4 * min(len(t.Nets), straightNets)
+	case t.Kind == Number && len(t.Values) > 1:
+		t.cost += bits.Len(uint(len(t.Values)))
 	case t.stage == StageTask:
 		t.cost = 5
 	}
-	b := fmt.Appendf(nil, "%d %d %d %d %d %d %v %v %x %x %v %v", t.Kind, t.Fact, t.Arg, t.Width, t.Subject, t.Op, t.Signed, t.Exact, t.May,
-		t.MayNot, t.Success, t.Others)
+	b := fmt.Appendf(nil, "%d %d %d %d %d %d %d %v %v %x %x %v %v", t.Kind, t.Fact, t.Arg, t.Width, t.Subject, t.End, t.Op, t.Signed, t.Exact,
+		t.May, t.MayNot, t.Success, t.Others)
+	for _, n := range t.Nets {
+		b = n.AppendTo(append(b, ' '))
+	}
 	for _, v := range t.Values {
 		b = append(strconv.AppendUint(append(b, ' '), v, 16), ' ')
 	}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -24,20 +25,35 @@ type loadedFilter struct {
 	plan     *filter.Plan
 	programs map[field.EventType]filterPrograms
 	names    *ebpf.Map
+	tries    map[string]*ebpf.Map      // lists that are too long to be compared one by one
 	refused  map[field.EventType]error // types whose filter could not be loaded: all of their events leave the kernel
 }
 
 type filterPrograms struct {
-	early, late *ebpf.Program
+	early, late *ebpf.Program // of calls
+	life        *ebpf.Program // of records about processes
 }
+
+func (p filterPrograms) close() {
+	_ = p.early.Close() // nil is fine
+	_ = p.late.Close()
+	_ = p.life.Close()
+}
+
+// maxTrieEntries bounds the lists of all filters. An entry takes some 300 bytes of the kernel's memory.
+const maxTrieEntries = 65536
+
+var errTries = fmt.Errorf("lists of more than %d values in all", maxTrieEntries)
 
 func (l *loadedFilter) close() {
 	if l == nil {
 		return
 	}
 	for _, p := range l.programs {
-		_ = p.early.Close() // nil is fine
-		_ = p.late.Close()
+		p.close()
+	}
+	for _, m := range l.tries {
+		_ = m.Close()
 	}
 	_ = l.names.Close()
 }
@@ -102,7 +118,9 @@ func (s *Sensor) install(p *filter.Plan) error {
 
 // loadFilter loads the programs of a plan, several at a time: the verifier takes a second and more for all of Falco's rules.
 func (s *Sensor) loadFilter(p *filter.Plan) (*loadedFilter, error) {
-	l := &loadedFilter{plan: p, programs: map[field.EventType]filterPrograms{}, refused: map[field.EventType]error{}}
+	l := &loadedFilter{
+		plan: p, programs: map[field.EventType]filterPrograms{}, tries: map[string]*ebpf.Map{}, refused: map[field.EventType]error{},
+	}
 	env, err := s.filterEnv(l)
 	if err != nil {
 		l.close()
@@ -150,42 +168,108 @@ func (s *Sensor) filterEnv(l *loadedFilter) (*filter.Env, error) {
 		Calls: fd(bpf.SensorMapCurrentCalls), Texts: fd(bpf.SensorMapFilterTexts), Scratches: fd(bpf.SensorMapScratches),
 		Counts: fd(bpf.SensorMapFilterCounts), Programs: fd(bpf.SensorMapCallPrograms), Processes: fd(bpf.SensorMapProcesses),
 		CgroupKinds: fd(bpf.SensorMapCgroupKinds), Destinations: fd(bpf.SensorMapDestinationsOf), Names: names.FD(),
-		Kernel: s.offsets, V1Controller: s.v1,
+		Lives: map[filter.Life]int{
+			filter.Exec: fd(bpf.SensorMapExecPrograms), filter.Fork: fd(bpf.SensorMapForkPrograms), filter.Exit: fd(bpf.SensorMapExitPrograms),
+		},
+		Kernel: s.offsets, V1Controller: s.v1, Trie: l.trie,
 	}, nil
 }
 
-// loadOne loads the programs of one filter.
+// trie returns a map of a trie, which it makes at first.
+func (l *loadedFilter) trie(t *filter.Trie) (int, error) {
+	if m := l.tries[t.Key]; m != nil {
+		return m.FD(), nil
+	}
+	n := len(t.Entries)
+	for _, m := range l.tries {
+		n += int(m.MaxEntries())
+	}
+	if n > maxTrieEntries {
+		return 0, errTries
+	}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: "filter_trie", Type: ebpf.LPMTrie, KeySize: 4 + t.KeyBytes, ValueSize: 4, MaxEntries: uint32(max(1, len(t.Entries))),
+		Flags: unix.BPF_F_NO_PREALLOC,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("make trie: %w", err)
+	}
+	l.tries[t.Key] = m
+	key := make([]byte, 4+t.KeyBytes)
+	for _, e := range t.Entries {
+		clear(key)
+		binary.NativeEndian.PutUint32(key, e.Bits)
+		copy(key[4:], e.Data)
+		if err := m.Put(key, e.Value); err != nil {
+			return 0, fmt.Errorf("write trie: %w", err)
+		}
+	}
+	return m.FD(), nil
+}
+
+// loadOne loads the programs of one filter: if the kernel refuses them, or they are too long, those of another make, which are shorter.
 func (s *Sensor) loadOne(p *filter.Plan, f *filter.Filter, env *filter.Env) (filterPrograms, error) {
-	l := layout(f.Type)
+	next := nextOf(f.Type)
+	out, err := loadPrograms(p, f, env, next)
+	if err == nil || errors.Is(err, unix.EPERM) {
+		return out, err
+	}
+	next.Short = true
+	if out, again := loadPrograms(p, f, env, next); again == nil {
+		return out, nil
+	}
+	return filterPrograms{}, err
+}
+
+// nextOf says where the programs of a filter go on.
+func nextOf(t field.EventType) filter.Next {
+	l := layout(t)
 	next := filter.Next{Capture: l.Program, Emit: progGenericEmit, Socket: l.Program == progSocket || l.Program == progMessages}
-	if l.Program == progOpen {
+	switch l.Program {
+	case progOpen:
 		next.Emit = progOpenEmit
+	case progSocket:
+		next.Emit = progSocketEmit
+		if l.Data != 0 {
+			next.Flags = int(l.OpenFlags)
+		}
 	}
-	if next.Socket && l.Data != 0 && l.Program == progSocket {
-		next.Flags = int(l.OpenFlags)
-	}
+	return next
+}
+
+// loadPrograms makes and loads the programs of one filter.
+func loadPrograms(p *filter.Plan, f *filter.Filter, env *filter.Env, next filter.Next) (out filterPrograms, err error) {
 	code, err := f.Assemble(p, env, next)
 	if err != nil {
 		return filterPrograms{}, err
 	}
-	var out filterPrograms
-	if out.early, err = loadFilterProgram("e_"+f.Type.String(), code.Early); err != nil {
-		return filterPrograms{}, err
-	}
-	if out.late, err = loadFilterProgram("l_"+f.Type.String(), code.Late); err != nil {
-		_ = out.early.Close()
-		return filterPrograms{}, err
+	for _, part := range []struct {
+		to         **ebpf.Program
+		name, hook string
+		code       asm.Instructions
+	}{
+		{&out.early, "e_", "sys_exit", code.Early},
+		{&out.late, "l_", "sys_exit", code.Late},
+		{&out.life, "p_", lifeHooks[filter.LifeOf(f.Type)], code.Life},
+	} {
+		if *part.to, err = loadFilterProgram(part.name+f.Type.String(), part.hook, part.code); err != nil {
+			out.close()
+			return filterPrograms{}, err
+		}
 	}
 	return out, nil
 }
 
+// lifeHooks are the tracepoints of the records about processes, in whose tables only programs of the same fit.
+var lifeHooks = map[filter.Life]string{filter.Exec: "sched_process_exec", filter.Fork: "task_newtask", filter.Exit: "sched_process_exit"}
+
 // loadFilterProgram loads instructions; none make no program.
-func loadFilterProgram(name string, code asm.Instructions) (*ebpf.Program, error) {
+func loadFilterProgram(name, hook string, code asm.Instructions) (*ebpf.Program, error) {
 	if code == nil {
 		return nil, nil
 	}
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: name, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "Dual BSD/GPL", Instructions: code,
+		Name: name, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: hook, License: "Dual BSD/GPL", Instructions: code,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load filter: %w", err)
@@ -216,11 +300,20 @@ func (s *Sensor) fillFilters(before *loadedFilter) error {
 	}
 	for t := range types {
 		p := s.filter.programs[t]
-		if err := errors.Join(put(early, t, p.early), put(late, t, p.late)); err != nil {
+		err := errors.Join(put(early, t, p.early), put(late, t, p.late))
+		if life := lifeTables[filter.LifeOf(t)]; life != "" {
+			err = errors.Join(err, put(s.coll.Maps[life], t, p.life))
+		}
+		if err != nil {
 			return fmt.Errorf("set filter of %s: %w", t, err)
 		}
 	}
 	return nil
+}
+
+// lifeTables are the tables of programs that look at records about processes.
+var lifeTables = map[filter.Life]string{
+	filter.Exec: bpf.SensorMapExecPrograms, filter.Fork: bpf.SensorMapForkPrograms, filter.Exit: bpf.SensorMapExitPrograms,
 }
 
 // noteCgroup tells the filter whether a cgroup is that of a container.

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,6 +176,17 @@ func TestFilterComparisons(t *testing.T) {
 		{"fd.filename = new", "wu", "rndlu"}, // null of a directory and of what is not there
 		{"fd.filename in (read, link)", "rlu", "wndu"},
 		{"fd.nameraw contains ../", "u", all},
+		{"fd.nameraw icontains ../", "u", all},
+		{"fd.name in " + list(200, dir+"/read", func(i int) string { return fmt.Sprintf("/x/%d", i) }), "rlu", "wndlu"},
+		{"fd.name pmatch " + list(200, dir+"/sub", func(i int) string { return fmt.Sprintf("%s/su%d", dir, i) }), "du", "rwnlu"},
+		{"fd.directory in " + list(200, dir, func(i int) string { return fmt.Sprintf("/x/%d", i) }), "rwnlu", "du"},
+		{"fd.name icontains ZZ", "u", all},
+		{"fd.name icontains /SuB", "du", all},
+		{"fd.name regex " + dir + "/n.*", "wnu", all},
+		{"proc.name startswith kernel", all, ""},
+		{"proc.name startswith x", "", all},
+		{"proc.name contains nel.t", all, all},
+		{"proc.name contains zz", "", all},
 		{"container.id = host", "?", "?"},
 	} {
 		for i, want := range []string{tt.yes, tt.no} {

@@ -98,7 +98,7 @@ func (c *filterCollector) Collect(ch chan<- prometheus.Metric) {
 		st := &stats[i]
 		name := st.Type.String()
 		for stage, n := range st.Dropped {
-			counter(c.dropped, n, name, filter.Stage(stage).String())
+			counter(c.dropped, n, name, filter.Stage(stage).Name(st.Type))
 		}
 		counter(c.sampled, st.Sampled, name)
 		counter(c.emitted, st.Emitted, name)

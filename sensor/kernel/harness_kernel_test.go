@@ -141,10 +141,12 @@ func (w *watch) find(t testing.TB, what string, ok func(*event.Event) bool) *eve
 	}
 }
 
-// collect returns what process pid did, once its end has arrived.
+// collect returns what process pid did, once its end has arrived, and that of another process which began later: the reader notes how much there
+// is in the ring of events before it does in that of processes, so that an end may arrive before what was done last.
 func (w *watch) collect(t testing.TB, pid uint32) []*event.Event {
 	t.Helper()
 	<-w.ended(pid)
+	<-w.ended(run(t, exec.Command("/bin/true")))
 	var events []*event.Event
 	for {
 		select {

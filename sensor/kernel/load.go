@@ -73,6 +73,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarV1Hierarchy:  v1.hierarchy,
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
+		bpf.SensorVarTypeBind:     uint16(field.EventBind),
 		bpf.SensorVarHashSeed:     seed,
 		bpf.SensorVarRecordRate:   uint64(s.cfg.RecordRate),
 		bpf.SensorVarRingBytes:    [...]uint64{uint64(s.cfg.ProcessRingBytes), uint64(s.cfg.RingBytes)},
@@ -183,6 +184,11 @@ func (s *Sensor) fillPrograms() error {
 			return fmt.Errorf("set program of calls %s: %w", name, err)
 		}
 	}
+	for table, name := range lifeEmitters {
+		if err := s.coll.Maps[table].Put(uint32(0), s.coll.Programs[name]); err != nil {
+			return fmt.Errorf("set program of processes %s: %w", name, err)
+		}
+	}
 	return nil
 }
 
@@ -196,6 +202,13 @@ var callPrograms = map[uint8]string{
 	progRecord:      bpf.SensorProgCallRecord,
 	progOpenEmit:    bpf.SensorProgCallOpenEmit,
 	progGenericEmit: bpf.SensorProgCallGenericEmit,
+	progSocketEmit:  bpf.SensorProgCallSocketEmit,
+}
+
+// lifeEmitters send records about processes, by the table in whose first place they stand (PROCESS_EMIT in bpf/c/life.h).
+var lifeEmitters = map[string]string{
+	bpf.SensorMapExecPrograms: bpf.SensorProgProcessExecEmit, bpf.SensorMapForkPrograms: bpf.SensorProgProcessForkEmit,
+	bpf.SensorMapExitPrograms: bpf.SensorProgProcessExitEmit,
 }
 
 // attach attaches everything but the dispatcher of system calls.
