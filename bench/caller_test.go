@@ -42,7 +42,7 @@ func callChild(args []string) error {
 		case err != nil:
 			return err
 		}
-		time.Sleep(pause) //nolint:forbidigo // the reader of the ring comes along
+		time.Sleep(pause) // the reader of the ring comes along
 		call()
 		from := threadTime()
 		for range batch {

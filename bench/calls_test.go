@@ -12,6 +12,7 @@ import (
 var calls = map[string]func(file *byte) func(){
 	"getppid":     func(*byte) func() { return func() { unix.RawSyscall(unix.SYS_GETPPID, 0, 0, 0) } },
 	"read":        opens(unix.O_RDONLY),
+	"directory":   opens(unix.O_RDONLY | unix.O_DIRECTORY),
 	"write":       opens(unix.O_WRONLY),
 	"create":      opens(unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC),
 	"make+remove": makeRemove,

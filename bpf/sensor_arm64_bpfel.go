@@ -38,8 +38,10 @@ type SensorCall struct {
 	State      uint32
 	Copied     uint32
 	Sockaddr   uint32
+	_          [4]byte
+	File       uint64
 	L          SensorCallLayout
-	_          [2]byte
+	_          [6]byte
 	M          struct {
 		_       structs.HostLayout
 		Name    uint64
@@ -512,6 +514,7 @@ const (
 	SensorMapUringPending        = "uring_pending"
 	SensorMapWalks               = "walks"
 	SensorProgCallEnter          = "call_enter"
+	SensorProgCallEnterOne       = "call_enter_one"
 	SensorProgCallExec           = "call_exec"
 	SensorProgCallExit           = "call_exit"
 	SensorProgCallGeneric        = "call_generic"
@@ -634,6 +637,7 @@ type SensorSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorProgramSpecs struct {
 	CallEnter       *ebpf.ProgramSpec `ebpf:"call_enter"`
+	CallEnterOne    *ebpf.ProgramSpec `ebpf:"call_enter_one"`
 	CallExec        *ebpf.ProgramSpec `ebpf:"call_exec"`
 	CallExit        *ebpf.ProgramSpec `ebpf:"call_exit"`
 	CallGeneric     *ebpf.ProgramSpec `ebpf:"call_generic"`
@@ -887,6 +891,7 @@ type SensorVariables struct {
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorPrograms struct {
 	CallEnter       *ebpf.Program `ebpf:"call_enter"`
+	CallEnterOne    *ebpf.Program `ebpf:"call_enter_one"`
 	CallExec        *ebpf.Program `ebpf:"call_exec"`
 	CallExit        *ebpf.Program `ebpf:"call_exit"`
 	CallGeneric     *ebpf.Program `ebpf:"call_generic"`
@@ -923,6 +928,7 @@ type SensorPrograms struct {
 func (p *SensorPrograms) Close() error {
 	return _SensorClose(
 		p.CallEnter,
+		p.CallEnterOne,
 		p.CallExec,
 		p.CallExit,
 		p.CallGeneric,

@@ -15,6 +15,8 @@
 #define X32_BIT 0x40000000
 #define TS_COMPAT 2
 #define AT_FDCWD (-100)
+#define O_CREAT 0100
+#define O_TMPFILE 020000000 // without O_DIRECTORY
 
 enum call_program {
 	CALL_OPEN,
@@ -125,6 +127,7 @@ struct call {
 	__u32 state;                 // of a capture, for the program that sends it
 	__u32 copied;                // 1: entered_of holds the paths as the kernel copied them
 	__u32 sockaddr;              // where the address as passed stands in the scratch; 0: nowhere
+	__u64 file;                  // of an open
 	struct call_layout l;
 	struct message m;
 	struct socket_facts socket; // of a capture, for a filter program
@@ -258,6 +261,17 @@ static __always_inline bool take_copied(struct task_struct *t, __u32 index)
 	return copied;
 }
 
+// makes_no_file reports whether the call is an open that visibly made no file: the recorder does not want it.
+static __always_inline bool makes_no_file(struct call *c)
+{
+	if (c->l.program != CALL_OPEN)
+		return false;
+	if (c->result < 0)
+		return true;
+	__u32 at = c->l.open_flags - 1;
+	return at < 6 && !(c->args[at & 7] & (O_CREAT | O_TMPFILE));
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 {
@@ -292,6 +306,11 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
 		return 0;
+	if (c->l.record && makes_no_file(c)) {
+		if (c->l.record == RECORD_ONLY)
+			return 0;
+		c->l.record = RECORD_NOT;
+	}
 	if (c->l.record == RECORD_ONLY) {
 		bpf_tail_call(ctx, &call_programs, CALL_RECORD);
 		return 0;
@@ -374,7 +393,7 @@ __noinline int put_copied(__u32 o, __u32 second)
 }
 
 // put_raw_path appends the first (0) or second (1) path argument as passed.
-static __always_inline __u32 put_raw_path(struct call *c, __u32 o, __u32 second)
+static __always_inline __u32 put_raw_path(struct call *c, struct scratch *s, __u32 o, __u32 second)
 {
 	__u64 p = arg(c, second ? c->l.path2 : c->l.path);
 	__u32 i = c->index;
@@ -384,7 +403,7 @@ static __always_inline __u32 put_raw_path(struct call *c, __u32 o, __u32 second)
 		if (end != o)
 			return end;
 	}
-	return put_user_string(SLOT_CALL, o, TAG_RAW + second, p);
+	return user_string(s, o, TAG_RAW + second, p);
 }
 
 // put_call_path appends the first (0) or second (1) path argument: as passed and, where it is relative or always is set, the directory
@@ -397,7 +416,7 @@ __noinline int put_call_path(__u32 o, __u32 second, __u32 always)
 		return o;
 	__u32 from = o;
 	second = second ? 1 : 0;
-	o = put_raw_path(c, o, second);
+	o = put_raw_path(c, s, o, second);
 	if (o == from || (s->b[from + 4] == '/' && !always))
 		return o;
 	return put_call_dir(o, second);

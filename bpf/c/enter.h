@@ -56,6 +56,40 @@ static __always_inline void enter_path(struct entered *e, struct scratch *s, __u
 		bpf_probe_read_kernel(e->path[second], len, s->b);
 }
 
+// enter keeps the paths of call i, which task t begins.
+static __always_inline void enter(struct task_struct *t, __u32 i, struct call *c)
+{
+	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
+	struct scratch *s = scratch_of(SLOT_ENTER);
+	struct entered *e = bpf_task_storage_get(&entered_of, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!l || !s || !e)
+		return;
+	e->index = i + 1;
+	enter_path(e, s, 0, arg(c, l->path));
+	enter_path(e, s, 1, arg(c, l->path2));
+}
+
+// Is attached to each call whose paths are read early, so that other calls pay next to nothing. Calls of 32-bit programs do not come here, nor
+// those that seccomp refuses: their paths count as unstable.
+SEC("tracepoint")
+int call_enter_one(struct call_begins *ctx)
+{
+	__u32 i = ctx->id;
+	barrier_var(i);
+	if (i >= CALLS_NATIVE || !has_bit(interest_enter, i))
+		return 0;
+	struct call c = {};
+	c.args[0] = ctx->args[0];
+	c.args[1] = ctx->args[1];
+	c.args[2] = ctx->args[2];
+	c.args[3] = ctx->args[3];
+	c.args[4] = ctx->args[4];
+	c.args[5] = ctx->args[5];
+	enter(bpf_get_current_task_btf(), i, &c);
+	return 0;
+}
+
+// Is attached to all calls where there are no tracepoints for single ones.
 SEC("tp_btf/sys_enter")
 int BPF_PROG(call_enter, struct pt_regs *regs, long id)
 {
@@ -68,16 +102,9 @@ int BPF_PROG(call_enter, struct pt_regs *regs, long id)
 	barrier_var(i);
 	if (i >= CALLS || !has_bit(interest_enter, i))
 		return 0;
-	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
-	struct scratch *s = scratch_of(SLOT_ENTER);
-	struct entered *e = bpf_task_storage_get(&entered_of, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!l || !s || !e)
-		return 0;
 	struct call c = {.index = i};
 	read_args(&c, regs);
-	e->index = i + 1;
-	enter_path(e, s, 0, arg(&c, l->path));
-	enter_path(e, s, 1, arg(&c, l->path2));
+	enter(t, i, &c);
 	return 0;
 }
 

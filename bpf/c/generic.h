@@ -64,6 +64,14 @@ static __always_inline void submit_entered(struct call *c, struct scratch *s)
 	submit(RING_EVENT, SLOT_CALL, o, true);
 }
 
+// enters_early reports whether the paths of the call are read before it, too.
+static __always_inline bool enters_early(struct call *c)
+{
+	__u32 i = c->index;
+	barrier_var(i);
+	return c->l.path && !paths_copied && i < CALLS && has_bit(interest_enter, i);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 {
@@ -80,18 +88,21 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 		second = o = put_call_path(o, 0, 0);
 	if (c->l.path2)
 		o = put_call_path(o, 1, 0);
-	bool changed = false;
-	struct entered *e = c->l.path && !paths_copied ? bpf_task_storage_get(&entered_of, t, 0, 0) : 0;
-	if (e && e->index == c->index + 1) {
-		e->index = 0;
-		changed = differs(e, s, from, second, 0) || (c->l.path2 && differs(e, s, second, o, 1));
+	bool changed = false, missed = false;
+	if (enters_early(c)) {
+		struct entered *e = bpf_task_storage_get(&entered_of, t, 0, 0);
+		missed = !e || e->index != c->index + 1;
+		if (!missed) {
+			e->index = 0;
+			changed = differs(e, s, from, second, 0) || (c->l.path2 && differs(e, s, second, o, 1));
+		}
 	}
-	if (changed)
+	if (changed || missed)
 		set_flag(s, HEAD_UNSTABLE);
 	c->from = from;
 	c->end = o;
 	c->state = changed ? GENERIC_CHANGED : 0;
-	if (c->l.texts && !changed) {
+	if (c->l.texts && !changed && !missed) {
 		note_argument(TEXT_FIRST, from, second);
 		if (c->l.path2)
 			note_argument(TEXT_SECOND, second, o);

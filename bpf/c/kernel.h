@@ -57,6 +57,13 @@ struct bpf_sock_addr {
 	} __attribute__((aligned(8)));
 };
 
+// The context of the tracepoint of a call's beginning: the layout of struct trace_event_raw_sys_enter, which user space compares.
+struct call_begins {
+	__u64 entry;
+	__s64 id; // the upper half is not set
+	__u64 args[6];
+};
+
 // Contexts of iterators: the layout is the kernel's own, relocated like the rest.
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -103,6 +110,7 @@ typedef struct {
 } kgid_t;
 
 struct qstr {
+	__u64 hash_len;
 	__u32 len;
 	const unsigned char *name;
 };

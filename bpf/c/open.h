@@ -16,15 +16,22 @@ struct how_argument { // struct open_how, in user memory
 	__u64 flags, mode, resolve;
 };
 
+// sketch_file stores what the filter wants to know of file f, fill_file all of it.
+static __always_inline void sketch_file(struct open_info *x, __u64 f)
+{
+	__u64 inode = (__u64)KREAD(struct file, f, f_inode);
+	x->type = KREAD(struct inode, inode, i_mode) >> 12;
+	x->created = !!(KREAD(struct file, f, f_mode) & FMODE_CREATED);
+}
+
 static __always_inline void fill_file(struct open_info *x, __u64 f)
 {
 	__u64 inode = (__u64)KREAD(struct file, f, f_inode), sb = (__u64)KREAD(struct inode, inode, i_sb);
 	__u32 dev = KREAD(struct super_block, sb, s_dev);
 	__u32 major = dev >> 20, minor = dev & 0xfffff, layer = overlay_layer(inode);
+	sketch_file(x, f);
 	x->dev = (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12); // new_encode_dev
 	x->ino = KREAD(struct inode, inode, i_ino);
-	x->type = KREAD(struct inode, inode, i_mode) >> 12;
-	x->created = !!(KREAD(struct file, f, f_mode) & FMODE_CREATED);
 	x->upper = !!(layer & EXE_UPPER);
 	x->lower = !!(layer & EXE_LOWER);
 }
@@ -37,11 +44,16 @@ enum open_state {
 	OPEN_AS_PASSED = 1 << 1, // it is just the path as passed; the walk buffer holds it
 };
 
-// passed_as_walked reports whether the path as passed, made absolute, is the one that the walk buffer holds.
-__noinline int passed_as_walked(__u32 n)
+// differs_in reports whether the words a and b differ in their first bytes, of which there may be more than eight.
+static __always_inline bool differs_in(__u32 bytes, __u64 a, __u64 b)
 {
-	struct scratch *s = scratch_of(SLOT_CALL);
-	struct walk_buffer *w = walk_of(SLOT_CALL);
+	return bytes < 8 ? (a ^ b) << (64 - 8 * (bytes & 7)) : a ^ b;
+}
+
+// passed_as_walked reports whether the path as passed, of n bytes and relative, is the end of the one that the walk buffer holds, below the
+// directory that it starts from; absolute, whether it is just that.
+__noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 n)
+{
 	if (!s || !w || !n || n >= TEXT_LEN)
 		return 0;
 	BOUND(n);
@@ -55,14 +67,40 @@ __noinline int passed_as_walked(__u32 n)
 	barrier_var(at);
 	if (at >= PATH_LEN || PATH_LEN - at != n)
 		return 0;
-	*(__u64 *)&s->b[OPEN_RAW + 4 + n] = 0; // nothing stands there yet
-	*(__u64 *)&w->b[PATH_LEN] = 0;
-	__u64 differ = 0;
 	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
 		if (i >= n)
 			break;
-		differ |= *(__u64 *)&s->b[OPEN_RAW + 4 + i] ^ *(__u64 *)&w->b[at + i];
+		if (differs_in(n - i, *(__u64 *)&s->b[OPEN_RAW + 4 + i], *(__u64 *)&w->b[at + i]))
+			return 0;
 	}
+	return 1;
+}
+
+// note_walked makes a text of the path that was walked. It reports whether the path as passed, of n bytes, is the same.
+__noinline int note_walked(struct text *t, struct scratch *s, struct walk_buffer *w, __u32 n)
+{
+	if (!t || !s || !w)
+		return 0;
+	t->len = TEXT_UNKNOWN;
+	__u32 pos = w->pos, leaf = w->leaf;
+	if (pos > PATH_LEN)
+		return 0;
+	__u32 len = PATH_LEN - pos;
+	barrier_var(len);
+	if (len >= TEXT_LEN || leaf > len)
+		return 0;
+	BOUND(len);
+	__u64 differ = n ^ len;
+	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
+		if (i >= len)
+			break;
+		__u64 word = *(__u64 *)&w->b[pos + i];
+		*(__u64 *)&t->b[i] = word;
+		differ |= differs_in(len - i, word, *(__u64 *)&s->b[OPEN_RAW + 4 + i]);
+	}
+	t->len = len;
+	t->base = len - leaf + 1;
+	t->dir = leaf < len ? len - leaf : 1;
 	return !differ;
 }
 
@@ -83,44 +121,16 @@ static __always_inline void mark_dir(struct walk_buffer *w, struct task_struct *
 }
 
 // walk_opened walks the path of file f, which the call opened.
-static __always_inline void walk_opened(struct call *c, struct scratch *s, struct task_struct *t, __u64 f, bool passed)
+static __always_inline void walk_opened(struct call *c, struct scratch *s, struct walk_buffer *w, struct task_struct *t, __u64 f, bool passed)
 {
-	struct walk_buffer *w = walk_of(SLOT_CALL);
-	if (!w)
-		return;
 	aim(w, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
 	if (passed && s->b[OPEN_RAW + 4] != '/')
 		mark_dir(w, t, c);
-	walk_path(SLOT_CALL);
+	walk_in(w);
 	if (w->flags & WALK_CUT)
 		set_flag(s, HEAD_PATH_TRUNCATED);
 	else
 		c->state |= OPEN_WALKED;
-}
-
-// note_walked makes the second text of the path that was walked.
-__noinline int note_walked(void)
-{
-	struct walk_buffer *w = walk_of(SLOT_CALL);
-	struct texts *x = current_texts();
-	if (!w || !x)
-		return 0;
-	struct text *t = &x->t[TEXT_SECOND];
-	t->len = TEXT_UNKNOWN;
-	__u32 pos = w->pos, leaf = w->leaf;
-	if (pos > PATH_LEN)
-		return 0;
-	__u32 n = PATH_LEN - pos;
-	barrier_var(n);
-	if (n >= TEXT_LEN || leaf > n)
-		return 0;
-	BOUND(n);
-	if (n)
-		bpf_probe_read_kernel(t->b, n, &w->b[pos & (PATH_LEN - 1)]);
-	t->len = n;
-	t->base = n - leaf + 1;
-	t->dir = leaf < n ? n - leaf : 1;
-	return 0;
 }
 
 // put_walked_dir appends the directory that a relative path starts from, which the walk passed.
@@ -153,13 +163,26 @@ static __always_inline __u32 forms_of(struct call *c, struct texts *x)
 	return c->state & OPEN_AS_PASSED ? FORM_SECOND : FORM_FIRST | FORM_SECOND;
 }
 
+// compare_forms makes text t of the path that was walked, if somebody looks at it, and reports whether the path as passed, of n bytes, is that.
+static __always_inline bool compare_forms(struct call *c, struct scratch *s, struct walk_buffer *w, struct text *t, __u32 n, bool below)
+{
+	bool same = c->l.texts && note_walked(t, s, w, n);
+	if (!n || below || !(c->state & OPEN_WALKED))
+		return false;
+	if (c->l.texts && s->b[OPEN_RAW + 4] == '/')
+		return same;
+	return passed_as_walked(s, w, n);
+}
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_open, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct scratch *s = scratch_of(SLOT_CALL);
+	struct walk_buffer *w = walk_of(SLOT_CALL);
+	struct texts *texts = current_texts();
 	struct task_struct *t = bpf_get_current_task_btf();
-	if (!c || !s) {
+	if (!c || !s || !w || !texts) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
@@ -179,20 +202,20 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	}
 	__u64 f = result >= 0 ? file_of(t, result) : 0;
 	if (f)
-		fill_file(&x, f);
+		sketch_file(&x, f);
 	put_struct(s, sizeof(struct head), TAG_OPEN, x);
-	__u32 o = put_raw_path(c, OPEN_RAW, 0);
+	__u32 o = put_raw_path(c, s, OPEN_RAW, 0);
 	bool passed = o != OPEN_RAW, below = x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH);
 	c->open_flags = x.flags;
 	c->open_mode = x.mode;
 	c->open_kind = result < 0 ? OPEN_FAILED : x.flags & O_DIRECTORY || x.type == DT_DIR ? OPEN_DIRECTORY : OPEN_FILE;
 	c->state = 0;
-	if (f)
-		walk_opened(c, s, t, f, passed);
-	if (c->state & OPEN_WALKED && passed && !below && passed_as_walked(o - OPEN_RAW - sizeof(struct section)))
-		c->state |= OPEN_AS_PASSED;
-	if (c->l.texts)
-		note_walked();
+	c->file = f;
+	if (f) {
+		walk_opened(c, s, w, t, f, passed);
+		if (compare_forms(c, s, w, &texts->t[TEXT_SECOND], passed ? o - OPEN_RAW - sizeof(struct section) : 0, below))
+			c->state |= OPEN_AS_PASSED;
+	}
 	__u32 dir = o;
 	if (!(c->state & OPEN_AS_PASSED)) {
 		if (c->state & OPEN_WALKED)
@@ -201,8 +224,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 			o = put_call_dir(o, 0);
 	}
 	c->end = o;
-	struct texts *texts = current_texts();
-	if (c->l.texts && texts && passed && !below) {
+	if (c->l.texts && passed && !below) {
 		texts->forms = forms_of(c, texts);
 		if (texts->forms & FORM_FIRST)
 			text_of_section(TEXT_FIRST, OPEN_RAW, dir, o);
@@ -227,6 +249,8 @@ int BPF_PROG(call_open_emit, struct pt_regs *regs, long result)
 		return 0;
 	}
 	__u32 o = c->end;
+	if (c->file)
+		fill_file((void *)&s->b[sizeof(struct head) + sizeof(struct section)], c->file);
 	if (c->state & OPEN_AS_PASSED) {
 		if (s->b[OPEN_RAW + 4] != '/')
 			o = put_walked_dir(o);

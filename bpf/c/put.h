@@ -16,11 +16,10 @@ static __always_inline void put_section(struct scratch *s, __u32 o, __u16 tag, _
 	h->len = len;
 }
 
-// put_user_string appends a string of user memory without its NUL. What cannot be read is left out and makes the record unstable.
-__noinline int put_user_string(__u32 slot, __u32 o, __u32 tag, __u64 p)
+// user_string appends a string of user memory without its NUL. What cannot be read is left out and makes the record unstable.
+static __always_inline __u32 user_string(struct scratch *s, __u32 o, __u32 tag, __u64 p)
 {
-	struct scratch *s = scratch_of(slot);
-	if (!s || o > RECORD_MAX || !p)
+	if (o > RECORD_MAX || !p)
 		return o;
 	long n = bpf_probe_read_user_str(&s->b[o + 4], PATH_LEN, (void *)p);
 	if (n <= 0) {
@@ -33,6 +32,12 @@ __noinline int put_user_string(__u32 slot, __u32 o, __u32 tag, __u64 p)
 	}
 	put_section(s, o, tag, n - 1);
 	return o + 4 + (__u32)(n - 1);
+}
+
+__noinline int put_user_string(__u32 slot, __u32 o, __u32 tag, __u64 p)
+{
+	struct scratch *s = scratch_of(slot);
+	return s ? user_string(s, o, tag, p) : o;
 }
 
 // put_kernel_string is put_user_string for kernel memory.

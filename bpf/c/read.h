@@ -17,6 +17,9 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; // 6.
 		__r;                                                                          \
 	})
 
+// KWORD is the eight bytes at p, a kernel address of any origin.
+#define KWORD(p) KREAD(struct qstr, p, hash_len)
+
 // KADDR is the address of member f of the T at p, as a number.
 #define KADDR(T, p, f) ((void *)(p) + bpf_core_field_offset(T, f))
 

@@ -167,7 +167,7 @@ func (s *Sensor) attachCalls(in interest) error {
 	none := [len(in.any)]uint64{}
 	err := s.attachWhile(&s.callExit, bpf.SensorProgCallExit, in.any != none)
 	if s.copies == "" {
-		return errors.Join(err, s.attachWhile(&s.callEnter, bpf.SensorProgCallEnter, in.enter.any != none))
+		return errors.Join(err, s.attachEnter(in))
 	}
 	for i, name := range [...]string{s.copies, sourceProgram} {
 		err = errors.Join(err, s.attachWhile(&s.copying[i], name, in.copied.any != none))

@@ -88,6 +88,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 			s.lack("no tracepoint %s: %s", a.tracepoint, lost)
 		}
 	}
+	s.enterAll = !beginsAsKnown(kernel)
 	s.prepareUring(spec, kernel)
 	s.prepareCopies(spec)
 	return nil

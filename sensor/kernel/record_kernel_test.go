@@ -124,7 +124,7 @@ func TestNothingPaidWhenOff(t *testing.T) {
 	if err := s.SetInterest(field.EventSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if s.callExit != nil || s.callEnter != nil || len(s.uring) != 0 {
+	if s.callExit != nil || s.callEnter != nil || len(s.entering) != 0 || len(s.uring) != 0 {
 		t.Error("programs are attached to system calls")
 	}
 	on, err := Open(Config{Record: recordTypes})
@@ -135,7 +135,7 @@ func TestNothingPaidWhenOff(t *testing.T) {
 	if err := on.SetInterest(field.EventSet{}); err != nil {
 		t.Fatal(err)
 	}
-	if on.callExit == nil || on.callEnter != nil {
+	if on.callExit == nil || on.callEnter != nil || len(on.entering) != 0 {
 		t.Error("with the recorder on, the end of calls is watched and their beginning is not")
 	}
 }

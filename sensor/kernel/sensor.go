@@ -7,6 +7,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,12 +39,14 @@ type Sensor struct {
 	layouts   [callsTotal]bpf.SensorCallLayout // guarded by mu; what the call table holds
 
 	mu                  sync.Mutex
-	links               []link.Link   // guarded by mu
-	callExit, callEnter link.Link     // guarded by mu; nil while nobody wants a system call
-	copies              string        // the program of backend L that sees paths; empty: backend T
-	copying             [2]link.Link  // guarded by mu; backend L, nil while nobody wants a path
-	uring               []link.Link   // guarded by mu; empty while nobody wants a request of io_uring
-	filter              *loadedFilter // guarded by mu; nil before the first plan
+	links               []link.Link       // guarded by mu
+	callExit, callEnter link.Link         // guarded by mu; nil while nobody wants a system call
+	entering            map[int]link.Link // guarded by mu; the calls whose beginning is watched, by number
+	enterAll            bool              // guarded by mu; there are no tracepoints for single calls: callEnter watches all
+	copies              string            // the program of backend L that sees paths; empty: backend T
+	copying             [2]link.Link      // guarded by mu; backend L, nil while nobody wants a path
+	uring               []link.Link       // guarded by mu; empty while nobody wants a request of io_uring
+	filter              *loadedFilter     // guarded by mu; nil before the first plan
 	offsets             filter.Offsets
 	v1, v1Hierarchy     int // the v1 controller by which tasks are told apart where v2 does not: index and hierarchy
 	filterRefused       atomic.Uint64
@@ -69,7 +72,7 @@ func Open(cfg Config) (*Sensor, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Sensor{cfg: cfg}
+	s := &Sensor{cfg: cfg, entering: map[int]link.Link{}}
 	if err := s.load(); err != nil {
 		s.Close()
 		return nil, err
@@ -103,7 +106,8 @@ func (s *Sensor) Close() error {
 	}
 	s.unregister()
 	var errs []error
-	for _, l := range slices.Concat(s.links, s.uring, s.copying[:], []link.Link{s.callExit, s.callEnter}) {
+	entering := slices.Collect(maps.Values(s.entering))
+	for _, l := range slices.Concat(s.links, s.uring, s.copying[:], entering, []link.Link{s.callExit, s.callEnter}) {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
