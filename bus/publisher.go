@@ -318,7 +318,8 @@ func (p *Publisher) pump(ctx context.Context, nc *nats.Conn, prefix string, lost
 	defer resume.Stop()
 	var batch []outgoing
 	for {
-		batch = p.take(batch[:0], resume)
+		var inFlight bool
+		batch, inFlight = p.take(batch[:0], resume)
 		for i := range batch {
 			o := &batch[i]
 			err := nc.PublishMsg(&nats.Msg{Subject: string(o.m.Subject), Reply: prefix + o.token.String(), Header: o.m.Header, Data: o.m.Data})
@@ -333,10 +334,14 @@ func (p *Publisher) pump(ctx context.Context, nc *nats.Conn, prefix string, lost
 		if len(batch) > 0 {
 			continue
 		}
+		due := tick.C
+		if !inFlight {
+			due = nil // an idle process does not wake up
+		}
 		select {
 		case <-p.wake:
 		case <-resume.C:
-		case <-tick.C:
+		case <-due:
 			p.expire()
 		case err := <-lost:
 			return err
@@ -352,14 +357,14 @@ func refusedByClient(err error) bool {
 		errors.Is(err, nats.ErrBadHeaderMsg)
 }
 
-// take returns the next messages to send.
-func (p *Publisher) take(batch []outgoing, resume *time.Timer) []outgoing {
+// take returns the next messages to send, and whether any is not acknowledged.
+func (p *Publisher) take(batch []outgoing, resume *time.Timer) (_ []outgoing, inFlight bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	if d := p.pause.Sub(now); d > 0 {
 		resume.Reset(d)
-		return batch
+		return batch, p.q.inFlight > 0
 	}
 	for len(batch) < 64 && p.q.inFlight < p.cfg.MaxInFlight && p.q.inFlightBytes < p.cfg.MaxInFlightBytes {
 		token, m := p.q.next(now)
@@ -368,7 +373,7 @@ func (p *Publisher) take(batch []outgoing, resume *time.Timer) []outgoing {
 		}
 		batch = append(batch, outgoing{token, m})
 	}
-	return batch
+	return batch, p.q.inFlight > 0
 }
 
 // expire sends everything again if the oldest message in flight has waited too long for its acknowledgement.

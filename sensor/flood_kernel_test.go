@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/test/workload"
 )
 
 const floodRules = `
@@ -49,35 +51,6 @@ type flooding struct {
 
 const victimReads = 100
 
-// floodSource opens a watched file, or forks, as fast as it goes, until it is killed.
-const floodSource = `
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-	if (argv[1][0] == 'o')
-		for (;;)
-			close(open("/etc/shadow", O_RDONLY));
-	for (;;) {
-		for (int i = 0; i < 50; i++)
-			if (fork() == 0)
-				_exit(0);
-		while (wait(0) > 0)
-			;
-	}
-}
-`
-
-func buildFlood(t testing.TB, to string) {
-	t.Helper()
-	from := filepath.Join(t.TempDir(), "flood.c")
-	put(t, from, []byte(floodSource), 0o600)
-	if out, err := exec.Command("gcc", "-O1", "-static", "-o", to, from).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
-	}
-}
-
 // startFlood starts the floods; play has the victim do its part.
 func startFlood(t testing.TB, change func(*Config)) *flooding {
 	t.Helper()
@@ -89,9 +62,13 @@ func startFlood(t testing.TB, change func(*Config)) *flooding {
 		put(t, filepath.Join(b.dir, "rootfs/etc/secret"), []byte("x\n"), 0o644)
 		return b
 	}
-	f.opener, f.bomb = script("exec /bin/flood open"), script("exec /bin/flood fork")
+	f.opener, f.bomb = script("exec /bin/load open 0 0 /etc/shadow"), script("exec /bin/load fork 0 0 -")
+	program, err := os.ReadFile(workload.Build(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, b := range []*bundle{f.opener, f.bomb} {
-		buildFlood(t, filepath.Join(b.dir, "rootfs/bin/flood"))
+		put(t, filepath.Join(b.dir, "rootfs/bin/load"), program, 0o755)
 	}
 	f.victim = script(fmt.Sprintf("i=0; while [ $i -lt %d ]; do /bin/cat /etc/secret >/dev/null; /bin/sleep 0.02; i=$((i+1)); done", victimReads))
 	p := &s.pipeline

@@ -63,6 +63,8 @@ type Deps struct {
 	Resolvers []container.Resolver
 	// Capture takes every event as the kernel sent it, and the names that were learned. It is not closed. Nil: none.
 	Capture *capture.Writer
+	// Watching is called once, when the sensor watches the kernel. Nil: nothing is.
+	Watching func()
 	// Open opens the source. Nil: kernel.Open.
 	Open func(kernel.Config) (Source, error)
 }
@@ -257,7 +259,8 @@ func (s *Sensor) Run(ctx context.Context) error {
 	}
 	feeders.Go(func() error { return s.pipeline.cgroups.Run(aside) })
 	feeders.Go(func() error { return s.domains.Run(aside) })
-	feeders.Go(func() error { return s.tend(aside, src) })
+	losses := newLosses(s, src)
+	feeders.Go(func() error { return s.tend(aside, src, losses) })
 	feeders.Go(func() error { return s.serve(aside) })
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
@@ -271,6 +274,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	err = s.read(reading, src)
 	stopAside()
 	err = errors.Join(err, feeders.Wait())
+	losses.look()
 	s.source.Store(nil)
 	s.pipeline.release(true)
 	err = errors.Join(err, s.pipeline.recording.finish())
@@ -316,6 +320,9 @@ func (s *Sensor) read(ctx context.Context, src Source) error {
 		return fmt.Errorf("take stock of processes: %w", err)
 	}
 	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(), "event_types", s.set.Load().EventTypes(extract.RuleSource).Len())
+	if s.deps.Watching != nil {
+		go s.deps.Watching() // the rings fill
+	}
 	if err := src.Run(ctx, s.pipeline.handle); err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
@@ -329,9 +336,8 @@ func (s *Sensor) processes() int {
 }
 
 // tend releases events that waited, and once a second looks after the tables and for losses, until ctx ends.
-func (s *Sensor) tend(ctx context.Context, src Source) error {
+func (s *Sensor) tend(ctx context.Context, src Source, losses *losses) error {
 	const second = time.Second
-	losses := newLosses(s, src)
 	every := time.NewTicker(second)
 	defer every.Stop()
 	due := time.NewTimer(second)
@@ -371,6 +377,9 @@ func (s *Sensor) drain(ctx context.Context) {
 	for _, o := range s.outputs {
 		if !o.Wait(ctx) {
 			s.log.Warn("not all alerts were written before the end", "output", o.Name())
+		}
+		if n := o.Stats().Dropped; n > 0 {
+			s.log.Warn("alerts found the queue of an output full", "output", o.Name(), "alerts", n)
 		}
 	}
 }

@@ -113,6 +113,7 @@ func (p *Publisher) PublishMessage(m *bus.Message) error {
 	}
 	if p.since.IsZero() {
 		p.since = time.Now()
+		signal(p.wake)
 	}
 	if p.cfg.Sync == 0 {
 		if err := syncFiles(p.disk.toSync()); err != nil {
@@ -233,14 +234,25 @@ func (p *Publisher) feed(ctx context.Context) error {
 				return nil
 			}
 		}
+		due := every.C
+		if !p.unsynced() {
+			due = nil // an idle process does not wake up
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.wake:
-		case now := <-every.C:
+		case now := <-due:
 			p.sync(now)
 		}
 	}
+}
+
+// unsynced reports whether something waits that is not synced to the disk.
+func (p *Publisher) unsynced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.since.IsZero()
 }
 
 // sync syncs what waits if something has waited for long enough. Nobody waits for the disk meanwhile.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -35,7 +36,7 @@ func (d *daemon) addSensor() error {
 	}
 	s, err := sensor.New(cfg, sensor.Deps{
 		Rules: d.set, Load: d.readRules, Watch: d.cfg.Rules, Bus: d.bus, Stdout: d.streams.Out, Log: d.log, Registerer: d.reg,
-		Resolvers: resolvers,
+		Resolvers: resolvers, Watching: d.forgetStart,
 	})
 	if errors.Is(err, spool.ErrInUse) {
 		return &cli.Error{Err: err, Hint: "another sensor uses that --data; give each its own"}
@@ -46,6 +47,14 @@ func (d *daemon) addSensor() error {
 	d.ready = append(d.ready, readiness{"sensor", s.Ready})
 	d.parts = append(d.parts, s.Run)
 	return nil
+}
+
+// forgetStart gives back the memory that only the start needed.
+func (d *daemon) forgetStart() {
+	debug.FreeOSMemory()
+	if err := dropProgram("/proc/self/smaps"); err != nil {
+		d.log.Debug("pages of the program stay mapped", "err", err)
+	}
 }
 
 // podResolvers returns who knows the names of this node's pods: the API server, if there is a cluster.

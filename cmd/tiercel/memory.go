@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // limitMemory has the heap keep below the memory limit of this process's cgroup, with a tenth left for what is no heap: a garbage collection
@@ -59,4 +63,43 @@ func readLimit(name string) int64 {
 		return 0
 	}
 	return n
+}
+
+// dropProgram unmaps the pages of the program's own file that are in memory and have never been written: code and tables. What runs comes back
+// from the page cache as it is used; what only the start needed, most of it, does not. smaps is the kernel's list of mappings.
+func dropProgram(smaps string) error {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(smaps)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var from, to uintptr
+	ours, clean := false, true
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		line := sc.Text()
+		var begin, end uintptr
+		var perms string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &begin, &end, &perms); n == 3 {
+			from, to, clean = begin, end, true
+			ours = strings.HasSuffix(line, " "+exe) && len(perms) > 1 && perms[1] == '-'
+			continue
+		}
+		key, rest, _ := strings.Cut(line, ":")
+		switch key {
+		case "Private_Dirty", "Shared_Dirty", "Anonymous": // written once, by a linker for one: not in the file
+			clean = clean && strings.TrimSpace(rest) == "0 kB"
+		case "VmFlags": // the last line of a mapping
+			if !ours || !clean {
+				continue
+			}
+			if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED); errno != 0 {
+				return errno
+			}
+		}
+	}
+	return nil
 }

@@ -27,7 +27,9 @@ type RingStats struct {
 
 // A Loss counts records that did not make it into a ring.
 type Loss struct {
-	Reason string // "full", "size", "scratch", or "share": there was room, but not for that cgroup
+	// Reason is "full", "size", "scratch", "share": there was room, but not for that cgroup, or "unread": it was in the ring when Run
+	// returned, which had no more time.
+	Reason string
 	Count  uint64
 }
 
@@ -59,6 +61,7 @@ func (s *Sensor) Stats() (Stats, error) {
 			}
 			rs.Lost = append(rs.Lost, Loss{Reason: why, Count: n})
 		}
+		rs.Lost = append(rs.Lost, Loss{Reason: "unread", Count: r.unread.Load()})
 		st.Rings = append(st.Rings, rs)
 	}
 	return st, nil

@@ -137,6 +137,16 @@ func (q *queue) oldest(scan uint64) uint64 {
 	return pos
 }
 
+// before counts the records before position end that have not been taken.
+func (q *queue) before(end uint64) (n uint64) {
+	for i := q.head; i < len(q.marks) && q.marks[i].pos < end; i++ {
+		if !q.marks[i].done {
+			n++
+		}
+	}
+	return n
+}
+
 // sortNearly sorts entries by time; they are almost sorted.
 func sortNearly(p []entry) {
 	for i := 1; i < len(p); i++ {

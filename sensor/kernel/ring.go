@@ -43,6 +43,7 @@ type ring struct {
 	cut   bool   // there is more behind scan
 
 	received atomic.Uint64
+	unread   atomic.Uint64 // records that were left when Run returned
 }
 
 // openRing maps a ring. fair is whether cgroups take turns.
@@ -119,6 +120,20 @@ func (r *ring) release(n int) {
 	r.received.Add(uint64(n))
 	r.queue.end()
 	r.consumerPos().Store(r.queue.oldest(r.scan))
+}
+
+// before counts the records before position end that have not been handed out.
+func (r *ring) before(end uint64) uint64 {
+	n := r.queue.before(end)
+	data := r.records()
+	for pos := r.scan; pos < end; {
+		header := (*atomic.Uint32)(unsafe.Pointer(&data[pos&r.mask])).Load()
+		if header&recordDiscard == 0 {
+			n++
+		}
+		pos += uint64(header&^(recordBusy|recordDiscard)+recordHeader+7) &^ 7
+	}
+	return n
 }
 
 // readerState is the word by which the kernel knows whether to wake the reader.

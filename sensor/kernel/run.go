@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/tiercel-project/tiercel/sensor/decode"
 	"github.com/tiercel-project/tiercel/sensor/event"
@@ -15,8 +18,9 @@ import (
 const (
 	// readDeadline is how long records that wake nobody may lie in a ring.
 	readDeadline = 5 * time.Millisecond
-	// idleAfter is how long nothing must happen before the reader stops looking by itself; then any record wakes it.
-	idleAfter = 200 * time.Millisecond
+	// idleAfter is how long nothing must happen before the reader stops looking by itself; then any record wakes it. It is short: on a machine
+	// where something happens a few times a second, one wake-up and one look in vain for each is less than looking two hundred times.
+	idleAfter = readDeadline
 	// idleDeadline bounds what a lost wake-up of an idle reader costs.
 	idleDeadline = time.Second
 	// wakeGap is the least time between two wake-ups. A wake-up costs the reader about 40 µs of CPU.
@@ -25,16 +29,24 @@ const (
 	wakesPerSecond = 2000
 	wakeBurst      = 200
 	pollGap        = 400 * time.Microsecond
-	// lastDrains bounds how many batches are handed out after the end.
-	lastDrains = 256
+	// lastTime bounds how long is spent on what the rings held at the end.
+	lastTime = 5 * time.Second
 )
 
 // A poller waits for the rings to have something.
+//
+// Its goroutine is parked by the Go runtime's own poller, in which the descriptor of all rings is one among others. In a system call of its
+// own that blocks it would keep the runtime's monitor thread awake: each such call costs some sixty wake-ups of that, 1 % of a core together.
 type poller struct {
-	epoll, stop int // descriptors
-	state       *readerState
-	rings       []*ring
-	events      [8]unix.EpollEvent
+	epoll  *os.File // of all rings
+	conn   syscall.RawConn
+	ready  func(fd uintptr) bool
+	stop   int // descriptor
+	state  *readerState
+	rings  []*ring
+	events [8]unix.EpollEvent
+	n      int // how many of events there are
+	err    error
 
 	woken    time.Time // last wake-up
 	active   time.Time // last time a ring had something
@@ -54,24 +66,53 @@ func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, erro
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	now := time.Now()
-	p := &poller{epoll: epoll, stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, wakeups: wakeups}
-	fds := []int{stop}
-	for _, r := range rings {
+	p := &poller{stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, wakeups: wakeups}
+	p.ready = func(fd uintptr) bool {
+		p.n, p.err = p.look(fd)
+		return p.n > 0 || p.err != nil
+	}
+	if err := p.open(epoll); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// look asks, without waiting, how many descriptors have something to read. The call is raw: the runtime's monitor wakes up for any other.
+func (p *poller) look(epoll uintptr) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// open gives the runtime the descriptor epoll, and epoll those of the rings.
+func (p *poller) open(epoll int) error {
+	err := unix.SetNonblock(epoll, true) // what makes an os.File of the runtime's poller
+	p.epoll = os.NewFile(uintptr(epoll), "rings")
+	if err != nil {
+		return fmt.Errorf("watch rings: %w", err)
+	}
+	if p.conn, err = p.epoll.SyscallConn(); err != nil {
+		return fmt.Errorf("watch rings: %w", err)
+	}
+	fds := []int{p.stop}
+	for _, r := range p.rings {
 		fds = append(fds, r.fd)
 	}
 	for _, fd := range fds {
 		// Edge-triggered: records that wake nobody must not end the wait.
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}
 		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-			p.close()
-			return nil, fmt.Errorf("watch ring: %w", err)
+			return fmt.Errorf("watch ring: %w", err)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 func (p *poller) close() {
-	_ = unix.Close(p.epoll)
+	_ = p.epoll.Close()
 	_ = unix.Close(p.stop)
 }
 
@@ -90,8 +131,7 @@ func (p *poller) wait() error {
 		if p.tokens < 1 {
 			gap = pollGap
 		}
-		ts := unix.NsecToTimespec(int64(gap))
-		_ = unix.Nanosleep(&ts, nil) // cut short by a signal it is as good
+		nap(gap)
 		return nil
 	}
 	state, deadline := readerWaits, readDeadline
@@ -105,11 +145,10 @@ func (p *poller) wait() error {
 			return nil // written before the kernel knew that we wait
 		}
 	}
-	n, err := unix.EpollWait(p.epoll, p.events[:], int(deadline.Milliseconds()))
-	if err != nil && !errors.Is(err, unix.EINTR) {
+	if err := p.sleep(deadline); err != nil {
 		return fmt.Errorf("wait for rings: %w", err)
 	}
-	if n > 0 {
+	if p.n > 0 {
 		p.woken = time.Now()
 		p.tokens--
 		p.wakeups()
@@ -117,8 +156,35 @@ func (p *poller) wait() error {
 	return nil
 }
 
+// sleep parks the goroutine until a ring wakes it, or d has passed; n says which.
+func (p *poller) sleep(d time.Duration) error {
+	p.n, p.err = 0, nil
+	if err := p.epoll.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	if err := p.conn.Read(p.ready); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if errors.Is(p.err, unix.EINTR) {
+		return nil
+	}
+	return p.err
+}
+
+// nap sleeps; cut short by a signal it is as good. The least nap is a raw call: one that the runtime knows of wakes its monitor, which costs
+// more.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	if d > wakeGap {
+		_ = unix.Nanosleep(&ts, nil)
+		return
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
 // Run reads the rings and calls handle on one goroutine, in the order of kernel time, until ctx ends. The event and its strings are
-// handle's until it returns. It returns nil when ctx has ended, after what the rings held then.
+// handle's until it returns. It returns nil when ctx has ended, after all that the rings held then; what that took more than five seconds for
+// is given up, and counted in Stats as lost.
 func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	if s.closed.Load() {
 		return ErrClosed
@@ -132,9 +198,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 	defer stop()
 	for {
 		if ctx.Err() != nil {
-			for i := 0; i < lastDrains && s.drain(handle); i++ {
-			}
-			s.requests.expire(math.MaxUint64, func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
+			s.finish(handle)
 			return nil
 		}
 		found := s.drain(handle)
@@ -148,6 +212,31 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		if err := p.wait(); err != nil {
 			return err
 		}
+	}
+}
+
+// finish hands out what the rings hold now, and some of what comes meanwhile: calls go on, and the turns of cgroups mix the two.
+func (s *Sensor) finish(handle func(*event.Event)) {
+	var ends [len(ringNames)]uint64
+	for i, r := range s.rings {
+		ends[i] = r.produced()
+	}
+	left := func() bool {
+		for i, r := range s.rings {
+			if r.consumerPos().Load() < ends[i] {
+				return true
+			}
+		}
+		return false
+	}
+	for until := time.Now().Add(lastTime); left() && time.Now().Before(until); {
+		if !s.drain(handle) { // somebody is still writing
+			nap(pollGap)
+		}
+	}
+	s.requests.expire(math.MaxUint64, func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
+	for i, r := range s.rings {
+		r.unread.Store(r.before(ends[i]))
 	}
 }
 

@@ -22,30 +22,8 @@ import (
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/test/workload"
 )
-
-// worker forks children that end at once, or opens a file, as often as it is told.
-const worker = `
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-	long n = atol(argv[2]);
-	if (argv[1][0] == 'o')
-		for (; n > 0; n--)
-			close(open(argv[3], O_RDONLY));
-	while (n > 0) {
-		for (int i = 0; i < 20 && n > 0; i++, n--)
-			if (fork() == 0)
-				_exit(0);
-		while (wait(0) > 0)
-			;
-	}
-	return 0;
-}
-`
 
 // ownRule matches every open of a file.
 const ownRule = `
@@ -122,10 +100,23 @@ func sum(t *testing.T, file, key string) int {
 	return n
 }
 
+// ruleFiles are Falco's stock rules if TIERCEL_CONFORMANCE says where they are, otherwise our own.
+func ruleFiles() []string {
+	dir := os.Getenv("TIERCEL_CONFORMANCE")
+	if dir == "" {
+		return []string{"../../samples/rules/tiercel_rules.yaml"}
+	}
+	var files []string
+	for _, f := range []string{"falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml"} {
+		files = append(files, filepath.Join(dir, "rules", f))
+	}
+	return files
+}
+
 // start runs a sensor, with the flight recorder as it is by default, that counts its alerts.
 func start(t *testing.T, file string) (source func() kernel.Stats, alerts *atomic.Int64) {
 	t.Helper()
-	files, err := rules.ReadFiles([]string{"../../samples/rules/tiercel_rules.yaml"})
+	files, err := rules.ReadFiles(ruleFiles())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,20 +186,15 @@ func TestSoak(t *testing.T) {
 	const parts = 10
 	forks, opens := number(t, "TIERCEL_SOAK_FORKS", 2_000_000), number(t, "TIERCEL_SOAK_OPENS", 20_000_000)
 	dir := t.TempDir()
-	program, source, file := filepath.Join(dir, "worker"), filepath.Join(dir, "worker.c"), filepath.Join(dir, "watched")
-	for name, text := range map[string]string{source: worker, file: "x"} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("gcc", "-O1", "-o", program, source).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, out)
+	program, file := workload.Build(t), filepath.Join(dir, "watched")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	stats, alerts := start(t, file)
-	t.Logf("at the start: %v", measure(t))
+	t.Logf("rules %q; at the start: %v", ruleFiles(), measure(t))
 	var first, last memory
 	for i := range parts {
-		work(t, exec.Command(program, "fork", strconv.Itoa(forks/parts)), exec.Command(program, "open", strconv.Itoa(opens/parts), file))
+		work(t, exec.Command(program, "fork", strconv.Itoa(forks/parts), "0", "-"), exec.Command(program, "open", strconv.Itoa(opens/parts), "0", file))
 		last = measure(t)
 		if i == 0 {
 			first = last
