@@ -54,7 +54,7 @@ type world struct {
 
 	mu       sync.Mutex
 	done     map[string]int               // effect id → times carried out
-	reverted map[string]int               // effect id of the revert → times
+	reverted map[string]int               // effect id → times taken back
 	exists   map[string]string            // object → effect id that made it
 	fail     func(op string, n int) error // n: how often op was asked for before; guarded by mu
 	asked    map[string]int
@@ -164,8 +164,12 @@ func (w *world) Revert(_ context.Context, s capability.Scope, i *capability.Inve
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.exists[string(i.Request)]; !ok {
+	by, ok := w.exists[string(i.Request)]
+	if !ok {
 		return capability.Result{Note: "was not there"}, nil
+	}
+	if by != effect { // as the real operations do, which know an object as theirs by the effect that made it
+		return capability.Result{Note: "left alone: " + by + " is not " + effect}, nil
 	}
 	delete(w.exists, string(i.Request))
 	w.reverted[effect]++

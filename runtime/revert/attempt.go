@@ -246,7 +246,7 @@ func (a *attempt) undo(ctx context.Context, step int, c *journal.Call, action *j
 		Function: action.Function.Capability(), Target: action.Event.Target, Mode: capability.Enforce, Invocation: a.id,
 		Event: action.Event.ID, Rule: action.Event.Rule,
 	}
-	res, err := a.r.deps.Capabilities.Revert(ectx, scope, inverse, call.Effect)
+	res, err := a.r.deps.Capabilities.Revert(ectx, scope, inverse, c.Effect) // what is taken back is known by its own id
 	if ferr := a.reach(ctx, pointSent); ferr != nil {
 		return nil, ferr
 	}
