@@ -1,7 +1,8 @@
 // Package kubetest gives tests a real Kubernetes API: etcd and kube-apiserver in one process, from the module test/kube. The program is
 // built once into a cache (six CPU minutes when the build cache is cold, seconds afterwards) and started per test or per package; a
-// start takes three seconds. There is no node, no controller and no scheduler: pods are objects that never run, namespaces never finish
-// deleting, owners are never garbage collected. Read Start first.
+// start takes three seconds. There is no controller and no scheduler: pods are objects that never run, namespaces never finish deleting,
+// owners are never garbage collected. Of a node there is what the API server's proxy talks to, so that exec and logs work (Container):
+// a kubelet in full would be three more CPU minutes to build, and needs root and a container runtime. Read Start first.
 package kubetest
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +38,9 @@ type Cluster struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	done  chan struct{} // closed when cmd has ended
+
+	node     *http.Server
+	nodePort int
 }
 
 // Start starts a cluster that ends with the test. Further flags are kube-apiserver's.
@@ -51,8 +56,18 @@ func Start(t testing.TB, flags ...string) *Cluster {
 
 // Run starts a cluster on a directory, for TestMain; the caller kills it. It ends with the calling process in any case.
 func Run(dir string, flags ...string) (*Cluster, error) {
-	c := &Cluster{Dir: dir, flags: flags, port: "0"}
+	c := &Cluster{Dir: dir, port: "0"}
+	node, err := c.startNode()
+	if err != nil {
+		return nil, fmt.Errorf("start the node: %w", err)
+	}
+	c.flags = append(node, flags...)
 	if err := c.start(); err != nil {
+		_ = c.node.Close()
+		return nil, err
+	}
+	if err := c.announceNode(); err != nil {
+		c.Kill()
 		return nil, err
 	}
 	c.port = c.URL[strings.LastIndex(c.URL, ":")+1:]
@@ -96,7 +111,7 @@ func (c *Cluster) start() error {
 	return json.Unmarshal(line, c)
 }
 
-// Kill ends the API at once, as a power cut would. It may be called twice.
+// Kill ends the API at once, as a power cut would. It may be called twice. The node goes on until the test's process ends.
 func (c *Cluster) Kill() {
 	if c.done == nil {
 		return
