@@ -15,7 +15,7 @@ import (
 
 // responders are the sources of the bundled responders, with their cases, and the event of those that have none of their own.
 //
-//go:embed annotate forward isolate-pod kill-pod label notify pod-log testdata/event.json
+//go:embed annotate exec forward isolate-pod kill-pod label notify pod-log testdata/event.json
 var responders embed.FS
 
 // ErrResponder is in the errors of WriteResponder.

@@ -52,7 +52,7 @@ func (r *Runtime) deprovisionOne(ctx context.Context, e *store.Entry) (bool, err
 		return false, err
 	}
 	grants := grantsOf(doc)
-	if len(grants.Kubernetes) == 0 {
+	if len(grants.Kubernetes)+len(grants.Exec) == 0 {
 		return true, nil
 	}
 	if pending, err := r.reverter.Pending(ctx, e.ID); pending || err != nil {

@@ -210,7 +210,7 @@ func (r *Runtime) load(ctx context.Context, e *store.Entry) (*live, error) {
 		return nil, fmt.Errorf("compile %s: %w", e.Module, err)
 	}
 	grants := grantsOf(doc)
-	if r.deps.Provision != nil && len(grants.Kubernetes) != 0 {
+	if r.deps.Provision != nil && len(grants.Kubernetes)+len(grants.Exec) != 0 {
 		if err := r.deps.Provision(ctx, e.ID.Capability(), grants); err != nil {
 			// The function's own calls will say what is missing; others may work.
 			r.log.Warn("credentials of the function are not provisioned", "function", e.ID.Token(), "err", err)

@@ -16,6 +16,7 @@ type Manifest struct {
 // Needs is what a module calls. A function's grants must cover every need that is not optional, and nothing that is not needed.
 type Needs struct {
 	Kubernetes []KubernetesNeed `json:"kubernetes,omitempty"`
+	Exec       bool             `json:"exec,omitempty"` // which commands, at least one, is the deployer's to say
 	HTTP       bool             `json:"http,omitempty"` // which URLs, at least one, is the deployer's to say
 	KV         bool             `json:"kv,omitempty"`
 	Secrets    bool             `json:"secrets,omitempty"` // may use secrets; which, if any, is the deployer's to say

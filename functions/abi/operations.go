@@ -11,6 +11,7 @@ const (
 	OpKubernetesCreate = "kubernetes.create"
 	OpKubernetesPatch  = "kubernetes.patch"
 	OpKubernetesDelete = "kubernetes.delete"
+	OpExec             = "exec"
 	OpHTTP             = "http"
 	OpKVGet            = "kv.get"
 	OpKVPut            = "kv.put"
@@ -53,6 +54,7 @@ var Operations = []Operation{
 	{OpKubernetesCreate, ClassConditional, "KubernetesCreate", "KubernetesObject", []Code{CodeForbidden, CodeNotFound, CodeExists, CodeConflict}},
 	{OpKubernetesPatch, ClassConditional, "KubernetesPatch", "KubernetesObject", []Code{CodeForbidden, CodeNotFound, CodeConflict}},
 	{OpKubernetesDelete, ClassConvergent, "KubernetesDelete", "KubernetesDeleted", []Code{CodeForbidden, CodeNotFound, CodeConflict}},
+	{OpExec, ClassUnconditional, "ExecRequest", "ExecResponse", []Code{CodeForbidden, CodeNotFound}},
 	{OpHTTP, ClassUnconditional, "HTTPRequest", "HTTPResponse", nil},
 	{OpKVGet, ClassRead, "KVGet", "KVEntry", nil},
 	{OpKVPut, ClassConditional, "KVPut", "KVRevision", []Code{CodeConflict}},

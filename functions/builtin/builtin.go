@@ -16,7 +16,7 @@ import (
 var dist embed.FS
 
 // Names of the bundled responders, whether they are compiled in or not; their sources are the folders of functions with these names.
-var names = []string{"annotate", "forward", "isolate-pod", "kill-pod", "label", "notify", "pod-log"}
+var names = []string{"annotate", "exec", "forward", "isolate-pod", "kill-pod", "label", "notify", "pod-log"}
 
 // Errors of Module.
 var (

@@ -74,7 +74,7 @@ func TestArtifactPut(t *testing.T) {
 }
 
 // testBus is an embedded server with all streams.
-func testBus(t *testing.T) *bus.Bus {
+func testBus(t testing.TB) *bus.Bus {
 	t.Helper()
 	ctx := context.Background()
 	scfg := bus.DefaultServerConfig()

@@ -54,6 +54,7 @@ const (
 // Grants is what a function document allows its function; the zero value allows nothing. Keys are those of the document.
 type Grants struct {
 	Kubernetes []KubernetesGrant `json:"kubernetes,omitempty" yaml:"kubernetes,omitempty"`
+	Exec       []ExecGrant       `json:"exec,omitempty" yaml:"exec,omitempty"`
 	HTTP       []string          `json:"http,omitempty" yaml:"http,omitempty"`           // URL prefixes
 	Node       []string          `json:"node,omitempty" yaml:"node,omitempty"`           // node operations
 	KV         bool              `json:"kv,omitempty" yaml:"kv,omitempty"`               // the function's own keys

@@ -85,6 +85,7 @@ type Cluster struct {
 type actor struct {
 	dyn    dynamic.Interface
 	rest   *rest.RESTClient
+	cfg    *rest.Config // what both are made of
 	tokens *tokenSource // nil where the identity needs none
 }
 
@@ -156,7 +157,7 @@ func newActor(cfg *rest.Config) (*actor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	return &actor{dyn: dyn, rest: rc}, nil
+	return &actor{dyn: dyn, rest: rc, cfg: cfg}, nil
 }
 
 // on returns the resource as the actor sees it.

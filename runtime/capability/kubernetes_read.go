@@ -84,7 +84,7 @@ func (o *getOp) log(ctx context.Context, s Scope, r resolved, q abi.KubernetesGe
 		return Result{}, o.c.failure(s, r.String(), err)
 	}
 	return Result{
-		Response: mustJSON(abi.KubernetesLog{Text: strings.ToValidUTF8(string(newest), "\uFFFD"), Truncated: truncated}),
+		Response: mustJSON(abi.KubernetesLog{Text: redactText(strings.ToValidUTF8(string(newest), "\uFFFD")), Truncated: truncated}),
 		Object:   r.object(q.Name),
 	}, nil
 }

@@ -66,16 +66,29 @@ func manifest(apiVersion, kind, namespace, name string, f Function, body map[str
 
 func rulesByNamespace(g Grants) map[string][]any {
 	rules := map[string][]any{"": {}} // an empty ClusterRole takes back what an earlier revision was granted
-	for _, k := range g.Kubernetes {
-		namespaces := k.Namespaces
+	add := func(namespaces []string, more []any) {
 		if len(namespaces) == 0 {
 			namespaces = []string{""}
 		}
 		for _, ns := range namespaces {
-			rules[ns] = append(rules[ns], policyRules(k)...)
+			rules[ns] = append(rules[ns], more...)
 		}
 	}
+	for _, k := range g.Kubernetes {
+		add(k.Namespaces, policyRules(k))
+	}
+	for _, e := range g.Exec {
+		add(e.Namespaces, execRules())
+	}
 	return rules
+}
+
+// execRules are what a command needs: the host reads the pod before, and a WebSocket begins as a GET, for which the API server asks for both.
+func execRules() []any {
+	rule := func(resource string, verbs ...any) any {
+		return map[string]any{"apiGroups": []any{""}, "resources": []any{resource}, "verbs": verbs}
+	}
+	return []any{rule("pods/exec", "create", "get"), rule("pods", "get")}
 }
 
 // policyRules splits a grant with resource names: RBAC cannot narrow create and list by name, and would refuse them altogether.

@@ -1,6 +1,9 @@
 package capability
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 const redacted = "[redacted]"
 
@@ -30,6 +33,12 @@ func redactObject(o map[string]any) map[string]any {
 	}
 	return o
 }
+
+// bearer finds what is a credential by its form wherever it stands: JSON web tokens, as ServiceAccounts have them, and private keys.
+var bearer = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[A-Za-z0-9+/=\s]*(-----END [A-Z ]*PRIVATE KEY-----)?`)
+
+// redactText removes credentials from text that a container wrote.
+func redactText(s string) string { return bearer.ReplaceAllString(s, redacted) }
 
 func redactSecret(o, meta map[string]any) {
 	for _, key := range []string{"data", "stringData"} {

@@ -17,7 +17,7 @@ import (
 
 // Config is what a registry reaches the world through. Whatever is nil, its operations answer abi.CodeUnsupported.
 type Config struct {
-	Cluster    *Cluster              // kubernetes.*
+	Cluster    *Cluster              // kubernetes.*, exec
 	KV         jetstream.KeyValue    // kv.*: the bucket of state; keys are put under "kv.<function>."
 	Artifacts  jetstream.ObjectStore // artifact.*: the object store of evidence
 	Secrets    Secrets               // secret, and what its handles stand for
@@ -54,6 +54,7 @@ func New(cfg Config) (*Registry, error) {
 			abi.OpKubernetesCreate: &createOp{c},
 			abi.OpKubernetesPatch:  &patchOp{c},
 			abi.OpKubernetesDelete: &deleteOp{c},
+			abi.OpExec:             &execOp{c: c},
 		})
 	}
 	if kv := cfg.KV; kv != nil {

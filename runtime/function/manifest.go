@@ -61,6 +61,9 @@ func (d *Document) checkNeeds(m abi.Manifest) (errs []error) {
 			}
 		})
 	}
+	if m.Needs.Exec && len(g.Exec) == 0 {
+		missing("spec.grants.exec", "exec")
+	}
 	if m.Needs.HTTP && len(g.HTTP) == 0 {
 		missing("spec.grants.http", "http")
 	}
@@ -93,6 +96,9 @@ func (d *Document) checkGrants(m abi.Manifest) (errs []error) {
 				surplus(path, "%s %s", verb, groupResource(group, resource))
 			}
 		})
+	}
+	if !m.Needs.Exec && len(g.Exec) != 0 {
+		surplus("spec.grants.exec", "exec")
 	}
 	if !m.Needs.HTTP && len(g.HTTP) != 0 {
 		surplus("spec.grants.http", "http")

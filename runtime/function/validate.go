@@ -138,6 +138,11 @@ func (d *Document) validateGrants() error {
 			errs = append(errs, d.oneOf(p+".verbs["+strconv.Itoa(j)+"]", v, verbs...))
 		}
 	}
+	for i, e := range g.Exec {
+		if key, err := e.Check(); err != nil {
+			errs = append(errs, d.problem("spec.grants.exec["+strconv.Itoa(i)+"]"+key, "", err))
+		}
+	}
 	for i, u := range g.HTTP {
 		if err := capability.CheckURLGrant(u); err != nil {
 			errs = append(errs, d.problem("spec.grants.http["+strconv.Itoa(i)+"]", "", err))

@@ -149,7 +149,7 @@ func needs(n *abi.Needs) []string {
 		}
 		out = append(out, l)
 	}
-	for name, needed := range map[string]bool{"http": n.HTTP, "kv": n.KV, "secrets": n.Secrets, "artifacts": n.Artifacts} {
+	for name, needed := range map[string]bool{"exec": n.Exec, "http": n.HTTP, "kv": n.KV, "secrets": n.Secrets, "artifacts": n.Artifacts} {
 		if needed {
 			out = append(out, name)
 		}

@@ -72,7 +72,7 @@ func TestParseErrors(t *testing.T) {
 		{"{\n  \"abi\": 7}", "line 2, column 10"},
 		{"{\n  \"abi\": \"x\",,}", "line 2, column 14"},
 		{`{"abi":"tiercel_v1","name":"f","version":"1","needs":{},"x":1}`, `unknown key "x": a manifest has abi, name`},
-		{`{"abi":"tiercel_v1","name":"f","version":"1","needs":{"kubernets":[]}}`, `its needs have kubernetes, http`},
+		{`{"abi":"tiercel_v1","name":"f","version":"1","needs":{"kubernets":[]}}`, `its needs have kubernetes, exec, http`},
 		{small + small, "something follows"},
 		{`{"abi":"tiercel_v2","name":"F","version":"","needs":{}}`, `abi: "tiercel_v2"; this runtime knows "tiercel_v1"`},
 		{`{"abi":"tiercel_v1","name":"F","version":"1","needs":{}}`, `name: "F" is not a DNS label`},

@@ -806,6 +806,18 @@ static inline tiercel_answer tiercel_pod_log(tiercel_pod p, const char *containe
 	return tiercel_send_("kubernetes.get", &w, "text");
 }
 
+// tiercel_pod_exec runs a command, words of which NULL is the last, in a container, without a shell and without input, and returns "exitCode",
+// "stdout" and "stderr". It must be, word for word, one that the grant lists. container may be NULL if there is only one.
+static inline tiercel_answer tiercel_pod_exec(tiercel_pod p, const char *container, const char *const *command) {
+	struct tiercel_json_ w = {0};
+	tiercel_add_(&w, "{'namespace':%s,'pod':%s,'uid':%s", p.namespace_, p.name, p.uid);
+	if (container) tiercel_add_(&w, ",'container':%s", container);
+	tiercel_add_(&w, ",'command':[");
+	for (int i = 0; command[i]; i++) tiercel_add_(&w, i ? ",%s" : "%s", command[i]);
+	tiercel_put_(&w, "]", 1);
+	return tiercel_send_("exec", &w, NULL);
+}
+
 // tiercel_label_value makes a label's value of any text: what may not be in one becomes "_", it is cut to 63 characters, and begins and
 // ends with a letter or digit.
 static inline const char *tiercel_label_value(const char *text) {
@@ -870,6 +882,13 @@ static inline tiercel_answer tiercel_kv_update(const char *key, const char *valu
 
 // tiercel_kv_delete removes a key; one that does not exist is no error.
 static inline tiercel_answer tiercel_kv_delete(const char *key) { return tiercel_call("kv.delete", tiercel_json("{'key':%s}", key)); }
+
+// tiercel_artifact keeps a text as evidence: it is listed with the action under its name. It returns the text's digest.
+static inline tiercel_answer tiercel_artifact(const char *name, const char *text) {
+	struct tiercel_json_ w = {0};
+	tiercel_add_(&w, "{'name':%s,'text':%s", name, text);
+	return tiercel_send_("artifact.put", &w, "digest");
+}
 
 // ---- The event ----
 

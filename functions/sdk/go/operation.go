@@ -118,6 +118,7 @@ func invocationValue() Value {
 
 // Progress says how far the handler has come. It is reported if the function is stopped before it returns.
 func Progress(text string) {
+	current.progressed = true // so that what the handler ends with replaces it
 	q := newRequest().text("outcome", string(abi.OutcomeSucceeded)).key("text").appendText(text)
 	_, _ = q.send(abi.OpOutcome) // a local operation: it does not fail
 }

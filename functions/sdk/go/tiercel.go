@@ -104,6 +104,8 @@ type invocation struct {
 	config Value
 	self   Value
 	data   []reported
+
+	progressed bool // the host holds a text of Progress
 }
 
 // A reported is a value of a result's data.
@@ -126,7 +128,7 @@ type Host interface {
 func run(host Host, event []byte) (status int32, output []byte) {
 	current = invocation{host: host}
 	err := handle(event)
-	if err == nil && len(current.data) == 0 {
+	if err == nil && len(current.data) == 0 && !current.progressed {
 		return abi.StatusOK, nil
 	}
 	res := describe(err)

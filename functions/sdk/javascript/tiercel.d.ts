@@ -31,6 +31,7 @@ declare namespace tiercel {
     description?: string;
     needs?: {
       kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[]; optional?: boolean; why?: string }[];
+      exec?: boolean;
       http?: boolean;
       kv?: boolean;
       artifacts?: boolean;
@@ -72,6 +73,7 @@ declare namespace tiercel {
     secrets?: string[];
     grants?: {
       kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[] }[];
+      exec?: { commands: string[][]; namespaces?: string[]; selector?: string; containers?: string[]; timeout?: string }[];
       http?: string[];
       kv?: boolean;
       artifacts?: boolean;
@@ -135,6 +137,8 @@ declare namespace tiercel {
     delete(options?: { graceSeconds?: number; propagation?: Propagation }): void;
     evict(options?: { graceSeconds?: number }): void;
     logs(options?: { container?: string; tailLines?: number; sinceSeconds?: number; previous?: boolean }): string;
+    /** Runs a command that the grant lists, word for word, in a container, without a shell and without input. */
+    exec(command: string[], options?: { container?: string }): ExecResult;
     /** The pod as an entry of metadata.ownerReferences. */
     owner(): { apiVersion: string; kind: string; name: string; uid: string };
     /** An error to throw instead: one that skips if the pod is gone, that asks for another attempt if it was changed meanwhile. */
@@ -164,6 +168,18 @@ declare namespace tiercel {
       options?: { type?: "merge" | "json" | "strategic" | "apply"; uid?: string; resourceVersion?: string; subresource?: string },
     ): KubernetesObject;
     delete(name: string, options: { uid: string; resourceVersion?: string; graceSeconds?: number; propagation?: Propagation }): void;
+  }
+
+  interface ExecResult {
+    readonly exitCode: number;
+    /** The exit code is 0. */
+    readonly ok: boolean;
+    /** At most the first 256 KiB, of each. */
+    readonly stdout: string;
+    readonly stderr: string;
+    readonly truncated: boolean;
+    /** Nothing was run. */
+    readonly dryRun: boolean;
   }
 
   interface HTTPResponse {

@@ -161,6 +161,11 @@
       request.log = { container, tailLines, sinceSeconds, previous };
       return call("kubernetes.get", request).text;
     }
+    exec(command, { container } = {}) {
+      if (!this.exists) throw noPod();
+      const response = call("exec", { namespace: this.namespace.name, pod: this.name, uid: this.uid, container, command });
+      return { stdout: "", stderr: "", truncated: false, dryRun: false, ...response, ok: response.exitCode === 0 };
+    }
     owner() {
       return { apiVersion: "v1", kind: "Pod", name: this.name, uid: this.uid };
     }
@@ -251,7 +256,7 @@
     return value.slice(from, to);
   };
 
-  let config, invocation, data;
+  let config, invocation, data, progressed;
   const tiercel = {
     call,
     skip,
@@ -264,7 +269,10 @@
     get invocation() {
       return (invocation ??= call("invocation"));
     },
-    progress: (text) => void call("outcome", { outcome: "succeeded", text: String(text) }),
+    progress: (text) => {
+      progressed = true; // so that what the handler ends with replaces it
+      call("outcome", { outcome: "succeeded", text: String(text) });
+    },
     report(key, value) {
       (data ??= {})[key] = value;
     },
@@ -417,7 +425,7 @@
       if (rejected[i].promise && result.outcome !== "failed") fail(rejected[i].reason);
     }
     if (data) result.data = data;
-    if (data || result.outcome !== "succeeded" || result.text) {
+    if (data || progressed || result.outcome !== "succeeded" || result.text) {
       let text;
       try {
         text = stringify(result);

@@ -25,4 +25,5 @@ export { Resource, ListOptions, Pod, kubernetes, labelValue } from "./tiercel/ku
 export { Answer, Outcome, handle, tiercel_handle, tiercel_warm } from "./tiercel/handle";
 export {
   call, config, invocationID, functionName, progress, report, log, warn, debug, secret, http, postJSON, kvGet, kvPut, kvUpdate, kvDelete,
+  artifact,
 } from "./tiercel/operations";

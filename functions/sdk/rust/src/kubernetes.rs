@@ -97,6 +97,19 @@ impl<'a> Resource<'a> {
     }
 }
 
+/// What became of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed {
+    pub exit_code: i32,
+    /// At most the first 256 KiB, as of stderr.
+    pub stdout: &'static str,
+    pub stderr: &'static str,
+    /// Either was longer.
+    pub truncated: bool,
+    /// Nothing was run.
+    pub dry_run: bool,
+}
+
 /// The one pod with a name and a UID. Every write to it is refused if the name has come to belong to another.
 #[derive(Clone, Copy, Debug)]
 pub struct Pod {
@@ -146,6 +159,33 @@ impl Pod {
         let mut w = self.resource().request(self.name, "eviction");
         w.field("object", &json!({"apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": {"preconditions": {"uid": uid}}}));
         call("kubernetes.create", &w.end()).map(|_| ())
+    }
+
+    /// Runs a command in a container, without a shell and without input. It must be, word for word, one that the grant lists. container may
+    /// be empty if there is only one. An exit code other than 0 is no error.
+    pub fn exec(&self, container: &str, command: &[&str]) -> Answer<Executed> {
+        let mut words = String::from("[");
+        for (i, word) in command.iter().enumerate() {
+            if i > 0 {
+                words.push(',');
+            }
+            word.to_json(&mut words);
+        }
+        words.push(']');
+        let mut w = Writer::object();
+        w.field("namespace", self.namespace);
+        w.field("pod", self.name);
+        w.field("uid", self.uid);
+        w.text("container", container);
+        w.field("command", &crate::json_write::finish(words));
+        let v = call("exec", &w.end())?;
+        Ok(Executed {
+            exit_code: v.get("exitCode").int() as i32,
+            stdout: v.get("stdout").str(),
+            stderr: v.get("stderr").str(),
+            truncated: v.get("truncated").bool(),
+            dry_run: v.get("dryRun").bool(),
+        })
     }
 
     /// The last lines of a container's log. container may be empty if there is only one.

@@ -28,7 +28,7 @@ pub use event::{Event, Target};
 pub use host::{call, Code, Error};
 pub use json_read::{parse, Fields, Items, Value};
 pub use json_write::{finish as written, Json, ToJson};
-pub use kubernetes::{kubernetes, label_value, List, Pod, Resource};
+pub use kubernetes::{kubernetes, label_value, Executed, List, Pod, Resource};
 pub use operations::*;
 
 /// How a handler ends: `Ok(())` is succeeded, an [`Ended`] says otherwise. `?` makes one of an operation's [`Error`] and of texts.

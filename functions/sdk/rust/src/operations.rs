@@ -144,3 +144,8 @@ pub fn kv_put(key: &str, value: &str, revision: Option<u64>, ttl_seconds: u64) -
 pub fn kv_delete(key: &str) -> Answer<()> {
     call("kv.delete", &json!({"key": key})).map(|_| ())
 }
+
+/// Keeps text as evidence: it is listed with the action under its name. Returns the text's digest.
+pub fn artifact(name: &str, text: &str) -> Answer<&'static str> {
+    Ok(call("artifact.put", &json!({"name": name, "text": text}))?.get("digest").str())
+}

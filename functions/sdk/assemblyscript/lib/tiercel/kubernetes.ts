@@ -1,6 +1,6 @@
 import { Answer } from "./handle";
 import { Buf } from "./buffer";
-import { Obj } from "./json_write";
+import { List, Obj } from "./json_write";
 import { Value } from "./json_read";
 import { call, part } from "./operations";
 
@@ -122,6 +122,16 @@ export class Pod {
     const options = new Obj().obj("preconditions", new Obj().text("uid", this.uid));
     const eviction = new Obj().text("apiVersion", "policy/v1").text("kind", "Eviction").obj("deleteOptions", options);
     return call("kubernetes.create", this.resource.request(this.name, "eviction").obj("object", eviction).end());
+  }
+
+  // exec runs a command in a container, without a shell and without input, and returns "exitCode", "stdout" and "stderr". It must be, word
+  // for word, one that the grant lists. container may be empty if there is only one.
+  exec(container: string, command: string[]): Answer {
+    const words = new List();
+    for (let i = 0; i < command.length; i++) words.text(command[i]);
+    const r = new Obj().text("namespace", this.namespace).text("pod", this.name).text("uid", this.uid);
+    if (container.length) r.text("container", container);
+    return call("exec", r.list("command", words).end());
   }
 
   // log returns the last lines of a container's log as a text. container may be empty if there is only one.

@@ -126,6 +126,11 @@ export function kvDelete(key: string): Answer {
   return call("kv.delete", new Obj().text("key", key).end());
 }
 
+// artifact keeps a text as evidence: it is listed with the action under its name. It returns the text's digest.
+export function artifact(name: string, text: string): Answer {
+  return part(call("artifact.put", new Obj().text("name", name).text("text", text).end()), "digest");
+}
+
 // part is an answer of which one field is asked for.
 export function part(a: Answer, key: string): Answer {
   if (a.ok) a.value = a.value.get(key);
