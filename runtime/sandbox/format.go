@@ -88,9 +88,7 @@ func (plainDriver) seal(ctx context.Context, _ *call, in *instance) error {
 }
 
 func (plainDriver) handle(ctx context.Context, c *call, in *instance) (uint32, error) {
-	out, err := in.export(abi.ExportHandle).Call(ctx, uint64(len(c.inv.Event)))
-	if err != nil {
-		return 0, err
-	}
-	return uint32(out[0]), nil
+	in.stack[0] = uint64(len(c.inv.Event))
+	err := in.export(abi.ExportHandle).CallWithStack(ctx, in.stack[:])
+	return uint32(in.stack[0]), err
 }

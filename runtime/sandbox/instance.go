@@ -19,6 +19,7 @@ type instance struct {
 	exports map[string]api.Function
 	fuel    api.MutableGlobal
 	globals []api.MutableGlobal // in the order of code.globals
+	stack   [1]uint64           // of a call of its handler: the argument, then the result
 
 	owner *Module       // while it waits in the pool
 	waits *list.Element // the same

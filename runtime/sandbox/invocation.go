@@ -1,10 +1,7 @@
 package sandbox
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -176,52 +173,6 @@ func firstLine(s string) string {
 	return s
 }
 
-// result reads what the guest returned.
-func (c *call) result(status uint32) (abi.Result, error) {
-	out := bytes.TrimSpace(c.output)
-	garbage := func(format string, args ...any) (abi.Result, error) {
-		return abi.Result{}, &Fault{FaultGarbage, fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case status != abi.StatusOK && status != abi.StatusFailed:
-		return garbage("%s returned %d", abi.ExportHandle, int32(status))
-	case len(out) == 0 && c.declared.Outcome != "" && (status == abi.StatusOK || c.declared.Outcome == abi.OutcomeFailed):
-		return c.declared, nil
-	case len(out) == 0 && status == abi.StatusOK:
-		return abi.Result{Outcome: abi.OutcomeSucceeded}, nil
-	case status == abi.StatusFailed && (len(out) == 0 || out[0] != '{'):
-		return abi.Result{Outcome: abi.OutcomeFailed, Text: cut(clean(string(out)), abi.MaxText)}, nil
-	}
-	res, err := decodeResult(out)
-	if err != nil {
-		return garbage("its result %q: %v", cut(string(out), 200), err)
-	}
-	if (status == abi.StatusFailed) != (res.Outcome == abi.OutcomeFailed) {
-		return garbage("it returned status %d with outcome %q", status, res.Outcome)
-	}
-	return res, nil
-}
-
-func decodeResult(data []byte) (abi.Result, error) {
-	var res abi.Result
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&res); err != nil {
-		return res, err
-	}
-	if dec.InputOffset() != int64(len(data)) {
-		return res, errors.New("something follows the object")
-	}
-	if !res.Outcome.Valid() {
-		return res, fmt.Errorf("outcome %q", res.Outcome)
-	}
-	if len(res.Data) > 0 && res.Data[0] != '{' {
-		return res, errors.New("data is not an object")
-	}
-	res.Text = cut(clean(res.Text), abi.MaxText)
-	return res, nil
-}
-
 // cut shortens s to at most n bytes on a rune boundary.
 func cut(s string, n int) string {
 	if len(s) <= n {
@@ -235,6 +186,11 @@ func cut(s string, n int) string {
 
 // clean makes what a guest wrote safe to print: valid UTF-8, no control characters but tab and line feed.
 func clean(s string) string {
+	for i := 0; i < len(s) && (s[i] >= ' ' && s[i] < 0x7f || s[i] == '\t' || s[i] == '\n'); i++ {
+		if i == len(s)-1 {
+			return s
+		}
+	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return utf8.RuneError

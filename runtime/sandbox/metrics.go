@@ -13,6 +13,7 @@ type metrics struct {
 	memory      prometheus.Histogram
 	logDropped  prometheus.Counter
 	products    *prometheus.CounterVec
+	ok          prometheus.Counter // of invocations
 }
 
 func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
@@ -48,6 +49,7 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 	for _, end := range []string{"used", "kept", "not kept", "damaged"} {
 		m.products.WithLabelValues(end)
 	}
+	m.ok = m.invocations.WithLabelValues("ok")
 	for _, k := range Kinds {
 		m.invocations.WithLabelValues(string(k))
 	}
@@ -64,15 +66,17 @@ func newMetrics(reg prometheus.Registerer, e *Engine) *metrics {
 }
 
 func (m *metrics) observe(r *Report, err error) {
-	end := "ok"
-	if f, ok := errors.AsType[*Fault](err); ok {
-		end = string(f.Kind)
-	} else if err != nil {
-		end = "stopped"
+	if err == nil {
+		m.ok.Inc()
+	} else if f, ok := errors.AsType[*Fault](err); ok {
+		m.invocations.WithLabelValues(string(f.Kind)).Inc()
+	} else {
+		m.invocations.WithLabelValues("stopped").Inc()
 	}
-	m.invocations.WithLabelValues(end).Inc()
 	m.guest.Observe(r.Guest.Seconds())
 	m.setup.Observe(r.Setup.Seconds())
 	m.memory.Observe(float64(r.Memory))
-	m.logDropped.Add(float64(r.LogDropped))
+	if r.LogDropped > 0 {
+		m.logDropped.Add(float64(r.LogDropped))
+	}
 }

@@ -8,12 +8,15 @@ import (
 )
 
 // A generator makes a module that type-checks and ends from any bytes. Its functions are run (i32) -> i32, which is index 0, and
-// help (i32) -> i32; it has a table with help in it, a memory of a page, data, two mutable globals (i32, i64) and four i32 locals.
+// help (i32) -> i32; it has a table with help in it, a memory of a page, data, two mutable globals (i32, i64) and four i32 locals, beside
+// those that loops and dispatches count in.
 type generator struct {
 	seed  []byte
 	body  []byte
 	depth int
 	loops int
+
+	dispatching bool
 }
 
 const helper = 1
@@ -47,7 +50,7 @@ func (g *generator) statements(n int) {
 }
 
 func (g *generator) statement() {
-	switch g.next(12) {
+	switch g.next(13) {
 	case 0: // local.set
 		g.expression()
 		g.emit(0x21, byte(g.next(4)))
@@ -117,7 +120,34 @@ func (g *generator) statement() {
 	case 11: // call
 		g.expression()
 		g.emit(0x10, helper, 0x1a)
+	case 12:
+		if !g.dispatching && g.nested() {
+			g.dispatching = true
+			g.dispatch()
+			g.dispatching = false
+			g.depth--
+		}
 	}
+}
+
+// dispatch writes a loop around a br_table as Go's compiler makes of a function: pieces of code, each with a jump to another one.
+func (g *generator) dispatch() {
+	const pc, turns, pieces = 7, 8, 4
+	g.emit(0x41, byte(g.next(pieces+1)), 0x21, pc, 0x41, 6, 0x21, turns)
+	g.emit(0x02, 0x40, 0x03, 0x40)
+	for range pieces {
+		g.emit(0x02, 0x40)
+	}
+	g.emit(0x20, pc, 0x0e, pieces, 0, 1, 2, 3, []byte{0, 1, 2, 3, pieces + 1}[g.next(5)]) // out of range may be out of the loop
+	for i := range pieces {
+		g.emit(0x0b)
+		loop := byte(pieces - 1 - i) // how many labels out
+		g.emit(0x20, turns, 0x41, 1, 0x6b, 0x22, turns, 0x45, 0x0d, loop+1)
+		g.statements(2)
+		g.expression()
+		g.emit(0x04, 0x40, 0x41, []byte{0, 1, 2, 3, 4, 63, 0x7f}[g.next(7)], 0x21, pc, 0x0c, loop+1, 0x0b)
+	}
+	g.emit(0x0b, 0x0b)
 }
 
 func (g *generator) nested() bool {
@@ -192,7 +222,7 @@ func (g *generator) module() []byte {
 	}{{"run", 0, 0}, {"memory", 2, 0}, {"g0", 3, 0}, {"g1", 3, 1}} {
 		exports = append(append(exports, name(e.name)...), e.kind, e.index)
 	}
-	codes := append([]byte{2}, function(6, g.body)...)
+	codes := append([]byte{2}, function(8, g.body)...)
 	codes = append(codes, function(1, help)...)
 	return wasm.Encode([]wasm.Section{
 		{ID: wasm.SectionType, Body: []byte{1, 0x60, 1, 0x7f, 1, 0x7f}},

@@ -9,9 +9,11 @@ const (
 	opLoop        = 0x03
 	opIf          = 0x04
 	opEnd         = 0x0b
+	opBr          = 0x0c
 	opBrTable     = 0x0e
 	opCall        = 0x10
 	opLocalGet    = 0x20
+	opLocalSet    = 0x21
 	opLocalTee    = 0x22
 	opGlobalGet   = 0x23
 	opGlobalSet   = 0x24
@@ -40,7 +42,7 @@ type instruction struct {
 	op         byte
 	sub        uint32 // of the prefixed ones
 	start, end int
-	index      uint32 // immediate: of a function, local or global
+	index      uint32 // immediate: of a function, local or global; of br, how many labels out
 }
 
 // instruction reads the instruction at r.p. Only those of WebAssembly 2.0 are known.
@@ -50,9 +52,9 @@ func (r *reader) instruction() instruction {
 	switch op := in.op; {
 	case op == opBlock, op == opLoop, op == opIf:
 		r.skipLEB()
-	case op == opCall, op == opRefFunc, op >= opLocalGet && op <= opGlobalSet:
+	case op == opCall, op == opRefFunc, op == opBr, op >= opLocalGet && op <= opGlobalSet:
 		in.index = r.u32()
-	case op == 0x0c, op == 0x0d, op == 0x25, op == 0x26: // br, br_if, table.get, table.set
+	case op == 0x0d, op == 0x25, op == 0x26: // br_if, table.get, table.set
 		r.skipLEB()
 	case op == opBrTable:
 		for n := uint64(r.u32()) + 1; n > 0 && r.err == nil; n-- {

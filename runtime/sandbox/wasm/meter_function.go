@@ -95,11 +95,16 @@ func (m *meter) function(dst, body []byte, params uint32) ([]byte, error) {
 	w.out = append(append(w.out, s.decls...), added...)
 	w.charge(s.costs[0])
 	loops := 0
+	labels := labels{body: body}
 	for r := (&reader{b: body, p: s.code}); r.more(); {
 		in := r.instruction()
+		to, shorter := labels.next(in)
 		switch {
 		case in.op == opCall || in.op == opRefFunc:
 			w.out = appendU(append(w.out, in.op), m.shift(in.index))
+			continue
+		case shorter:
+			w.op(opBr, uint64(to))
 			continue
 		case isBulk(in):
 			w.chargeBulk()

@@ -165,6 +165,43 @@ func TestMeterCounts(t *testing.T) {
 	}
 }
 
+// A jump of a dispatch goes where it ends up at once: only backward ones turn its loop.
+func TestMeterShortensJumps(t *testing.T) {
+	const pc = 7
+	jump := func(to, out byte) []byte { return []byte{0x41, to, 0x21, pc, 0x0c, out} }
+	g := &generator{}
+	g.emit(0x03, 0x40, 0x02, 0x40, 0x02, 0x40, 0x02, 0x40, 0x20, pc, 0x0e, 2, 0, 1, 2, 0x0b)
+	g.emit(jump(1, 2)...) // piece 0, forward
+	g.emit(0x0b)
+	g.emit(0x20, 1, 0x41, 1, 0x6a, 0x22, 1, 0x20, 0, 0x47, 0x04, 0x40) // piece 1: until local 1 is the argument
+	g.emit(jump(0, 2)...)                                              // backward
+	g.emit(0x0b)
+	g.emit(jump(2, 1)...) // forward
+	g.emit(0x0b, 0x0b)    // piece 2 is empty
+	g.emit(0x20, 1)
+	ctx := t.Context()
+	rt := wazero.NewRuntime(ctx)
+	defer rt.Close(ctx)
+	calls := 0
+	_, err := rt.NewHostModuleBuilder(wasm.MeterModule).NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) {
+		calls++
+		m.ExportedGlobal(wasm.FuelGlobal).(api.MutableGlobal).Set(0) // each turn of the loop is one call
+	}), nil, nil).Export(wasm.MeterTick).Instantiate(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := rt.InstantiateWithConfig(ctx, rewrite(t, g.module()), wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := m.ExportedFunction("run").Call(ctx, 10); err != nil || out[0] != 10 {
+		t.Fatalf("got %v, %v", out, err)
+	}
+	if want := 1 + 10; calls != want { // the function's entry, and a turn for each count
+		t.Errorf("steps were counted %d times, want %d", calls, want)
+	}
+}
+
 func TestMeterRefuses(t *testing.T) {
 	g := &generator{body: []byte{0x41, 0}}
 	sections, err := wasm.Parse(g.module())
