@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 const (
 	soundnessChild = "TIERCEL_SOUNDNESS_CHILD" // seed, number and root of the random calls that a process makes
 	soundnessSets  = "TIERCEL_SOUNDNESS_SETS"  // how many generated sets of rules; default 8
+	soundnessCalls = "TIERCEL_SOUNDNESS_CALLS" // how many random calls for each; default 3,000
 )
 
 func init() {
@@ -57,7 +59,7 @@ func (c *caller) pick(words ...string) string { return words[c.IntN(len(words))]
 // path is one of the names that rules are about, in one of many spellings.
 func (c *caller) path() string {
 	name := c.pick("/etc/shadow", "/etc/passwd", "/etc/pam.d/su", "/root/.ssh/id_rsa", "/dev/null", "/proc/self/exe", "/etc", "/", "a/f1", "a/f2", "a/.hidden",
-		"b/link", "a", "b", "a/sub/f3", "a/..data/f", "nothing", "a/nothing", "a/"+strings.Repeat("long", 70), "/var/log/syslog.x")
+		"b/link", "a", "b", "m/f1", "m/shadow", "m", "a/sub/f3", "a/..data/f", "nothing", "a/nothing", "a/"+strings.Repeat("long", 70), "/var/log/syslog.x")
 	switch c.IntN(8) {
 	case 0:
 		name = strings.Replace(name, "/", "//", 1)
@@ -79,9 +81,15 @@ func (c *caller) flags() int {
 		[]int{0, 0, unix.O_CREAT, unix.O_CREAT | unix.O_EXCL, unix.O_DIRECTORY, unix.O_TMPFILE, unix.O_PATH}[c.IntN(7)] | []int{0, 0, unix.O_TRUNC, unix.O_APPEND | unix.O_CLOEXEC}[c.IntN(4)]
 }
 
-// callRandomly makes n calls with dir as its root directory: the calls truncate, remove and rename what the names mean, and outside of it
-// those are the machine's own files.
+// callRandomly makes n calls with dir as its root directory, in a mount namespace of its own: the calls truncate, remove and rename what the
+// names mean, and outside of it those are the machine's own files. Before, it starts some programs.
 func callRandomly(r *rand.Rand, dir string, n int) error {
+	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts to this namespace: %w", err)
+	}
+	for range 1 + n/200 {
+		_ = exec.Command([]string{"/bin/true", "/bin/false", "/bin/nothing", "/bin/sh"}[r.IntN(4)], "-c", ":").Run()
+	}
 	if err := buildRoot(dir); err != nil {
 		return err
 	}
@@ -94,7 +102,7 @@ func callRandomly(r *rand.Rand, dir string, n int) error {
 	dir = "/tmp/sound"
 	c := &caller{r, dir}
 	build := func() {
-		for _, d := range []string{"a/sub", "a/..data", "b"} {
+		for _, d := range []string{"a/sub", "a/..data", "b", "m"} {
 			_ = os.MkdirAll(d, 0o755)
 		}
 		for _, f := range []string{"a/f1", "a/f2", "a/.hidden", "a/sub/f3", "a/..data/f"} {
@@ -104,14 +112,19 @@ func callRandomly(r *rand.Rand, dir string, n int) error {
 	}
 	build()
 	stop := make(chan struct{})
-	go func() { // moves what the others are opening
-		for {
+	go func() { // moves what the others are opening, and mounts something else in its place
+		for i := 0; ; i++ {
 			select {
 			case <-stop:
 				return
 			default:
 				_ = os.Rename("a", "c")
 				_ = os.Rename("c", "a")
+				if i%16 == 0 {
+					_ = unix.Mount([...]string{"a", "b", "/etc"}[i/16%3], "m", "", unix.MS_BIND, "")
+				} else if i%16 == 8 {
+					_ = unix.Unmount("m", unix.MNT_DETACH)
+				}
 				time.Sleep(20 * time.Microsecond)
 			}
 		}
@@ -145,6 +158,56 @@ func buildRoot(dir string) error {
 	return nil
 }
 
+// address is an address on this machine, or of a unix socket.
+func (c *caller) address() unix.Sockaddr {
+	port := []int{0, 1, 2, 3, 8000 + c.IntN(40)}[c.IntN(5)]
+	switch c.IntN(5) {
+	case 0:
+		return &unix.SockaddrInet6{Port: port, Addr: [16]byte{15: 1}}
+	case 1:
+		return &unix.SockaddrInet6{Port: port, Addr: [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}}
+	case 2:
+		return &unix.SockaddrUnix{Name: c.pick("/tmp/sound/socket", "@sound", "a/f1")}
+	}
+	return &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, byte(1 + c.IntN(3))}}
+}
+
+// network makes some calls about a socket, which does not block. They mean this machine alone.
+func (c *caller) network(fd int) {
+	for range 1 + c.IntN(4) {
+		switch c.IntN(9) {
+		case 0, 1:
+			_ = unix.Connect(fd, c.address())
+		case 2:
+			_ = unix.Bind(fd, c.address())
+		case 3:
+			_ = unix.Listen(fd, 1)
+		case 4:
+			if got, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK); err == nil {
+				_ = unix.Close(got)
+			}
+		case 5:
+			_ = unix.Sendto(fd, []byte("x"), []int{0, unix.MSG_FASTOPEN}[c.IntN(2)]|unix.MSG_NOSIGNAL, c.address())
+		case 6:
+			_ = unix.Sendmsg(fd, []byte("x"), nil, c.address(), unix.MSG_NOSIGNAL)
+		case 7:
+			_, _, _ = unix.Recvfrom(fd, make([]byte, 8), 0)
+		case 8: // a connection, from both sides
+			if to, err := unix.Getsockname(fd); err == nil {
+				other, err := unix.Socket([]int{unix.AF_INET, unix.AF_INET6}[c.IntN(2)], unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+				if err == nil {
+					_ = unix.Connect(other, to)
+					if got, _, err := unix.Accept(fd); err == nil {
+						_ = unix.Sendto(got, []byte("x"), unix.MSG_NOSIGNAL, nil)
+						_ = unix.Close(got)
+					}
+					_ = unix.Close(other)
+				}
+			}
+		}
+	}
+}
+
 // call makes one call; most fail.
 func (c *caller) call(at int) {
 	fd := -1
@@ -166,9 +229,10 @@ func (c *caller) call(at int) {
 	case 6:
 		_ = unix.Prctl(unix.PR_SET_NAME, 0, 0, 0, 0)
 	case 7:
-		fd, err = unix.Socket([]int{unix.AF_INET, unix.AF_UNIX, unix.AF_INET6, 99}[c.IntN(4)], []int{unix.SOCK_STREAM, unix.SOCK_DGRAM}[c.IntN(2)], 0)
+		fd, err = unix.Socket([]int{unix.AF_INET, unix.AF_UNIX, unix.AF_INET6, unix.AF_NETLINK, 99}[c.IntN(5)],
+			[]int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW}[c.IntN(3)]|unix.SOCK_NONBLOCK, 0)
 		if err == nil {
-			_ = unix.Connect(fd, &unix.SockaddrInet4{Port: 1 + c.IntN(3), Addr: [4]byte{127, 0, 0, 1}})
+			c.network(fd)
 		}
 	case 8:
 		_ = unix.Linkat(at, "a/f1", at, c.pick("a/l", "b/l"), 0)
@@ -206,8 +270,66 @@ func (c *caller) condition(depth int) string {
 	return "(" + c.condition(depth-1) + " or " + c.condition(depth-1) + ")"
 }
 
+// long is n values besides v.
+func long(n int, v string, value func(i int) string) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(value(i) + ", ")
+	}
+	return "(" + b.String() + v + ")"
+}
+
+// socketCheck is a random comparison of a socket.
+func (c *caller) socketCheck() string {
+	address := c.pick("127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "::")
+	network := c.pick("127.0.0.0/8", "127.0.0.2/31", "::/0", "0.0.0.0/0", "::1/128", "::ffff:0:0/96")
+	port := c.pick("0", "1", "2", "3", "8007")
+	switch c.IntN(9) {
+	case 0, 1:
+		f := c.pick("fd.ip", "fd.cip", "fd.sip", "fd.lip", "fd.rip")
+		return f + c.pick(" = "+address, " != "+address, " in ("+address+", 127.0.0.3)", " exists", " in "+
+			long(c.IntN(60), address, func(i int) string { return fmt.Sprintf("10.0.0.%d", i) }))
+	case 2, 3:
+		f := c.pick("fd.net", "fd.cnet", "fd.snet", "fd.lnet", "fd.rnet")
+		return f + c.pick(" = "+network, " != "+network, " in ("+network+", 10.0.0.0/8)", " in "+
+			long(c.IntN(60), network, func(i int) string { return fmt.Sprintf("10.%d.0.0/16", i) }))
+	case 4, 5:
+		f := c.pick("fd.port", "fd.cport", "fd.sport", "fd.lport", "fd.rport", "fd.proto")
+		return f + c.pick(" = "+port, " != "+port, " < "+port, " >= "+port, " in ("+port+", 2)", " exists", " in "+
+			long(c.IntN(90), port, func(i int) string { return strconv.Itoa(8000 + 3*i) }))
+	case 6:
+		return c.pick("fd.typechar", "fd.type") + c.pick(" = 4", " in (4, 6, u)", " != 6", " = ipv4", " startswith ip", " exists", " in (unix, netlink)", " = 2")
+	case 7:
+		return c.pick("fd.l4proto = tcp", "fd.l4proto != udp", "fd.l4proto exists", "fd.l4proto in (udp, raw)", "fd.sockfamily = ip", "fd.sockfamily != unix",
+			"fd.sockfamily exists")
+	}
+	return c.pick("fd.is_server", "fd.connected", "fd.name_changed") + c.pick(" = true", " = false", " != true", " exists")
+}
+
+// lifeCheck is a random comparison of what is known of a process.
+func (c *caller) lifeCheck() string {
+	switch c.IntN(3) {
+	case 0:
+		return c.pick("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_lower_layer", "proc.is_exe_from_memfd") + c.pick(" = true", " = false", " exists")
+	case 1:
+		return c.pick("proc.tty", "proc.ppid", "proc.vpid", "proc.sid", "proc.vpgid", "proc.pgid", "thread.vtid") + c.pick(" = 0", " != 0", " > 100", " in (1, 2)")
+	}
+	return "proc.name " + c.pick("= true", "!= sh", "in (true, false)", "startswith tr", "contains al", "icontains TR", "glob '*ue'", "regex 'tr.*'", "endswith st")
+}
+
 func (c *caller) check() string {
-	switch c.IntN(24) {
+	switch c.IntN(32) {
+	case 24, 25, 26, 27:
+		return c.socketCheck()
+	case 28, 29:
+		return c.lifeCheck()
+	case 30:
+		return c.pick("fd.name", "fd.directory", "evt.arg.newpath", "evt.arg.name") + c.pick(" in ", " pmatch ") +
+			long(60+c.IntN(20), c.pick("/etc/shadow", "/etc", "/tmp/sound/a", "/tmp"), func(i int) string { return fmt.Sprintf("/etc/x%d", i) })
+	case 31:
+		return c.pick("fd.name", "fd.nameraw", "evt.arg.name", "evt.arg.newpath") + c.pick(" icontains SHADOW", " icontains /E", " iglob '*SHA?ow'", " regex '/etc/.*'",
+			" regex '.*shadow'", " regex '(/etc|/tmp).*'", " regex '/et(c)+/.*'")
+
 	case 0:
 		return c.pick("evt.is_open_read", "evt.is_open_write", "evt.is_open_exec", "evt.is_open_create", "evt.failed") + c.pick(" = true", " = false", " != true", " exists")
 	case 1:
@@ -257,7 +379,8 @@ func (c *caller) ruleSet(n int) string {
 	var b strings.Builder
 	for i := range n {
 		types := c.pick("open, openat, openat2, creat", "open, openat", "openat", "unlink, unlinkat, rename, renameat, mkdirat, linkat, symlinkat", "openat2, fchmodat, dup",
-			"socket, connect, setuid, prctl, kill", "openat, unlinkat, renameat2, mkdirat")
+			"socket, connect, setuid, prctl, kill", "connect, bind, listen", "accept, accept4, socket", "sendto, sendmsg, recvfrom", "connect, sendto",
+			"execve, execveat", "execve", "clone, fork, vfork, clone3", "procexit", "openat, unlinkat, renameat2, mkdirat")
 		fmt.Fprintf(&b, "- rule: r%d\n  desc: d\n  condition: %q\n  output: x\n  priority: INFO\n", i, "evt.type in ("+types+") and "+c.condition(c.IntN(4)))
 	}
 	return b.String()
@@ -307,6 +430,7 @@ func callAtRandom(t testing.TB, seed uint64, n int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", soundnessChild, seed, n, t.TempDir()))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -316,10 +440,12 @@ func callAtRandom(t testing.TB, seed uint64, n int) {
 // folders that they go to are renamed.
 func TestSoundness(t *testing.T) {
 	sets, calls := 8, 3000
-	if text := os.Getenv(soundnessSets); text != "" {
-		var err error
-		if sets, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
+	for name, n := range map[string]*int{soundnessSets: &sets, soundnessCalls: &calls} {
+		if text := os.Getenv(name); text != "" {
+			var err error
+			if *n, err = strconv.Atoi(text); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	seed := uint64(time.Now().UnixNano())
