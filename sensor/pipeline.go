@@ -40,6 +40,7 @@ type pipeline struct {
 	arguments budget
 	matched   []*rules.Rule
 	throttle  throttle
+	unsound   unsound
 }
 
 // A match is a rule that matched, with what is needed to tell of it. It is valid during report only.
@@ -205,6 +206,9 @@ func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.I
 		p.metrics.unsound.Add(float64(len(p.matched)))
 	}
 	for _, r := range p.matched {
+		if ev.Flags&event.Dropped != 0 {
+			p.unsound.tell(r, ev, e, p.now())
+		}
 		p.metrics.observeMatch(ev, r, p.now())
 		if !p.throttle.take(r, ev, id) { // the event is used up all the same: the next rule does not get it
 			p.metrics.throttled.WithLabelValues(r.Priority.String()).Inc()

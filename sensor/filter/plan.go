@@ -171,3 +171,18 @@ func (c *compiler) number(t *Test) bool {
 func (p *Plan) Sorted() []*Filter {
 	return slices.SortedFunc(maps.Values(p.Filters), func(a, b *Filter) int { return cmp.Compare(a.Type, b.Type) })
 }
+
+// TooLarge returns the event types whose conditions make programs that no kernel takes, whatever else it would say, with why.
+func (p *Plan) TooLarge() map[field.EventType]error {
+	env := &Env{V1Controller: -1, Trie: func(*Trie) (int, error) { return 0, nil }}
+	out := map[field.EventType]error{}
+	for _, f := range p.Sorted() {
+		if _, err := f.Assemble(p, env, Next{}); err == nil {
+			continue
+		}
+		if _, err := f.Assemble(p, env, Next{Short: true}); err != nil {
+			out[f.Type] = err
+		}
+	}
+	return out
+}

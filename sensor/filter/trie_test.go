@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -121,5 +122,17 @@ func TestRanges(t *testing.T) {
 	got := ranges([]uint64{1, 2, 3, 7, 9, 10, 1<<64 - 1})
 	if want := []numberRange{{1, 3}, {7, 7}, {9, 10}, {1<<64 - 1, 1<<64 - 1}}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// What no kernel would take is said without one.
+func TestPlanTooLarge(t *testing.T) {
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, " or (fd.name startswith /a/very/long/path/number/%d and user.uid = %d)", i, i)
+	}
+	got := plan(t, "evt.type in (openat, creat) and (evt.type = openat and fd.num = 1 or evt.type = creat and (fd.num = 7"+b.String()+"))").TooLarge()
+	if len(got) != 1 || !errors.Is(got[field.EventCreat], ErrTooLarge) {
+		t.Errorf("got %v", got)
 	}
 }

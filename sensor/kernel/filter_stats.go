@@ -1,8 +1,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tiercel-project/tiercel/bpf"
@@ -59,10 +61,21 @@ func (s *Sensor) FilterStats() ([]FilterStats, error) {
 	return all, nil
 }
 
+// refusal is why a filter was not taken, as metrics say it.
+func refusal(err error) string {
+	switch _, verifier := errors.AsType[*ebpf.VerifierError](err); {
+	case errors.Is(err, filter.ErrTooLarge), errors.Is(err, errTries):
+		return "too_large"
+	case verifier:
+		return "verifier"
+	}
+	return "failed"
+}
+
 // A filterCollector gives FilterStats to Prometheus.
 type filterCollector struct {
-	s                                  *Sensor
-	dropped, sampled, emitted, refused *prometheus.Desc
+	s                                             *Sensor
+	dropped, sampled, emitted, refused, refusedBy *prometheus.Desc
 }
 
 func newFilterCollector(s *Sensor) *filterCollector {
@@ -75,12 +88,14 @@ func newFilterCollector(s *Sensor) *filterCollector {
 		sampled: desc("sampled_total", "Of the calls that the kernel filter dropped: those that left the kernel to be checked.", "event_type"),
 		emitted: desc("emitted_total", "Calls that the kernel filter let out, since some rule may match.", "event_type"),
 		refused: desc("refused_total", "Filters that the kernel did not take: all events of their types are read."),
+		refusedBy: desc("refused", "1 for each event type whose filter the kernel does not take now, so that all of its events are read, by why: "+
+			"too_large, verifier, or failed.", "event_type", "reason"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *filterCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.dropped, c.sampled, c.emitted, c.refused} {
+	for _, d := range []*prometheus.Desc{c.dropped, c.sampled, c.emitted, c.refused, c.refusedBy} {
 		ch <- d
 	}
 }
@@ -102,6 +117,9 @@ func (c *filterCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		counter(c.sampled, st.Sampled, name)
 		counter(c.emitted, st.Emitted, name)
+		if st.Refused != nil {
+			ch <- prometheus.MustNewConstMetric(c.refusedBy, prometheus.GaugeValue, 1, name, refusal(st.Refused))
+		}
 	}
 	counter(c.refused, c.s.filterRefused.Load())
 }

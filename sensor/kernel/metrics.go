@@ -21,6 +21,7 @@ type Stats struct {
 type RingStats struct {
 	Name     string // "process" or "event"
 	Bytes    int    // size
+	Used     uint64 // bytes that have not been read yet
 	Received uint64 // records read
 	Lost     []Loss // one for each reason, in a fixed order
 }
@@ -53,7 +54,7 @@ func (s *Sensor) Stats() (Stats, error) {
 	}
 	st.Exempt += s.passed.Load()
 	for i, r := range s.rings {
-		rs := RingStats{Name: r.name, Bytes: r.size, Received: r.received.Load()}
+		rs := RingStats{Name: r.name, Bytes: r.size, Used: r.used(), Received: r.received.Load()}
 		for j, why := range lossReasons {
 			n, err := perCPUSum(s.coll.Maps[bpf.SensorMapLost], uint32(i*len(lossReasons)+j))
 			if err != nil {
@@ -83,6 +84,7 @@ func perCPUSum(m *ebpf.Map, key uint32) (uint64, error) {
 type collector struct {
 	s                                                *Sensor
 	received, lost, wakeups, exempt, undecoded, ring *prometheus.Desc
+	used, backend                                    *prometheus.Desc
 }
 
 func newCollector(s *Sensor) *collector {
@@ -94,6 +96,8 @@ func newCollector(s *Sensor) *collector {
 		received:  desc("records_received_total", "Records read from a ring.", "ring"),
 		lost:      desc("records_lost_total", "Records that did not make it into a ring.", "ring", "reason"),
 		ring:      desc("ring_size_bytes", "Size of a ring.", "ring"),
+		used:      desc("ring_used_bytes", "Of a ring: what has not been read yet.", "ring"),
+		backend:   desc("backend", "1 for where paths of calls other than open come from: T, the program's memory; L, the kernel's copy.", "backend"),
 		wakeups:   desc("reader_wakeups_total", "Times that a ring woke the reader."),
 		exempt:    desc("calls_exempt_total", "System calls and forks of the sensor itself, which are no events."),
 		undecoded: desc("records_undecoded_total", "Records that could not be decoded."),
@@ -102,7 +106,7 @@ func newCollector(s *Sensor) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.received, c.lost, c.ring, c.wakeups, c.exempt, c.undecoded} {
+	for _, d := range []*prometheus.Desc{c.received, c.lost, c.ring, c.used, c.wakeups, c.exempt, c.undecoded, c.backend} {
 		ch <- d
 	}
 }
@@ -119,6 +123,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range st.Rings {
 		counter(c.received, r.Received, r.Name)
 		ch <- prometheus.MustNewConstMetric(c.ring, prometheus.GaugeValue, float64(r.Bytes), r.Name)
+		ch <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, float64(r.Used), r.Name)
 		for _, l := range r.Lost {
 			counter(c.lost, l.Count, r.Name, l.Reason)
 		}
@@ -126,6 +131,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.wakeups, st.Wakeups)
 	counter(c.exempt, st.Exempt)
 	counter(c.undecoded, st.Undecoded)
+	ch <- prometheus.MustNewConstMetric(c.backend, prometheus.GaugeValue, 1, c.s.Backend())
 }
 
 func (s *Sensor) register() error {

@@ -76,6 +76,12 @@ func (r *ring) consumerPos() *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Poi
 
 func (r *ring) produced() uint64 { return (*atomic.Uint64)(unsafe.Pointer(&r.data[0])).Load() }
 
+// used is how many bytes have not been read.
+func (r *ring) used() uint64 {
+	read := r.consumerPos().Load() // first: it does not pass the other
+	return r.produced() - read
+}
+
 // records is the data part; every record is contiguous in it.
 func (r *ring) records() []byte { return r.data[os.Getpagesize():] }
 

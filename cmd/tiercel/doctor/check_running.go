@@ -94,7 +94,7 @@ type loss struct{ metric, text, hint string }
 var losses = []loss{
 	{"tiercel_sensor_records_lost_total", "records lost on their way out of the kernel", "raise the rings (ringBytes) or watch less; the events \"Tiercel internal: records lost\" name the containers"},
 	{"tiercel_sensor_records_undecoded_total", "records that could not be decoded", "report this: program and BPF object do not fit"},
-	{"tiercel_sensor_filter_unsound_total", "events that the kernel filter would have dropped and that matched", "report this with the rules"},
+	{"tiercel_sensor_filter_unsound_total", "events that the kernel filter would have dropped and that matched", "report this with the lines of the log that begin so: they name the rules"},
 	{"tiercel_sensor_matches_throttled_total", "matches held back: a rule runs away with a target", "narrow that rule; the events \"Tiercel internal: rule throttled\" name it"},
 	{"tiercel_sensor_matches_unpublished_total", "matches that never reached the bus", "see the log for why"},
 	{"tiercel_bus_spool_messages_lost_total", "matches that the spool lost", "raise --spool-size if it was full, look at the disk if it is damaged"},
@@ -112,12 +112,10 @@ func judge(all []sample) []Finding {
 	if len(rings) == 0 {
 		return []Finding{found(Note, "this tiercel runs no sensor, or has not attached it yet")}
 	}
-	var sizes []string
-	for _, s := range rings {
-		sizes = append(sizes, fmt.Sprintf("%s %.0f KiB", s.labels["ring"], s.value/1024))
-	}
-	sort.Strings(sizes)
-	fs = append(fs, found(OK, "rings: %s", strings.Join(sizes, ", ")))
+	fs = append(fs, found(OK, "rings: %s", ringSizes(rings, byName["tiercel_sensor_ring_used_bytes"])))
+	fs = append(fs, judgeBackend(byName["tiercel_sensor_backend"])...)
+	fs = append(fs, judgeFilter(byName)...)
+	before := len(fs)
 	for _, l := range losses {
 		if text := nonZero(byName[l.metric]); text != "" {
 			fs = append(fs, found(Action, "%s since the start: %s", l.text, text).hint(l.hint))
@@ -131,10 +129,26 @@ func judge(all []sample) []Finding {
 	if w := byName["tiercel_bus_spool_messages"]; len(w) > 0 && w[0].value > 1000 {
 		fs = append(fs, found(Action, "%.0f matches wait in the spool", w[0].value).hint("the bus is out of reach or refuses: see the check \"bus\""))
 	}
-	if len(fs) == 1 {
+	if len(fs) == before {
 		fs = append(fs, found(OK, "nothing was lost or held back since the start"))
 	}
 	return fs
+}
+
+// ringSizes says how large the rings are, and how full.
+func ringSizes(rings, used []sample) string {
+	var out []string
+	for _, s := range rings {
+		text := fmt.Sprintf("%s %.0f KiB", s.labels["ring"], s.value/1024)
+		for _, u := range used {
+			if u.labels["ring"] == s.labels["ring"] && s.value > 0 {
+				text += fmt.Sprintf(" (%.0f %% full)", 100*u.value/s.value)
+			}
+		}
+		out = append(out, text)
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
 }
 
 // nonZero lists the samples that are not zero.

@@ -1,17 +1,22 @@
 package rulecmd
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/doctor"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/match"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/filter"
 )
@@ -38,11 +43,11 @@ type ruleInfo struct {
 func (c *command) list() *cobra.Command {
 	var format cli.Format
 	var source sourceFlag
-	var tag string
+	var tag, status string
 	cmd := &cobra.Command{
 		Use:   "list [FILE|DIR…]",
 		Short: "List rules with their event types and fields",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			set, err := c.load(args, rules.Options{})
 			if err != nil {
 				return err
@@ -56,13 +61,39 @@ func (c *command) list() *cobra.Command {
 			if format == cli.JSON || format == cli.YAML {
 				return format.Print(c.Out, infos)
 			}
-			return c.printRules(infos, format == cli.Wide)
+			if err := c.printRules(infos, format == cli.Wide); err != nil || format != cli.Wide {
+				return err
+			}
+			c.printRefused(cmd.Context(), set, status)
+			return nil
 		},
 	}
 	format.Flag(cmd, cli.Table, cli.Wide, cli.JSON, cli.YAML)
 	cmd.Flags().Var(&source, "source", "only rules of this event source")
 	cmd.Flags().StringVar(&tag, "tag", "", "only rules with this tag")
+	cmd.Flags().StringVar(&status, "http", "127.0.0.1:8765", "with -o wide: address of /metrics of the tiercel that runs here, if one does, for what its kernel refused")
 	return cmd
+}
+
+// printRefused says which event types have no kernel filter although their conditions allow of one: because the rules of set make it too
+// large, or because the kernel of the tiercel that answers at status did not take the one of its own rules.
+func (c *command) printRefused(ctx context.Context, set *rules.Set, status string) {
+	var programs []*match.Program
+	for _, r := range set.Rules() {
+		if r.Enabled && r.Source == extract.RuleSource {
+			programs = append(programs, r.Program())
+		}
+	}
+	large := filter.Compile(programs, 0, filter.Options{}).TooLarge()
+	for _, t := range slices.Sorted(maps.Keys(large)) {
+		fmt.Fprintf(c.Out, "no kernel filter for %s, so that every such call is read: %v\n", t, large[t])
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	refused := doctor.Refused(ctx, http.DefaultClient, status)
+	for _, t := range sortedKeys(refused) {
+		fmt.Fprintf(c.Out, "the tiercel at %s has no kernel filter for %s, so that every such call is read: %s\n", status, t, refused[t])
+	}
 }
 
 func hasTag(r *rules.Rule, tag string) bool {
