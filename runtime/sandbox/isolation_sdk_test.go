@@ -11,7 +11,7 @@ import (
 )
 
 // useASC has AssemblyScript's compiler come from npm ci in functions/sdk/assemblyscript.
-func useASC(t *testing.T) {
+func useASC(t testing.TB) {
 	t.Helper()
 	bin, err := filepath.Abs(filepath.Join("..", "..", "functions", "sdk", "assemblyscript", "node_modules", ".bin"))
 	if err != nil {

@@ -320,31 +320,43 @@ typedef struct {
 	tiercel_value key; // a text; of a map only
 	tiercel_value value;
 	const char *at_, *end_;
-	bool map_;
+	bool map_, escape_;
 } tiercel_iterator;
 
 static inline tiercel_iterator tiercel_iterate(tiercel_value v) {
 	tiercel_iterator it = {0};
 	if (!tiercel_is_map(v) && !tiercel_is_array(v)) return it;
 	it.map_ = *v.raw == '{';
-	it.end_ = v.raw + v.len - 1;
+	it.end_ = v.raw + v.len;
 	it.at_ = tiercel_space_(v.raw + 1, it.end_);
 	return it;
 }
 
-static inline bool tiercel_next(tiercel_iterator *it) {
+// tiercel_key_ goes to the next key, or array element, and leaves at_ at its value, whose end is not looked for yet.
+static inline bool tiercel_key_(tiercel_iterator *it) {
 	const char *p = it->at_, *end = it->end_;
-	if (p == end) return false;
+	if (!p) return false;
+	if (*p == ',') p = tiercel_space_(p + 1, end);
+	if (*p == '}' || *p == ']') return false;
 	if (it->map_) {
-		const char *after = tiercel_skip_string_(p, end);
-		it->key = (tiercel_value){p, (size_t)(after - p)};
-		p = tiercel_space_(tiercel_space_(after, end) + 1, end);
+		const char *key = p++;
+		for (it->escape_ = false; *(p = tiercel_plain_(p, end)) != '"'; p++)
+			if (*p == '\\') p++, it->escape_ = true;
+		it->key = (tiercel_value){key, (size_t)(++p - key)};
+		p = tiercel_space_(tiercel_space_(p, end) + 1, end);
 	}
-	const char *after = tiercel_skip_value_(p, end);
-	it->value = (tiercel_value){p, (size_t)(after - p)};
-	p = tiercel_space_(after, end);
-	if (p < end) p = tiercel_space_(p + 1, end);
 	it->at_ = p;
+	return true;
+}
+
+// tiercel_past_ goes behind the value, which ends at p.
+static inline void tiercel_past_(tiercel_iterator *it, const char *p) { it->at_ = tiercel_space_(p, it->end_); }
+
+static inline bool tiercel_next(tiercel_iterator *it) {
+	if (!tiercel_key_(it)) return false;
+	const char *after = tiercel_skip_value_(it->at_, it->end_);
+	it->value = (tiercel_value){it->at_, (size_t)(after - it->at_)};
+	tiercel_past_(it, after);
 	return true;
 }
 
@@ -402,21 +414,34 @@ static inline char *tiercel_unescape_(char *w, const char **p, const char *end) 
 	return tiercel_put_rune_(w, r);
 }
 
+// tiercel_copy_ copies up to n bytes, to the first backslash, and returns how many. It may write up to 15 bytes more.
+static inline size_t tiercel_copy_(char *w, const char *p, size_t n) {
+	size_t i = 0;
+#ifdef __wasm_simd128__
+	for (; n - i >= 16; i += 16) {
+		v128_t x = wasm_v128_load(p + i);
+		wasm_v128_store(w + i, x);
+		uint32_t mask = wasm_i8x16_bitmask(wasm_i8x16_eq(x, wasm_i8x16_splat('\\')));
+		if (mask) return i + (size_t)__builtin_ctz(mask);
+	}
+#endif
+	for (; i < n && p[i] != '\\'; i++) w[i] = p[i];
+	return i;
+}
+
 // tiercel_text_n returns a text's content and its length, for texts that may contain NUL; a number's or boolean's JSON; and "" for all else.
 static inline const char *tiercel_text_n(tiercel_value v, size_t *len) {
 	*len = 0;
 	char kind = tiercel_kind_(v);
 	if (!kind || kind == 'n' || kind == '{' || kind == '[') return "";
-	char *out = tiercel_alloc(v.len + 1), *w = out;
+	char *out = tiercel_alloc(v.len + 16), *w = out;
 	const char *p = v.raw, *end = v.raw + v.len;
 	if (kind == '"') p++, end--;
 	for (;;) {
-		const char *plain = memchr(p, '\\', (size_t)(end - p));
-		size_t n = (size_t)((plain ? plain : end) - p);
-		memcpy(w, p, n);
-		w += n;
-		if (!plain) break;
-		p = plain + 1;
+		size_t n = tiercel_copy_(w, p, (size_t)(end - p));
+		w += n, p += n;
+		if (p == end) break;
+		p++;
 		w = tiercel_unescape_(w, &p, end);
 	}
 	*w = 0;
@@ -430,21 +455,32 @@ static inline const char *tiercel_text(tiercel_value v) {
 	return tiercel_text_n(v, &n);
 }
 
-// Whether v is the text s.
-static inline bool tiercel_equals(tiercel_value v, const char *s) {
-	size_t n = strlen(s);
-	if (!tiercel_is_text(v)) return false;
-	if (!memchr(v.raw, '\\', v.len)) return v.len == n + 2 && !memcmp(v.raw + 1, s, n);
+static inline bool tiercel_equals_n_(tiercel_value v, bool escape, const char *s, size_t n) {
+	if (v.len == n + 2 && !escape) {
+		const char *p = v.raw + 1;
+		while (n > 0 && p[n - 1] == s[n - 1]) n--; // most differ in their last byte already
+		return n == 0;
+	}
+	if (v.len <= n + 2 || !escape) return false;
 	size_t m;
 	const char *text = tiercel_text_n(v, &m);
 	return m == n && !memcmp(text, s, n);
 }
 
+// Whether v is the text s.
+static inline bool tiercel_equals(tiercel_value v, const char *s) {
+	return tiercel_is_text(v) && tiercel_equals_n_(v, memchr(v.raw, '\\', v.len), s, strlen(s));
+}
+
 // tiercel_get returns the value of a map's key. If a map has a key twice, the first counts.
 static inline tiercel_value tiercel_get(tiercel_value v, const char *key) {
 	if (!tiercel_is_map(v)) return (tiercel_value){0};
-	for (tiercel_iterator it = tiercel_iterate(v); tiercel_next(&it);)
-		if (tiercel_equals(it.key, key)) return it.value;
+	size_t n = strlen(key);
+	for (tiercel_iterator it = tiercel_iterate(v); tiercel_key_(&it);) {
+		const char *after = tiercel_skip_value_(it.at_, it.end_);
+		if (tiercel_equals_n_(it.key, it.escape_, key, n)) return (tiercel_value){it.at_, (size_t)(after - it.at_)};
+		tiercel_past_(&it, after);
+	}
 	return (tiercel_value){0};
 }
 
@@ -516,7 +552,11 @@ static inline void tiercel_put_text_(struct tiercel_json_ *w, const char *s, siz
 	const char *end = s + n;
 	char *o = tiercel_room_(w, 6 * n + 2), *start = o;
 	*o++ = '"';
-	while (s < end) {
+	for (;;) {
+		const char *plain = tiercel_plain_(s, end);
+		memcpy(o, s, (size_t)(plain - s));
+		o += plain - s, s = plain;
+		if (s == end) break;
 		unsigned char c = (unsigned char)*s;
 		if (c >= 0x80) {
 			const char *after = tiercel_utf8_(s, end);
@@ -535,10 +575,8 @@ static inline void tiercel_put_text_(struct tiercel_json_ *w, const char *s, siz
 			*o++ = '\\', *o++ = 'n';
 		} else if (c == '\t') {
 			*o++ = '\\', *o++ = 't';
-		} else if (c < ' ') {
-			*o++ = '\\', *o++ = 'u', *o++ = '0', *o++ = '0', *o++ = hex[c >> 4], *o++ = hex[c & 15];
 		} else {
-			*o++ = (char)c;
+			*o++ = '\\', *o++ = 'u', *o++ = '0', *o++ = '0', *o++ = hex[c >> 4], *o++ = hex[c & 15];
 		}
 	}
 	*o++ = '"';
@@ -565,7 +603,8 @@ static inline void tiercel_put_value_(struct tiercel_json_ *w, tiercel_value v) 
 static inline void tiercel_vjson_(struct tiercel_json_ *w, const char *format, va_list args) {
 	for (const char *p = format; *p; p++) {
 		if (*p != '%') {
-			size_t n = strcspn(p, "'%");
+			size_t n = 0;
+			while (p[n] && p[n] != '\'' && p[n] != '%') n++;
 			if (n) {
 				tiercel_put_(w, p, n);
 				p += n - 1;
@@ -899,48 +938,103 @@ static inline tiercel_value tiercel_field(const tiercel_event *ev, const char *n
 	return tiercel_exists(v) ? v : tiercel_get(ev->output_fields, name);
 }
 
-static inline void tiercel_parse_target_(tiercel_target *t, tiercel_value v) {
-	const struct {
-		const char *key, **to;
-	} texts[] = {{"cluster", &t->cluster}, {"node", &t->node}, {"namespace", &t->namespace_}, {"pod", &t->pod}, {"podUID", &t->pod_uid},
-		{"container", &t->container}, {"containerID", &t->container_id}, {"image", &t->image}, {"imageDigest", &t->image_digest}};
-	const int n = sizeof texts / sizeof *texts;
-	for (int i = 0; i < n; i++) *texts[i].to = "";
-	for (tiercel_iterator it = tiercel_iterate(v); tiercel_next(&it);) {
-		int i = 0;
-		while (i < n && !tiercel_equals(it.key, texts[i].key)) i++;
-		if (i < n) *texts[i].to = tiercel_text(it.value);
-		else if (tiercel_equals(it.key, "cgroupID")) t->cgroup_id = tiercel_uint(it.value);
-		else if (tiercel_equals(it.key, "pid")) t->pid = tiercel_int(it.value);
-		else if (tiercel_equals(it.key, "pidStartTime")) t->pid_start_time = tiercel_uint(it.value);
-	}
+// A tiercel_member_ is a text of a struct, by its key.
+struct tiercel_member_ {
+	const char *key, **to;
+	size_t len;
+};
+#define TIERCEL_MEMBER_(key, to) {key, to, sizeof key - 1}
+
+// tiercel_member_of_ returns the member that it is at, or NULL.
+static inline const struct tiercel_member_ *tiercel_member_of_(const tiercel_iterator *it, const struct tiercel_member_ *members, size_t n) {
+	for (size_t i = 0; i < n; i++)
+		if (tiercel_equals_n_(it->key, it->escape_, members[i].key, members[i].len)) return &members[i];
+	return NULL;
 }
 
+static inline bool tiercel_key_is_(const tiercel_iterator *it, const char *key) { return tiercel_equals_n_(it->key, it->escape_, key, strlen(key)); }
+
+// tiercel_value_ returns the value that it is at, and goes behind it.
+static inline tiercel_value tiercel_value_(tiercel_iterator *it) {
+	const char *from = it->at_, *after = tiercel_skip_value_(from, it->end_);
+	tiercel_past_(it, after);
+	return (tiercel_value){from, (size_t)(after - from)};
+}
+
+// tiercel_inside_ goes through the map that it is at, before its end is known; false: it is at something else. When there is nothing more in
+// inner, tiercel_past_(it, inner.at_ + 1) goes on behind it.
+static inline bool tiercel_inside_(const tiercel_iterator *it, tiercel_iterator *inner) {
+	if (*it->at_ != '{') return false;
+	*inner = (tiercel_iterator){.at_ = tiercel_space_(it->at_ + 1, it->end_), .end_ = it->end_, .map_ = true};
+	return true;
+}
+
+// Of a key that is there twice, the last counts.
+static inline void tiercel_parse_target_(tiercel_target *t, tiercel_iterator *at) {
+	*t = (tiercel_target){.cluster = "", .node = "", .namespace_ = "", .pod = "", .pod_uid = "", .container = "", .container_id = "", .image = "", .image_digest = ""};
+	const struct tiercel_member_ texts[] = {TIERCEL_MEMBER_("cluster", &t->cluster), TIERCEL_MEMBER_("node", &t->node),
+		TIERCEL_MEMBER_("namespace", &t->namespace_), TIERCEL_MEMBER_("pod", &t->pod), TIERCEL_MEMBER_("podUID", &t->pod_uid),
+		TIERCEL_MEMBER_("container", &t->container), TIERCEL_MEMBER_("containerID", &t->container_id), TIERCEL_MEMBER_("image", &t->image),
+		TIERCEL_MEMBER_("imageDigest", &t->image_digest)};
+	tiercel_iterator it;
+	if (!tiercel_inside_(at, &it)) {
+		tiercel_value_(at);
+		return;
+	}
+	while (tiercel_key_(&it)) {
+		tiercel_value v = tiercel_value_(&it);
+		const struct tiercel_member_ *m = tiercel_member_of_(&it, texts, sizeof texts / sizeof *texts);
+		if (m) *m->to = tiercel_text(v);
+		else if (tiercel_key_is_(&it, "cgroupID")) t->cgroup_id = tiercel_uint(v);
+		else if (tiercel_key_is_(&it, "pid")) t->pid = tiercel_int(v);
+		else if (tiercel_key_is_(&it, "pidStartTime")) t->pid_start_time = tiercel_uint(v);
+	}
+	tiercel_past_(at, it.at_ + 1);
+}
+
+static inline void tiercel_parse_data_(tiercel_event *ev, tiercel_iterator *at) {
+	const tiercel_value none = {0};
+	ev->output = "", ev->priority = NULL, ev->tags = ev->fields = ev->output_fields = none;
+	tiercel_iterator it;
+	if (!tiercel_inside_(at, &it)) {
+		tiercel_value_(at);
+		return;
+	}
+	while (tiercel_key_(&it)) {
+		if (tiercel_key_is_(&it, "target")) {
+			tiercel_parse_target_(&ev->target, &it);
+			continue;
+		}
+		tiercel_value v = tiercel_value_(&it);
+		if (tiercel_key_is_(&it, "output")) ev->output = tiercel_text(v);
+		else if (tiercel_key_is_(&it, "priority")) ev->priority = tiercel_text(v); // as Falco writes it
+		else if (tiercel_key_is_(&it, "tags")) ev->tags = v;
+		else if (tiercel_key_is_(&it, "fields")) ev->fields = v;
+		else if (tiercel_key_is_(&it, "output_fields")) ev->output_fields = v;
+	}
+	tiercel_past_(at, it.at_ + 1);
+}
+
+// tiercel_parse_event_ goes through a checked event once.
 static inline tiercel_event tiercel_parse_event_(tiercel_value v) {
-	tiercel_event ev = {.json = v};
-	const struct {
-		const char *key, **to;
-	} texts[] = {{"id", &ev.id}, {"source", &ev.source}, {"type", &ev.type}, {"subject", &ev.subject}, {"time", &ev.time}, {"traceparent", &ev.traceparent},
-		{"rule", &ev.rule}, {"priority", &ev.priority}, {"eventsource", &ev.event_source}, {"hostname", &ev.hostname}};
-	const int n = sizeof texts / sizeof *texts;
-	for (int i = 0; i < n; i++) *texts[i].to = "";
-	ev.output = "";
-	tiercel_value data = {0}, target = {0};
-	for (tiercel_iterator it = tiercel_iterate(v); tiercel_next(&it);) {
-		int i = 0;
-		while (i < n && !tiercel_equals(it.key, texts[i].key)) i++;
-		if (i < n) *texts[i].to = tiercel_text(it.value);
-		else if (tiercel_equals(it.key, "data")) data = it.value;
+	tiercel_event ev = {.id = "", .source = "", .type = "", .subject = "", .time = "", .traceparent = "", .rule = "", .event_source = "",
+		.hostname = "", .output = "", .json = v,
+		.target = {.cluster = "", .node = "", .namespace_ = "", .pod = "", .pod_uid = "", .container = "", .container_id = "", .image = "", .image_digest = ""}};
+	const char *priority = "";
+	const struct tiercel_member_ texts[] = {TIERCEL_MEMBER_("id", &ev.id), TIERCEL_MEMBER_("source", &ev.source), TIERCEL_MEMBER_("type", &ev.type),
+		TIERCEL_MEMBER_("subject", &ev.subject), TIERCEL_MEMBER_("time", &ev.time), TIERCEL_MEMBER_("traceparent", &ev.traceparent),
+		TIERCEL_MEMBER_("rule", &ev.rule), TIERCEL_MEMBER_("priority", &priority), TIERCEL_MEMBER_("eventsource", &ev.event_source),
+		TIERCEL_MEMBER_("hostname", &ev.hostname)};
+	for (tiercel_iterator it = tiercel_iterate(v); tiercel_key_(&it);) {
+		if (tiercel_key_is_(&it, "data")) {
+			tiercel_parse_data_(&ev, &it);
+			continue;
+		}
+		tiercel_value text = tiercel_value_(&it);
+		const struct tiercel_member_ *m = tiercel_member_of_(&it, texts, sizeof texts / sizeof *texts);
+		if (m) *m->to = tiercel_text(text);
 	}
-	for (tiercel_iterator it = tiercel_iterate(data); tiercel_next(&it);) {
-		if (tiercel_equals(it.key, "output")) ev.output = tiercel_text(it.value);
-		else if (tiercel_equals(it.key, "priority")) ev.priority = tiercel_text(it.value); // as Falco writes it
-		else if (tiercel_equals(it.key, "tags")) ev.tags = it.value;
-		else if (tiercel_equals(it.key, "fields")) ev.fields = it.value;
-		else if (tiercel_equals(it.key, "output_fields")) ev.output_fields = it.value;
-		else if (tiercel_equals(it.key, "target")) target = it.value;
-	}
-	tiercel_parse_target_(&ev.target, target);
+	if (!ev.priority) ev.priority = priority; // data's, if it has one
 	return ev;
 }
 

@@ -1,4 +1,4 @@
-use crate::json_read::{parse, Value};
+use crate::json_read::{parse, Fields, Value};
 use crate::kubernetes::Pod;
 use crate::Ended;
 
@@ -66,44 +66,55 @@ impl Target {
     }
 }
 
+/// Goes through an event once.
 pub fn parse_event(text: &'static str) -> Option<Event> {
     let json = parse(text)?;
     let mut ev = Event { json, ..Event::default() };
-    let mut data = Value::default();
-    for (key, value) in json.fields() {
+    let mut priority = None;
+    let mut fields = json.fields();
+    while let Some(key) = fields.key() {
         match &*key {
-            "id" => ev.id = value.str(),
-            "source" => ev.source = value.str(),
-            "type" => ev.kind = value.str(),
-            "subject" => ev.subject = value.str(),
-            "time" => ev.time = value.str(),
-            "traceparent" => ev.traceparent = value.str(),
-            "rule" => ev.rule = value.str(),
-            "priority" => ev.priority = value.str(),
-            "eventsource" => ev.event_source = value.str(),
-            "hostname" => ev.hostname = value.str(),
-            "data" => data = value,
-            _ => {}
+            "id" => ev.id = fields.value().str(),
+            "source" => ev.source = fields.value().str(),
+            "type" => ev.kind = fields.value().str(),
+            "subject" => ev.subject = fields.value().str(),
+            "time" => ev.time = fields.value().str(),
+            "traceparent" => ev.traceparent = fields.value().str(),
+            "rule" => ev.rule = fields.value().str(),
+            "priority" => ev.priority = fields.value().str(),
+            "eventsource" => ev.event_source = fields.value().str(),
+            "hostname" => ev.hostname = fields.value().str(),
+            "data" => priority = parse_data(&mut ev, &mut fields),
+            _ => drop(fields.value()),
         }
     }
-    for (key, value) in data.fields() {
-        match &*key {
-            "output" => ev.output = value.str(),
-            "tags" => ev.tags = value,
-            "priority" => ev.priority = value.str(), // as Falco writes it
-            "fields" => ev.fields = value,
-            "output_fields" => ev.output_fields = value,
-            "target" => ev.target = parse_target(value),
-            _ => {}
-        }
-    }
+    ev.priority = priority.unwrap_or(ev.priority); // as Falco writes it
     Some(ev)
 }
 
-fn parse_target(v: Value) -> Target {
+/// Reads the alert and returns its priority. Of a key that is there twice, the last counts.
+fn parse_data(ev: &mut Event, at: &mut Fields) -> Option<&'static str> {
+    let mut priority = None;
+    let (mut output, mut tags, mut target) = ("", Value::default(), Target::default());
+    let (mut standard, mut output_fields) = (Value::default(), Value::default());
+    at.inside(|fields, key| match key {
+        "output" => output = fields.value().str(),
+        "tags" => tags = fields.value(),
+        "priority" => priority = Some(fields.value().str()),
+        "fields" => standard = fields.value(),
+        "output_fields" => output_fields = fields.value(),
+        "target" => target = parse_target(fields),
+        _ => drop(fields.value()),
+    });
+    (ev.output, ev.tags, ev.target, ev.fields, ev.output_fields) = (output, tags, target, standard, output_fields);
+    priority
+}
+
+fn parse_target(at: &mut Fields) -> Target {
     let mut t = Target::default();
-    for (key, value) in v.fields() {
-        match &*key {
+    at.inside(|fields, key| {
+        let value = fields.value();
+        match key {
             "cluster" => t.cluster = value.str(),
             "node" => t.node = value.str(),
             "namespace" => t.namespace = value.str(),
@@ -118,6 +129,6 @@ fn parse_target(v: Value) -> Target {
             "pidStartTime" => t.pid_start_time = value.uint(),
             _ => {}
         }
-    }
+    });
     t
 }

@@ -123,7 +123,10 @@ impl Value {
 /// Whether a string as it is written, with its quotes, is this text.
 fn same(quoted: &'static str, text: &str) -> bool {
     let inner = &quoted.as_bytes()[1..quoted.len() - 1];
-    inner == text.as_bytes() && !inner.contains(&b'\\') || inner.contains(&b'\\') && unquote(quoted) == text
+    if inner.len() <= text.len() {
+        return inner == text.as_bytes() && plain(inner, 0) == inner.len(); // an escape is longer than what it stands for
+    }
+    plain(inner, 0) < inner.len() && unquote(quoted) == text
 }
 
 /// Where an iterator is in a map or array.
@@ -141,17 +144,23 @@ impl Cursor {
     }
 
     fn done(&self) -> bool {
-        self.at + 1 == self.s.len()
+        matches!(self.s.as_bytes()[self.at], b'}' | b']')
     }
 
     fn take(&mut self) -> &'static str {
-        let (s, start) = (self.s.as_bytes(), self.at);
-        let end = skip(s, start);
+        let start = self.at;
+        let end = skip(self.s.as_bytes(), start);
+        self.past(end);
+        &self.s[start..end]
+    }
+
+    /// Goes behind what ends at end.
+    fn past(&mut self, end: usize) {
+        let s = self.s.as_bytes();
         self.at = space(s, end);
-        if matches!(s[self.at], b',' | b':') {
+        if matches!(s.get(self.at), Some(b',' | b':')) {
             self.at = space(s, self.at + 1);
         }
-        &self.s[start..end]
     }
 }
 
@@ -164,6 +173,29 @@ impl Fields {
             return None;
         }
         Some((self.0.take(), Value { raw: self.0.take() }))
+    }
+
+    /// The next key, without looking for the end of its value: [`Fields::value`] or [`Fields::inside`] come next.
+    pub(crate) fn key(&mut self) -> Option<Cow<'static, str>> {
+        (!self.0.done()).then(|| unquote(self.0.take()))
+    }
+
+    pub(crate) fn value(&mut self) -> Value {
+        Value { raw: self.0.take() }
+    }
+
+    /// Goes through the value if it is a map, with f for each key, which takes that key's value.
+    pub(crate) fn inside(&mut self, mut f: impl FnMut(&mut Fields, &str)) {
+        let Cursor { s, at } = self.0;
+        if s.as_bytes()[at] != b'{' {
+            self.0.take();
+            return;
+        }
+        let mut inner = Fields(Cursor { s, at: space(s.as_bytes(), at + 1) });
+        while let Some(key) = inner.key() {
+            f(&mut inner, &key);
+        }
+        self.0.past(inner.0.at + 1);
     }
 }
 
@@ -233,10 +265,10 @@ fn skip_container(s: &[u8], mut i: usize) -> usize {
 /// The content of a checked string with its quotes.
 fn unquote(quoted: &'static str) -> Cow<'static, str> {
     let s = &quoted[1..quoted.len() - 1];
-    let mut escape = match s.find('\\') {
-        None => return Cow::Borrowed(s),
-        Some(i) => i,
-    };
+    let mut escape = plain(s.as_bytes(), 0); // of what it stops at, only backslashes are in a string
+    if escape == s.len() {
+        return Cow::Borrowed(s);
+    }
     let (mut out, mut rest) = (String::with_capacity(s.len()), s);
     loop {
         out.push_str(&rest[..escape]);

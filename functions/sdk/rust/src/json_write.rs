@@ -1,3 +1,4 @@
+use crate::json_check::plain;
 use crate::json_read::Value;
 
 /// JSON that has been written.
@@ -21,11 +22,13 @@ impl ToJson for str {
         out.reserve(self.len() + 2);
         out.push('"');
         let mut from = 0;
-        for (i, c) in self.bytes().enumerate() {
-            if c >= b' ' && c != b'"' && c != b'\\' {
-                continue;
-            }
+        loop {
+            let i = plain(self.as_bytes(), from);
             out.push_str(&self[from..i]);
+            if i == self.len() {
+                break;
+            }
+            let c = self.as_bytes()[i];
             from = i + 1;
             match c {
                 b'"' => out.push_str("\\\""),
@@ -40,7 +43,6 @@ impl ToJson for str {
                 }
             }
         }
-        out.push_str(&self[from..]);
         out.push('"');
     }
 }

@@ -60,22 +60,36 @@ function checkArray(p: usize, end: usize, depth: i32): usize {
   }
 }
 
+const ones: u64 = 0x0101010101010101;
+const highs: u64 = 0x8080808080808080;
+
+// plain returns the address of the first byte from p on that has a meaning in a JSON text: a quote, a backslash, a control character, or
+// one that is not ASCII. Where there is room it looks at eight at a time.
+export function plain(p: usize, end: usize): usize {
+  for (; p + 8 <= end; p += 8) {
+    const x = load<u64>(p);
+    const quote = x ^ (ones * 0x22), backslash = x ^ (ones * 0x5c);
+    const found = (((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | x) & highs;
+    if (found) return p + (<usize>ctz(found) >> 3);
+  }
+  for (; p < end; p++) {
+    const c: u32 = load<u8>(p);
+    if (c < 0x20 || c == 0x22 || c == 0x5c || c >= 0x80) break;
+  }
+  return p;
+}
+
 function checkString(p: usize, end: usize): usize {
-  for (p++; p < end;) {
+  p++;
+  while (true) {
+    p = plain(p, end);
+    if (p >= end) return 0;
     const c: u32 = load<u8>(p);
     if (c == 0x22) return p + 1;
     if (c < 0x20) return 0;
-    if (c >= 0x80) {
-      p = checkRune(p, end);
-      if (!p) return 0;
-    } else if (c == 0x5c) {
-      p = checkEscape(p + 1, end);
-      if (!p) return 0;
-    } else {
-      p++;
-    }
+    p = c == 0x5c ? checkEscape(p + 1, end) : checkRune(p, end);
+    if (!p) return 0;
   }
-  return 0;
 }
 
 // checkRune returns the address after the character that begins at p and is not ASCII, or 0.

@@ -1,4 +1,4 @@
-import { check, space } from "./json_check";
+import { check, plain, space } from "./json_check";
 import { putRune } from "./buffer";
 
 // A Value is a JSON value within a document that is known to be well-formed. Value.none does not exist: everything asked of it is
@@ -155,7 +155,7 @@ export class Cursor {
     const end = this.end;
     if (p == end) return false;
     if (load<u8>(end) == 0x7d) {
-      const after = skipString(p);
+      const after = skipString(p, end);
       this.keyStart = p + 1;
       this.keyLength = <u32>(after - p - 2);
       p = space(space(after, end) + 1, end); // past the colon
@@ -173,17 +173,19 @@ export class Cursor {
   }
 }
 
-function skipString(p: usize): usize {
+function skipString(p: usize, end: usize): usize {
+  p++;
   while (true) {
-    const c = load<u8>(++p);
-    if (c == 0x22) return p + 1;
+    p = plain(p, end);
+    const c = load<u8>(p++);
+    if (c == 0x22) return p;
     if (c == 0x5c) p++;
   }
 }
 
 function skip(p: usize, end: usize): usize {
   const first = load<u8>(p);
-  if (first == 0x22) return skipString(p);
+  if (first == 0x22) return skipString(p, end);
   if (first != 0x7b && first != 0x5b) {
     while (p < end) {
       const c = load<u8>(p);
@@ -196,7 +198,7 @@ function skip(p: usize, end: usize): usize {
   while (true) {
     const c = load<u8>(p);
     if (c == 0x22) {
-      p = skipString(p);
+      p = skipString(p, end);
       continue;
     }
     if (c == 0x7b || c == 0x5b) depth++;
