@@ -14,7 +14,7 @@ LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
 
 # Debian packages, by what needs them. None is needed to build or to run.
 PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
-PACKAGES_KERNELS  := qemu-system-x86 busybox-static
+PACKAGES_KERNELS  := qemu-system-x86 qemu-system-arm busybox-static
 PACKAGES_SDKS     := clang-$(CLANG) lld-$(CLANG) wasi-libc libclang-rt-$(CLANG)-dev-wasm32 cargo rustc libstd-rust-dev-wasm32 $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev lld-$(CLANG) wabt
 
@@ -73,7 +73,7 @@ chaos: build ## two runtimes killed and stopped at random (minutes; not part of 
 	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
 
 # RUN selects tests, as -run does.
-kernels: deps-kernels ## the kernel tests on Debian's 6.1 and 6.12, emulated (half an hour; not part of `make test`)
+kernels: deps-kernels responders ## the kernel tests on Debian's 6.1 and 6.12 and on 6.12 for arm64, emulated (half an hour; not part of `make test`)
 	test/kernels/fetch.sh .cache/kernels
 	TIERCEL_KERNELS=$(CURDIR)/.cache/kernels TIERCEL_KERNELS_RUN='$(RUN)' $(GO) test -tags kernels -count=1 -timeout 120m -v ./test/kernels/
 

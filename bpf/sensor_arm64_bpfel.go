@@ -38,7 +38,7 @@ type SensorCall struct {
 	State      uint32
 	Copied     uint32
 	Sockaddr   uint32
-	_          [4]byte
+	Nr         uint32
 	File       uint64
 	L          SensorCallLayout
 	_          [6]byte
@@ -172,6 +172,14 @@ type SensorCgroupState struct {
 	}
 }
 
+type SensorCopiedAddress struct {
+	_    structs.HostLayout
+	Sock uint64
+	Nr   uint32
+	Len  uint32
+	B    [112]uint8
+}
+
 type SensorDestinations struct {
 	_   structs.HostLayout
 	N   uint32
@@ -181,6 +189,8 @@ type SensorDestinations struct {
 		Cookie  uint64
 		To      SensorAddress
 		Changed uint32
+		Nr      uint32
+		Pad     uint32
 	}
 }
 
@@ -477,6 +487,7 @@ type SensorWalkBuffer struct {
 	RootMnt    uint64
 	MarkDentry uint64
 	MarkMnt    uint64
+	Through    uint64
 	Pos        uint32
 	Flags      uint32
 	Leaf       uint32
@@ -487,12 +498,15 @@ type SensorWalkBuffer struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	SensorMapAddressesOf         = "addresses_of"
 	SensorMapCallLayouts         = "call_layouts"
 	SensorMapCallPrograms        = "call_programs"
 	SensorMapCgroupKinds         = "cgroup_kinds"
 	SensorMapCgroups             = "cgroups"
 	SensorMapCgroupsLost         = "cgroups_lost"
 	SensorMapCurrentCalls        = "current_calls"
+	SensorMapCurrentDestinations = "current_destinations"
+	SensorMapDestinationsByTask  = "destinations_by_task"
 	SensorMapDestinationsOf      = "destinations_of"
 	SensorMapEnteredOf           = "entered_of"
 	SensorMapEventRing           = "event_ring"
@@ -513,6 +527,7 @@ const (
 	SensorMapScratches           = "scratches"
 	SensorMapUringPending        = "uring_pending"
 	SensorMapWalks               = "walks"
+	SensorProgBindCopied         = "bind_copied"
 	SensorProgCallEnter          = "call_enter"
 	SensorProgCallEnterOne       = "call_enter_one"
 	SensorProgCallExec           = "call_exec"
@@ -528,6 +543,7 @@ const (
 	SensorProgCgroupEntered      = "cgroup_entered"
 	SensorProgCgroupGone         = "cgroup_gone"
 	SensorProgCgroupMade         = "cgroup_made"
+	SensorProgConnectCopied      = "connect_copied"
 	SensorProgExemptSelf         = "exempt_self"
 	SensorProgHookConnect4       = "hook_connect4"
 	SensorProgHookConnect6       = "hook_connect6"
@@ -541,11 +557,14 @@ const (
 	SensorProgProcessExitEmit    = "process_exit_emit"
 	SensorProgProcessFork        = "process_fork"
 	SensorProgProcessForkEmit    = "process_fork_emit"
+	SensorProgSendCopied         = "send_copied"
 	SensorProgSnapshotTask       = "snapshot_task"
 	SensorProgSourceCopied       = "source_copied"
 	SensorProgUringDone          = "uring_done"
 	SensorProgUringDoneV518      = "uring_done_v518"
 	SensorProgUringSubmit        = "uring_submit"
+	SensorVarAddressesCopied     = "addresses_copied"
+	SensorVarDestinationsHashed  = "destinations_hashed"
 	SensorVarGeneration          = "generation"
 	SensorVarHashSeed            = "hash_seed"
 	SensorVarInterest            = "interest"
@@ -636,6 +655,7 @@ type SensorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorProgramSpecs struct {
+	BindCopied      *ebpf.ProgramSpec `ebpf:"bind_copied"`
 	CallEnter       *ebpf.ProgramSpec `ebpf:"call_enter"`
 	CallEnterOne    *ebpf.ProgramSpec `ebpf:"call_enter_one"`
 	CallExec        *ebpf.ProgramSpec `ebpf:"call_exec"`
@@ -651,6 +671,7 @@ type SensorProgramSpecs struct {
 	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.ProgramSpec `ebpf:"cgroup_made"`
+	ConnectCopied   *ebpf.ProgramSpec `ebpf:"connect_copied"`
 	ExemptSelf      *ebpf.ProgramSpec `ebpf:"exempt_self"`
 	HookConnect4    *ebpf.ProgramSpec `ebpf:"hook_connect4"`
 	HookConnect6    *ebpf.ProgramSpec `ebpf:"hook_connect6"`
@@ -664,6 +685,7 @@ type SensorProgramSpecs struct {
 	ProcessExitEmit *ebpf.ProgramSpec `ebpf:"process_exit_emit"`
 	ProcessFork     *ebpf.ProgramSpec `ebpf:"process_fork"`
 	ProcessForkEmit *ebpf.ProgramSpec `ebpf:"process_fork_emit"`
+	SendCopied      *ebpf.ProgramSpec `ebpf:"send_copied"`
 	SnapshotTask    *ebpf.ProgramSpec `ebpf:"snapshot_task"`
 	SourceCopied    *ebpf.ProgramSpec `ebpf:"source_copied"`
 	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
@@ -675,38 +697,43 @@ type SensorProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorMapSpecs struct {
-	CallLayouts    *ebpf.MapSpec `ebpf:"call_layouts"`
-	CallPrograms   *ebpf.MapSpec `ebpf:"call_programs"`
-	CgroupKinds    *ebpf.MapSpec `ebpf:"cgroup_kinds"`
-	Cgroups        *ebpf.MapSpec `ebpf:"cgroups"`
-	CgroupsLost    *ebpf.MapSpec `ebpf:"cgroups_lost"`
-	CurrentCalls   *ebpf.MapSpec `ebpf:"current_calls"`
-	DestinationsOf *ebpf.MapSpec `ebpf:"destinations_of"`
-	EnteredOf      *ebpf.MapSpec `ebpf:"entered_of"`
-	EventRing      *ebpf.MapSpec `ebpf:"event_ring"`
-	ExecPrograms   *ebpf.MapSpec `ebpf:"exec_programs"`
-	Exempted       *ebpf.MapSpec `ebpf:"exempted"`
-	ExitPrograms   *ebpf.MapSpec `ebpf:"exit_programs"`
-	FilterCounts   *ebpf.MapSpec `ebpf:"filter_counts"`
-	FilterEarly    *ebpf.MapSpec `ebpf:"filter_early"`
-	FilterLate     *ebpf.MapSpec `ebpf:"filter_late"`
-	FilterTexts    *ebpf.MapSpec `ebpf:"filter_texts"`
-	ForkPrograms   *ebpf.MapSpec `ebpf:"fork_programs"`
-	LastPeers      *ebpf.MapSpec `ebpf:"last_peers"`
-	Lost           *ebpf.MapSpec `ebpf:"lost"`
-	ProcessRing    *ebpf.MapSpec `ebpf:"process_ring"`
-	Processes      *ebpf.MapSpec `ebpf:"processes"`
-	Readers        *ebpf.MapSpec `ebpf:"readers"`
-	RecordLimited  *ebpf.MapSpec `ebpf:"record_limited"`
-	Scratches      *ebpf.MapSpec `ebpf:"scratches"`
-	UringPending   *ebpf.MapSpec `ebpf:"uring_pending"`
-	Walks          *ebpf.MapSpec `ebpf:"walks"`
+	AddressesOf         *ebpf.MapSpec `ebpf:"addresses_of"`
+	CallLayouts         *ebpf.MapSpec `ebpf:"call_layouts"`
+	CallPrograms        *ebpf.MapSpec `ebpf:"call_programs"`
+	CgroupKinds         *ebpf.MapSpec `ebpf:"cgroup_kinds"`
+	Cgroups             *ebpf.MapSpec `ebpf:"cgroups"`
+	CgroupsLost         *ebpf.MapSpec `ebpf:"cgroups_lost"`
+	CurrentCalls        *ebpf.MapSpec `ebpf:"current_calls"`
+	CurrentDestinations *ebpf.MapSpec `ebpf:"current_destinations"`
+	DestinationsByTask  *ebpf.MapSpec `ebpf:"destinations_by_task"`
+	DestinationsOf      *ebpf.MapSpec `ebpf:"destinations_of"`
+	EnteredOf           *ebpf.MapSpec `ebpf:"entered_of"`
+	EventRing           *ebpf.MapSpec `ebpf:"event_ring"`
+	ExecPrograms        *ebpf.MapSpec `ebpf:"exec_programs"`
+	Exempted            *ebpf.MapSpec `ebpf:"exempted"`
+	ExitPrograms        *ebpf.MapSpec `ebpf:"exit_programs"`
+	FilterCounts        *ebpf.MapSpec `ebpf:"filter_counts"`
+	FilterEarly         *ebpf.MapSpec `ebpf:"filter_early"`
+	FilterLate          *ebpf.MapSpec `ebpf:"filter_late"`
+	FilterTexts         *ebpf.MapSpec `ebpf:"filter_texts"`
+	ForkPrograms        *ebpf.MapSpec `ebpf:"fork_programs"`
+	LastPeers           *ebpf.MapSpec `ebpf:"last_peers"`
+	Lost                *ebpf.MapSpec `ebpf:"lost"`
+	ProcessRing         *ebpf.MapSpec `ebpf:"process_ring"`
+	Processes           *ebpf.MapSpec `ebpf:"processes"`
+	Readers             *ebpf.MapSpec `ebpf:"readers"`
+	RecordLimited       *ebpf.MapSpec `ebpf:"record_limited"`
+	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
+	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
+	Walks               *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // SensorVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SensorVariableSpecs struct {
+	AddressesCopied     *ebpf.VariableSpec `ebpf:"addresses_copied"`
+	DestinationsHashed  *ebpf.VariableSpec `ebpf:"destinations_hashed"`
 	Generation          *ebpf.VariableSpec `ebpf:"generation"`
 	HashSeed            *ebpf.VariableSpec `ebpf:"hash_seed"`
 	Interest            *ebpf.VariableSpec `ebpf:"interest"`
@@ -775,42 +802,48 @@ func (o *SensorObjects) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorMaps struct {
-	CallLayouts    *ebpf.Map `ebpf:"call_layouts"`
-	CallPrograms   *ebpf.Map `ebpf:"call_programs"`
-	CgroupKinds    *ebpf.Map `ebpf:"cgroup_kinds"`
-	Cgroups        *ebpf.Map `ebpf:"cgroups"`
-	CgroupsLost    *ebpf.Map `ebpf:"cgroups_lost"`
-	CurrentCalls   *ebpf.Map `ebpf:"current_calls"`
-	DestinationsOf *ebpf.Map `ebpf:"destinations_of"`
-	EnteredOf      *ebpf.Map `ebpf:"entered_of"`
-	EventRing      *ebpf.Map `ebpf:"event_ring"`
-	ExecPrograms   *ebpf.Map `ebpf:"exec_programs"`
-	Exempted       *ebpf.Map `ebpf:"exempted"`
-	ExitPrograms   *ebpf.Map `ebpf:"exit_programs"`
-	FilterCounts   *ebpf.Map `ebpf:"filter_counts"`
-	FilterEarly    *ebpf.Map `ebpf:"filter_early"`
-	FilterLate     *ebpf.Map `ebpf:"filter_late"`
-	FilterTexts    *ebpf.Map `ebpf:"filter_texts"`
-	ForkPrograms   *ebpf.Map `ebpf:"fork_programs"`
-	LastPeers      *ebpf.Map `ebpf:"last_peers"`
-	Lost           *ebpf.Map `ebpf:"lost"`
-	ProcessRing    *ebpf.Map `ebpf:"process_ring"`
-	Processes      *ebpf.Map `ebpf:"processes"`
-	Readers        *ebpf.Map `ebpf:"readers"`
-	RecordLimited  *ebpf.Map `ebpf:"record_limited"`
-	Scratches      *ebpf.Map `ebpf:"scratches"`
-	UringPending   *ebpf.Map `ebpf:"uring_pending"`
-	Walks          *ebpf.Map `ebpf:"walks"`
+	AddressesOf         *ebpf.Map `ebpf:"addresses_of"`
+	CallLayouts         *ebpf.Map `ebpf:"call_layouts"`
+	CallPrograms        *ebpf.Map `ebpf:"call_programs"`
+	CgroupKinds         *ebpf.Map `ebpf:"cgroup_kinds"`
+	Cgroups             *ebpf.Map `ebpf:"cgroups"`
+	CgroupsLost         *ebpf.Map `ebpf:"cgroups_lost"`
+	CurrentCalls        *ebpf.Map `ebpf:"current_calls"`
+	CurrentDestinations *ebpf.Map `ebpf:"current_destinations"`
+	DestinationsByTask  *ebpf.Map `ebpf:"destinations_by_task"`
+	DestinationsOf      *ebpf.Map `ebpf:"destinations_of"`
+	EnteredOf           *ebpf.Map `ebpf:"entered_of"`
+	EventRing           *ebpf.Map `ebpf:"event_ring"`
+	ExecPrograms        *ebpf.Map `ebpf:"exec_programs"`
+	Exempted            *ebpf.Map `ebpf:"exempted"`
+	ExitPrograms        *ebpf.Map `ebpf:"exit_programs"`
+	FilterCounts        *ebpf.Map `ebpf:"filter_counts"`
+	FilterEarly         *ebpf.Map `ebpf:"filter_early"`
+	FilterLate          *ebpf.Map `ebpf:"filter_late"`
+	FilterTexts         *ebpf.Map `ebpf:"filter_texts"`
+	ForkPrograms        *ebpf.Map `ebpf:"fork_programs"`
+	LastPeers           *ebpf.Map `ebpf:"last_peers"`
+	Lost                *ebpf.Map `ebpf:"lost"`
+	ProcessRing         *ebpf.Map `ebpf:"process_ring"`
+	Processes           *ebpf.Map `ebpf:"processes"`
+	Readers             *ebpf.Map `ebpf:"readers"`
+	RecordLimited       *ebpf.Map `ebpf:"record_limited"`
+	Scratches           *ebpf.Map `ebpf:"scratches"`
+	UringPending        *ebpf.Map `ebpf:"uring_pending"`
+	Walks               *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *SensorMaps) Close() error {
 	return _SensorClose(
+		m.AddressesOf,
 		m.CallLayouts,
 		m.CallPrograms,
 		m.CgroupKinds,
 		m.Cgroups,
 		m.CgroupsLost,
 		m.CurrentCalls,
+		m.CurrentDestinations,
+		m.DestinationsByTask,
 		m.DestinationsOf,
 		m.EnteredOf,
 		m.EventRing,
@@ -838,6 +871,8 @@ func (m *SensorMaps) Close() error {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorVariables struct {
+	AddressesCopied     *ebpf.Variable `ebpf:"addresses_copied"`
+	DestinationsHashed  *ebpf.Variable `ebpf:"destinations_hashed"`
 	Generation          *ebpf.Variable `ebpf:"generation"`
 	HashSeed            *ebpf.Variable `ebpf:"hash_seed"`
 	Interest            *ebpf.Variable `ebpf:"interest"`
@@ -890,6 +925,7 @@ type SensorVariables struct {
 //
 // It can be passed to LoadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SensorPrograms struct {
+	BindCopied      *ebpf.Program `ebpf:"bind_copied"`
 	CallEnter       *ebpf.Program `ebpf:"call_enter"`
 	CallEnterOne    *ebpf.Program `ebpf:"call_enter_one"`
 	CallExec        *ebpf.Program `ebpf:"call_exec"`
@@ -905,6 +941,7 @@ type SensorPrograms struct {
 	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.Program `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.Program `ebpf:"cgroup_made"`
+	ConnectCopied   *ebpf.Program `ebpf:"connect_copied"`
 	ExemptSelf      *ebpf.Program `ebpf:"exempt_self"`
 	HookConnect4    *ebpf.Program `ebpf:"hook_connect4"`
 	HookConnect6    *ebpf.Program `ebpf:"hook_connect6"`
@@ -918,6 +955,7 @@ type SensorPrograms struct {
 	ProcessExitEmit *ebpf.Program `ebpf:"process_exit_emit"`
 	ProcessFork     *ebpf.Program `ebpf:"process_fork"`
 	ProcessForkEmit *ebpf.Program `ebpf:"process_fork_emit"`
+	SendCopied      *ebpf.Program `ebpf:"send_copied"`
 	SnapshotTask    *ebpf.Program `ebpf:"snapshot_task"`
 	SourceCopied    *ebpf.Program `ebpf:"source_copied"`
 	UringDone       *ebpf.Program `ebpf:"uring_done"`
@@ -927,6 +965,7 @@ type SensorPrograms struct {
 
 func (p *SensorPrograms) Close() error {
 	return _SensorClose(
+		p.BindCopied,
 		p.CallEnter,
 		p.CallEnterOne,
 		p.CallExec,
@@ -942,6 +981,7 @@ func (p *SensorPrograms) Close() error {
 		p.CgroupEntered,
 		p.CgroupGone,
 		p.CgroupMade,
+		p.ConnectCopied,
 		p.ExemptSelf,
 		p.HookConnect4,
 		p.HookConnect6,
@@ -955,6 +995,7 @@ func (p *SensorPrograms) Close() error {
 		p.ProcessExitEmit,
 		p.ProcessFork,
 		p.ProcessForkEmit,
+		p.SendCopied,
 		p.SnapshotTask,
 		p.SourceCopied,
 		p.UringDone,

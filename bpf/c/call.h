@@ -2,6 +2,7 @@
 // System calls: one program at their end decides by a bitmap whether anybody wants this one, and jumps to the program that captures it.
 // Which argument is what stands in a table that user space fills, so that the programs know neither architecture nor call numbers.
 #pragma once
+#include "destination.h"
 #include "filter.h"
 #include "process.h"
 
@@ -99,6 +100,25 @@ volatile __u64 interest_enter[WORDS(CALLS)] = {};
 // 1: backend L is attached.
 volatile __u32 paths_copied = 0;
 
+// The address that the kernel copied last for a socket call of a task (copied.h).
+#define SOCKADDR_LEN 110
+
+struct copied_address {
+	__u64 sock;
+	__u32 nr, len;
+	__u8 b[SOCKADDR_LEN + 2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct copied_address);
+} addresses_of SEC(".maps");
+
+// 1: backend L's programs that see addresses are attached.
+volatile __u32 addresses_copied = 0;
+
 // The sensor's own processes: their calls are no events.
 #define SELVES 4
 struct self {
@@ -127,6 +147,7 @@ struct call {
 	__u32 state;                 // of a capture, for the program that sends it
 	__u32 copied;                // 1: entered_of holds the paths as the kernel copied them
 	__u32 sockaddr;              // where the address as passed stands in the scratch; 0: nowhere
+	__u32 nr;                    // as the registers have it
 	__u64 file;                  // of an open
 	struct call_layout l;
 	struct message m;
@@ -155,11 +176,6 @@ static __always_inline bool has_bit(volatile __u64 *words, __u32 i)
 }
 
 #if defined(__TARGET_ARCH_x86)
-static __always_inline __u64 call_number(struct pt_regs *r)
-{
-	return r->orig_ax;
-}
-
 static __always_inline bool is_compat(struct task_struct *t)
 {
 	return t->thread_info.status & TS_COMPAT;
@@ -185,11 +201,6 @@ static __always_inline void read_args(struct call *c, struct pt_regs *r)
 }
 #else
 #define TIF_32BIT 22
-
-static __always_inline __u64 call_number(struct pt_regs *r)
-{
-	return (__u32)r->syscallno;
-}
 
 static __always_inline bool is_compat(struct task_struct *t)
 {
@@ -284,8 +295,11 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	barrier_var(i);
 	if (i >= CALLS || !has_bit(interest, i))
 		return 0;
-	if (result <= -512 && result >= -516)
-		return 0; // the call goes on after a signal
+	if (result <= -512 && result >= -516) { // the call goes on after a signal
+		if (watch_destinations)
+			take_destinations(t);
+		return 0;
+	}
 	struct call *c = current_call();
 	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
 	if (!c || !l || (l->flags & CALL_FAILED_ONLY && result >= 0))
@@ -299,13 +313,16 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	}
 	c->index = i;
 	c->result = result;
-	c->compat = i >= CALLS_NATIVE || call_number(regs) & X32_BIT;
+	c->nr = call_number(regs);
+	c->compat = i >= CALLS_NATIVE || c->nr & X32_BIT;
 	c->verdict = 0;
 	c->copied = take_copied(t, i);
 	c->l = *l;
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
 		return 0;
+	if (c->l.program == CALL_SOCKET || c->l.program == CALL_MESSAGES)
+		take_destinations(t); // whatever becomes of this call: they are not the next one's
 	if (c->l.record && makes_no_file(c)) {
 		if (c->l.record == RECORD_ONLY)
 			return 0;

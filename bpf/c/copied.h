@@ -93,3 +93,41 @@ int BPF_PROG(source_copied, const char *source)
 		keep_copy(e, 0, source);
 	return 0;
 }
+
+// keep_address keeps an address that the kernel has copied for a call through a socket.
+static __always_inline void keep_address(struct socket *sock, const void *address, __u32 len)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	if (!address || t->flags & PF_IO_WORKER)
+		return;
+	struct copied_address *a = bpf_task_storage_get(&addresses_of, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!a)
+		return;
+	barrier_var(len);
+	if (len > SOCKADDR_LEN)
+		len = SOCKADDR_LEN;
+	a->sock = bpf_probe_read_kernel(a->b, len, address) ? 0 : (__u64)sock;
+	a->len = len;
+	a->nr = call_number((struct pt_regs *)bpf_task_pt_regs(t));
+}
+
+SEC("fentry/security_socket_connect")
+int BPF_PROG(connect_copied, struct socket *sock, struct sockaddr *address, int len)
+{
+	keep_address(sock, address, len);
+	return 0;
+}
+
+SEC("fentry/security_socket_bind")
+int BPF_PROG(bind_copied, struct socket *sock, struct sockaddr *address, int len)
+{
+	keep_address(sock, address, len);
+	return 0;
+}
+
+SEC("fentry/security_socket_sendmsg")
+int BPF_PROG(send_copied, struct socket *sock, struct msghdr *message)
+{
+	keep_address(sock, message->msg_name, message->msg_namelen);
+	return 0;
+}

@@ -67,6 +67,7 @@ struct walk_buffer {
 	__u8 b[PATH_LEN + NAME_LEN];
 	__u64 dentry, mnt, root_dentry, root_mnt;
 	__u64 mark_dentry, mark_mnt; // a directory that the walk may pass
+	__u64 through;               // 1: chroot and bind mounts are no end
 	__u32 pos, flags;
 	__u32 leaf; // length of the last component, with its slash
 	__u32 mark; // where the path below the marked directory begins; PATH_LEN + 1: the walk did not pass it

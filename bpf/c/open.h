@@ -42,6 +42,7 @@ static __always_inline void fill_file(struct open_info *x, __u64 f)
 enum open_state {
 	OPEN_WALKED = 1 << 0,    // the file's path is known
 	OPEN_AS_PASSED = 1 << 1, // it is just the path as passed; the walk buffer holds it
+	OPEN_BEYOND = 1 << 2,    // it goes on above the task's root
 };
 
 // differs_in reports whether the words a and b differ in their first bytes, of which there may be more than eight.
@@ -124,9 +125,12 @@ static __always_inline void mark_dir(struct walk_buffer *w, struct task_struct *
 static __always_inline void walk_opened(struct call *c, struct scratch *s, struct walk_buffer *w, struct task_struct *t, __u64 f, bool passed)
 {
 	aim(w, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
+	w->through = 1;
 	if (passed && s->b[OPEN_RAW + 4] != '/')
 		mark_dir(w, t, c);
 	walk_in(w);
+	if (w->flags & WALK_BEYOND)
+		c->state |= OPEN_BEYOND;
 	if (w->flags & WALK_CUT)
 		set_flag(s, HEAD_PATH_TRUNCATED);
 	else
@@ -167,7 +171,7 @@ static __always_inline __u32 forms_of(struct call *c, struct texts *x)
 static __always_inline bool compare_forms(struct call *c, struct scratch *s, struct walk_buffer *w, struct text *t, __u32 n, bool below)
 {
 	bool same = c->l.texts && note_walked(t, s, w, n);
-	if (!n || below || !(c->state & OPEN_WALKED))
+	if (!n || below || !(c->state & OPEN_WALKED) || c->state & OPEN_BEYOND)
 		return false;
 	if (c->l.texts && s->b[OPEN_RAW + 4] == '/')
 		return same;

@@ -11,6 +11,7 @@
 enum walk_flag {
 	WALK_CUT = 1 << 0,     // more components or bytes than are walked
 	WALK_OUTSIDE = 1 << 1, // ended elsewhere than at the task's root
+	WALK_BEYOND = 1 << 2,  // went on from the task's root
 };
 
 struct walk {
@@ -18,6 +19,8 @@ struct walk {
 	__u64 head; // the first eight bytes of the path so far
 	struct walk_buffer *w;
 	__u32 pos, flags, done, leaf, mark;
+	__u32 root; // position at the task's root, if the walk went on from there; 0: it did not
+	__u32 pad;
 };
 
 // Names of up to so many bytes are copied by words, which takes a fifth of the time that the helper does.
@@ -61,14 +64,16 @@ static long walk_step(__u64 i, struct walk *w)
 	if (d == w->mark_dentry && m == w->mark_mnt)
 		w->mark = w->pos;
 	if (d == w->root_dentry && m == w->root_mnt) {
-		w->done = 1;
-		return 1;
+		w->root = w->pos;
+		w->done = !w->w->through;
+		if (w->done)
+			return 1;
 	}
 	__u64 parent = (__u64)KREAD(struct dentry, d, d_parent);
 	if (d == parent || d == w->top) {
 		__u64 mount = w->mount, up = (__u64)KREAD(struct mount, mount, mnt_parent);
 		if (up == mount || !up) {
-			w->flags |= WALK_OUTSIDE;
+			w->flags |= !w->root ? WALK_OUTSIDE : w->pos != w->root ? WALK_BEYOND : 0;
 			w->done = 1;
 			return 1;
 		}
@@ -88,11 +93,35 @@ static long walk_step(__u64 i, struct walk *w)
 	return 0;
 }
 
+// What climbs from a directory to another one, or to the top of its file system.
+struct climb {
+	__u64 dentry, to, found;
+};
+
+static long climb_step(__u64 i, struct climb *c)
+{
+	__u64 parent = (__u64)KREAD(struct dentry, c->dentry, d_parent);
+	c->found = c->dentry == c->to;
+	if (c->found || parent == c->dentry)
+		return 1;
+	c->dentry = parent;
+	return 0;
+}
+
+// is_bound reports whether the mount at m shows a directory of the file system that the root is on: what has been opened there has a path
+// below the root too, which is the one that rules know.
+static __always_inline bool is_bound(__u64 m, __u64 root_mnt)
+{
+	if (m == root_mnt || KREAD(struct vfsmount, m, mnt_sb) != KREAD(struct vfsmount, root_mnt, mnt_sb))
+		return false;
+	struct climb c = {.dentry = (__u64)KREAD(struct vfsmount, m, mnt_root), .to = (__u64)KREAD(struct vfsmount, root_mnt, mnt_root)};
+	bpf_loop(WALK_DEPTH, climb_step, &c, 0);
+	return c.found;
+}
+
 // walk fills the walk buffer with the path of the dentry and mount that stand there, below the root that stands there.
 __noinline int walk_in(struct walk_buffer *b)
 {
-	if (!b)
-		return 0;
 	if (!b)
 		return 0;
 	b->pos = PATH_LEN;
@@ -109,6 +138,8 @@ __noinline int walk_in(struct walk_buffer *b)
 			b->pos = push_name(b, PATH_LEN, d, &head);
 		return 0;
 	}
+	if (b->through && is_bound(m, b->root_mnt))
+		m = b->root_mnt;
 	struct walk w = {
 		.dentry = d,
 		.vfsmount = m,
@@ -153,7 +184,7 @@ static __always_inline void aim(struct walk_buffer *w, struct task_struct *t, __
 	w->mnt = mnt;
 	w->root_dentry = (__u64)t->fs->root.dentry;
 	w->root_mnt = (__u64)t->fs->root.mnt;
-	w->mark_dentry = w->mark_mnt = 0;
+	w->mark_dentry = w->mark_mnt = w->through = 0;
 }
 
 // put_path appends the path of a struct path, seen from task t's root.
@@ -185,6 +216,24 @@ static __always_inline __u64 file_of(struct task_struct *t, __s32 fd)
 static __always_inline __u32 put_file_path(__u32 slot, __u32 o, __u32 tag, struct task_struct *t, __u64 f)
 {
 	return put_path(slot, o, tag, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
+}
+
+// put_opened_path appends the path of the file at f, which the current task has opened: as the kernel found it, whatever root and mounts the
+// task has made itself.
+__noinline int put_opened_path(__u32 slot, __u32 o, __u64 f)
+{
+	struct walk_buffer *w = walk_of(slot);
+	struct scratch *s = scratch_of(slot);
+	if (!w || !s || !f)
+		return o;
+	aim(w, bpf_get_current_task_btf(), (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
+	w->through = 1;
+	walk_path(slot);
+	if (w->flags & WALK_CUT) {
+		set_flag(s, HEAD_PATH_TRUNCATED);
+		return o;
+	}
+	return put_walk(slot, o, TAG_RESOLVED);
 }
 
 static __always_inline __u32 put_cwd(__u32 slot, __u32 o, __u32 tag, struct task_struct *t)

@@ -53,11 +53,8 @@ int BPF_PROG(call_record, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct task_struct *t = bpf_get_current_task_btf();
-	if (!c || !worth_recording(c, t) || !within_record_rate(t)) {
-		if (c && (c->l.program == CALL_SOCKET || c->l.program == CALL_MESSAGES))
-			forget_destinations(t);
+	if (!c || !worth_recording(c, t) || !within_record_rate(t))
 		return 0;
-	}
 	__u32 next = c->l.program;
 	if (c->verdict & VERDICT_CAPTURED)
 		next = next == CALL_OPEN ? CALL_OPEN_EMIT : next == CALL_SOCKET ? CALL_SOCKET_EMIT : CALL_GENERIC_EMIT;

@@ -2,14 +2,12 @@
 // Calls about a socket: which one, its two ends, and the first bytes that went through.
 #pragma once
 #include "call.h"
-#include "destination.h"
 
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define TCP_ESTABLISHED 1 // any connected socket, not only of TCP
 #define TCP_LISTEN 10
 #define MSG_FASTOPEN 0x20000000
-#define SOCKADDR_LEN 110
 #define DATA_LEN 80 // as Falco
 #define MESSAGES 8  // of sendmmsg and recvmmsg that are looked at
 
@@ -54,29 +52,41 @@ static __always_inline void fill_ends(struct socket_info *x, __u64 sk)
 	bpf_probe_read_kernel(x->remote, 16, KADDR(struct sock, sk, __sk_common.skc_v6_daddr));
 }
 
-// take_destination stores in x where the hooks saw this socket's nth message go, and reports whether they did.
-static __always_inline bool take_destination(struct socket_info *x, struct task_struct *t, __u64 sk, __u32 nth)
+// use_destination stores in x where a hook saw a message go.
+static __always_inline void use_destination(struct socket_info *x, struct destination *d)
 {
-	struct destinations *v = bpf_task_storage_get(&destinations_of, t, 0, 0);
-	if (!v || nth >= v->n || nth >= DESTINATIONS)
-		return false;
-	barrier_var(nth); // the verifier has forgotten the bound by now
-	struct destination *d = &v->d[nth & (DESTINATIONS - 1)];
-	if (d->cookie != (__u64)KREAD(struct sock, sk, __sk_common.skc_cookie.counter))
-		return false;
 	x->family = d->to.family;
 	x->remote_port = bpf_ntohs(d->to.port);
 	__builtin_memcpy(x->remote, d->to.ip, sizeof(x->remote));
 	x->remote_known = 1;
 	x->changed = d->changed;
-	return true;
 }
 
-static __always_inline void forget_destinations(struct task_struct *t)
+// take_destination stores in x where the hooks saw the current call's nth message through this socket go, and reports whether they did. Of
+// a call that has one address that is the last one they saw.
+static __always_inline bool take_destination(struct call *c, struct socket_info *x, __u64 sk, __u32 nth)
 {
-	struct destinations *v = bpf_task_storage_get(&destinations_of, t, 0, 0);
-	if (v)
-		v->n = 0;
+	__u32 zero = 0, found = DESTINATIONS;
+	struct destinations *v = bpf_map_lookup_elem(&current_destinations, &zero);
+	__u64 cookie = (__u64)KREAD(struct sock, sk, __sk_common.skc_cookie.counter);
+	bool several = c->l.program == CALL_MESSAGES;
+	if (!v)
+		return false;
+	for (__u32 i = 0; i < DESTINATIONS; i++) {
+		if (i >= v->n)
+			break;
+		if (v->d[i].cookie != cookie || v->d[i].nr != c->nr)
+			continue;
+		if (!several || !nth--)
+			found = i;
+		if (several && found < DESTINATIONS)
+			break;
+	}
+	barrier_var(found);
+	if (found >= DESTINATIONS)
+		return false;
+	use_destination(x, &v->d[found & (DESTINATIONS - 1)]);
+	return true;
 }
 
 // put_unix appends the address of the peer of the unix socket at sk, or its own.
@@ -122,6 +132,32 @@ static __always_inline void fill_backlog(struct socket_info *x, __u64 sk)
 	x->backlog_max = KREAD(struct sock, sk, sk_max_ack_backlog);
 }
 
+// put_address appends the address that the current call was given: as the kernel copied it, where backend L has seen that. Where it should
+// have and did not, the record is unstable.
+static __always_inline __u32 put_address(struct call *c, __u32 o, __u64 sock)
+{
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct message *m = &c->m;
+	if (!s || o > RECORD_MAX)
+		return o;
+	if (addresses_copied && !(c->l.flags & CALL_RECEIVES)) {
+		struct copied_address *a = bpf_task_storage_get(&addresses_of, bpf_get_current_task_btf(), 0, 0);
+		if (a && a->sock == sock && a->nr == c->nr && c->l.program != CALL_MESSAGES) {
+			__u32 len = a->len;
+			a->sock = 0;
+			barrier_var(len);
+			if (len > SOCKADDR_LEN)
+				return o;
+			bpf_probe_read_kernel(&s->b[o + 4], len, a->b);
+			put_section(s, o, TAG_SOCKADDR, len);
+			return o + 4 + len;
+		}
+		if (c->result >= 0)
+			set_flag(s, HEAD_UNSTABLE);
+	}
+	return put_user_bytes(SLOT_CALL, o, TAG_SOCKADDR, m->name, m->name_len > SOCKADDR_LEN ? SOCKADDR_LEN : m->name_len);
+}
+
 // put_socket appends the socket behind descriptor fd, where the nth message through it went and what that was.
 __noinline int put_socket(__u32 o, __s32 fd, __u32 nth)
 {
@@ -136,7 +172,7 @@ __noinline int put_socket(__u32 o, __s32 fd, __u32 nth)
 	bool hooked = false;
 	if (sk) {
 		fill_socket(&x, sock, sk);
-		hooked = take_destination(&x, t, sk, nth);
+		hooked = m->name && take_destination(c, &x, sk, nth);
 	}
 	__u64 listener = sk;
 	if (c->l.flags & CALL_ACCEPTS) {
@@ -151,7 +187,7 @@ __noinline int put_socket(__u32 o, __s32 fd, __u32 nth)
 	c->sockaddr = 0;
 	if (!hooked && m->name) {
 		__u32 at = o;
-		o = put_user_bytes(SLOT_CALL, o, TAG_SOCKADDR, m->name, m->name_len > SOCKADDR_LEN ? SOCKADDR_LEN : m->name_len);
+		o = put_address(c, o, sock);
 		if (o != at)
 			c->sockaddr = at;
 	}
@@ -332,23 +368,19 @@ int BPF_PROG(call_socket, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct scratch *s = scratch_of(SLOT_CALL);
-	struct task_struct *t = bpf_get_current_task_btf();
 	if (!c || !s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
 	bool fastopen = c->l.data && type_connect && arg(c, c->l.open_flags) & MSG_FASTOPEN;
-	if (c->l.flags & CALL_ONLY_FASTOPEN && !fastopen) {
-		forget_destinations(t);
+	if (c->l.flags & CALL_ONLY_FASTOPEN && !fastopen)
 		return 0;
-	}
 	__s32 fd = c->l.flags & CALL_NEW_FD ? (__s32)c->result : (__s32)arg(c, c->l.fd);
 	((struct head *)s->b)->flags = 0;
 	arguments(c, &c->m);
 	__u32 from = put_numbers(c, s, sizeof(struct head));
 	c->end = put_socket(from, fd, 0);
 	c->state = fastopen ? SOCKET_FASTOPEN : 0;
-	forget_destinations(t);
 	if (c->l.texts && !fastopen) {
 		note_socket(from);
 		c->verdict |= VERDICT_CAPTURED;
@@ -407,7 +439,6 @@ int BPF_PROG(call_messages, struct pt_regs *regs, long result)
 {
 	struct call *c = current_call();
 	struct scratch *s = scratch_of(SLOT_CALL);
-	struct task_struct *t = bpf_get_current_task_btf();
 	if (!c || !s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
@@ -416,6 +447,5 @@ int BPF_PROG(call_messages, struct pt_regs *regs, long result)
 	begin_call(c, s);
 	struct messages v = {.o = put_numbers(c, s, sizeof(struct head))};
 	bpf_loop(n > MESSAGES ? MESSAGES : n, one_message, &v, 0);
-	forget_destinations(t);
 	return 0;
 }

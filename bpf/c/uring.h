@@ -152,6 +152,32 @@ static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __
 	return put_user_bytes(SLOT_URING, o, TAG_DATA, m.data, m.data_len > DATA_LEN ? DATA_LEN : m.data_len);
 }
 
+// take_requested stores in x where the hooks saw the request that completes go. Several of one socket complete in one go, and whose is
+// whose nobody knows then: what was passed has to do.
+static __always_inline bool take_requested(struct socket_info *x, struct task_struct *t, __u64 sk)
+{
+	struct destinations *v = destinations_for(t, false);
+	__u64 cookie = (__u64)KREAD(struct sock, sk, __sk_common.skc_cookie.counter);
+	__u32 found = DESTINATIONS, n = 0;
+	if (!v)
+		return false;
+	for (__u32 i = 0; i < DESTINATIONS; i++) {
+		if (i >= v->n)
+			break;
+		if (v->d[i].cookie != cookie || v->d[i].nr != IO_URING_ENTER)
+			continue;
+		found = i;
+		n++;
+	}
+	barrier_var(found);
+	if (n != 1 || found >= DESTINATIONS)
+		return false;
+	struct destination *d = &v->d[found & (DESTINATIONS - 1)];
+	use_destination(x, d);
+	d->cookie = 0;
+	return true;
+}
+
 // put_request_socket appends the socket of a request, and where it goes as passed: the request's own copy is the kernel's, but not always
 // there.
 static __always_inline __u32 put_request_socket(struct scratch *s, struct task_struct *t, __u32 o, __u64 req, __u8 op, __s64 result,
@@ -170,8 +196,8 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 		sk = (__u64)KREAD(struct socket, sock, sk);
 		x.server = op == URING_ACCEPT;
 		fill_socket(&x, sock, sk);
-		if (done && take_destination(&x, t, sk, 0))
-			forget_destinations(t);
+		if (done)
+			take_requested(&x, t, sk);
 	}
 	o = put_struct(s, o, TAG_SOCKET, x);
 	if (sk && x.family == AF_UNIX)
@@ -256,7 +282,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 		struct open_info x = {};
 		fill_file(&x, f);
 		o = put_struct(s, o, TAG_OPEN, x);
-		o = put_file_path(SLOT_URING, o, TAG_RESOLVED, t, f);
+		o = put_opened_path(SLOT_URING, o, as_number(f));
 	}
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, op, result, true);

@@ -181,7 +181,7 @@ func benchCost(b *testing.B, call, file string, start func() (stop func())) {
 
 // background runs a sensor by a plan until the function that it returns is called.
 func background(b *testing.B, p *filter.Plan) (stop func()) {
-	s, err := Open(Config{})
+	s, err := Open(backend())
 	if err != nil {
 		b.Fatal(err)
 	}

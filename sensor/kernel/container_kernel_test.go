@@ -81,7 +81,7 @@ func TestCgroupPath(t *testing.T) {
 
 // Processes that are gone before anybody could look at /proc have a cgroup with a path and a parent all the same.
 func TestShortLived(t *testing.T) {
-	const n = 300
+	n := rounds(300)
 	dir := newCgroup(t, "short")
 	w := start(t, all, field.EventExecve)
 	pids := map[uint32]bool{}
@@ -112,7 +112,7 @@ func TestShortLived(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	dir := newCgroup(t, "snapshot")
-	cmd := in(t, dir, exec.Command("/bin/sleep", "60"))
+	cmd := in(t, dir, exec.Command("/bin/sleep", "3600"))
 	cmd.Dir = t.TempDir()
 	cmd.Env = []string{"MARK=1"}
 	if err := cmd.Start(); err != nil {
@@ -122,7 +122,7 @@ func TestSnapshot(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	s, err := Open(Config{})
+	s, err := Open(backend())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := task.Exec
-	if x.ExePath != exe || x.Exe != "/bin/sleep" || string(x.Args) != "60\x00" || string(x.Env) != "MARK=1\x00" || x.Cwd != cmd.Dir || x.Ino == 0 {
+	if x.ExePath != exe || x.Exe != "/bin/sleep" || string(x.Args) != "3600\x00" || string(x.Env) != "MARK=1\x00" || x.Cwd != cmd.Dir || x.Ino == 0 {
 		t.Errorf("got %+v", x)
 	}
 	if task.Task.CgroupID != id || task.Task.Comm != "sleep" || task.Flags&event.ProcessOnly == 0 {

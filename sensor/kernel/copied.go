@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -23,9 +24,13 @@ const (
 // pathPrograms are those of backend L that see paths; the first one that does is attached, and sourceProgram with it.
 var pathPrograms = [...]string{bpf.SensorProgPathNamed, bpf.SensorProgPathCopied}
 
+// addressPrograms are those of backend L that see the addresses of socket calls: all of them or none are attached.
+var addressPrograms = [...]string{bpf.SensorProgConnectCopied, bpf.SensorProgBindCopied, bpf.SensorProgSendCopied}
+
 const (
-	sourceProgram = bpf.SensorProgSourceCopied
-	withoutCopies = "paths of calls other than open are read from the program's memory, where its threads can change them (backend T)"
+	sourceProgram        = bpf.SensorProgSourceCopied
+	withoutCopies        = "paths of calls other than open are read from the program's memory, where its threads can change them (backend T)"
+	withoutAddressCopies = "addresses of sockets that are no internet sockets are read from the program's memory, where its threads can change them"
 )
 
 // Backend returns the backend in use, BackendT or BackendL.
@@ -49,7 +54,7 @@ func (s *Sensor) prepareCopies(spec *ebpf.CollectionSpec) {
 			return
 		}
 	}
-	for _, name := range append(pathPrograms[:], sourceProgram) {
+	for _, name := range slices.Concat(pathPrograms[:], addressPrograms[:], []string{sourceProgram}) {
 		delete(spec.Programs, name)
 	}
 	if err != nil {
@@ -70,12 +75,23 @@ func (s *Sensor) chooseCopies() error {
 		err := s.probeCopies(name)
 		if err == nil {
 			s.copies = name
-			return s.set(bpf.SensorVarPathsCopied, uint32(1))
+			return errors.Join(s.set(bpf.SensorVarPathsCopied, uint32(1)), s.chooseAddresses())
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", name, err))
 	}
 	s.lack("%v: %s", errors.Join(errs...), withoutCopies)
 	return nil
+}
+
+// chooseAddresses has backend L take addresses too, where all of its programs for that have loaded.
+func (s *Sensor) chooseAddresses() error {
+	for _, name := range addressPrograms {
+		if s.coll.Programs[name] == nil {
+			return nil
+		}
+	}
+	s.addresses = true
+	return s.set(bpf.SensorVarAddressesCopied, uint32(1))
 }
 
 // probeCopies attaches a program for as long as it takes to see whether it is called.

@@ -74,7 +74,7 @@ func compilePlan(t testing.TB, opts filter.Options, conditions ...string) *filte
 
 // The kernel takes the filters of all stock rules.
 func TestStockFiltersLoad(t *testing.T) {
-	s, err := Open(Config{})
+	s, err := Open(backend())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,14 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +28,12 @@ var children = map[string]func(args []string) error{}
 func TestMain(m *testing.M) {
 	name := os.Getenv(childEnv)
 	if name == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		if err := shared.close(); err != nil {
+			fmt.Fprintln(os.Stderr, "shared sensor:", err)
+			code = 1
+		}
+		os.Exit(code)
 	}
 	if err := children[name](os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -40,7 +48,7 @@ func child(t testing.TB, name string, args ...string) *exec.Cmd {
 	if children[name] == nil {
 		t.Fatalf("no child %q", name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
@@ -71,18 +79,124 @@ type watch struct {
 func (w *watch) ended(pid uint32) chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.exit(pid)
+}
+
+func (w *watch) exit(pid uint32) chan struct{} {
 	if w.exits[pid] == nil {
 		w.exits[pid] = make(chan struct{})
 	}
 	return w.exits[pid]
 }
 
-// start opens a sensor that watches types and keeps the events for which keep is true.
-func start(t testing.TB, keep func(*event.Event) bool, types ...field.EventType) *watch {
-	t.Helper()
-	return startConfig(t, Config{}, keep, types...)
+// end closes what ended returns. Numbers of processes come again.
+func (w *watch) end(pid uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.exit(pid):
+	default:
+		close(w.exit(pid))
+	}
 }
 
+// backend is what the tests' sensors may use: TIERCEL_TEST_BACKEND=T keeps them to backend T.
+func backend() Config { return Config{NoBackendL: os.Getenv("TIERCEL_TEST_BACKEND") == BackendT} }
+
+// rounds is n, or a part of it where TIERCEL_TEST_SLOWER says how many times slower the machine is: emulated ones are.
+func rounds(n int) int {
+	slower, err := strconv.Atoi(os.Getenv("TIERCEL_TEST_SLOWER"))
+	if err != nil || slower < 1 {
+		slower = 1
+	}
+	return n / slower
+}
+
+// waitTime bounds a wait for something that comes.
+const waitTime = 2 * time.Minute
+
+// shared is the sensor of all tests that want nothing special of it: to load one takes a second, and emulated half a minute.
+var shared sharedSensor
+
+type sharedSensor struct {
+	once   sync.Once
+	sensor *Sensor
+	err    error
+	handle atomic.Pointer[func(*event.Event)] // of the test that runs; nil: none does
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func (s *sharedSensor) open(t testing.TB) *Sensor {
+	t.Helper()
+	s.once.Do(func() {
+		if s.sensor, s.err = Open(backend()); s.err != nil {
+			return
+		}
+		for _, m := range s.sensor.Missing() {
+			t.Logf("missing: %s", m)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		s.cancel, s.done = cancel, make(chan error, 1)
+		go func() {
+			s.done <- s.sensor.Run(ctx, func(ev *event.Event) {
+				if handle := s.handle.Load(); handle != nil {
+					(*handle)(ev)
+				}
+			})
+		}()
+	})
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.sensor
+}
+
+func (s *sharedSensor) close() error {
+	if s.done == nil {
+		return nil
+	}
+	s.cancel()
+	return errors.Join(<-s.done, s.sensor.Close())
+}
+
+func newWatch(s *Sensor) *watch {
+	return &watch{Sensor: s, events: make(chan *event.Event, 1<<16), exits: map[uint32]chan struct{}{}}
+}
+
+// handler is what the sensor calls: keep says which events the watch wants.
+func (w *watch) handler(keep func(*event.Event) bool) func(*event.Event) {
+	return func(ev *event.Event) {
+		if keep(ev) {
+			w.events <- ev.Clone()
+		}
+		if ev.Type == field.EventProcexit {
+			w.end(ev.Task.PID)
+		}
+	}
+}
+
+// start has the shared sensor watch types, and keeps the events for which keep is true.
+func start(t testing.TB, keep func(*event.Event) bool, types ...field.EventType) *watch {
+	t.Helper()
+	w := newWatch(shared.open(t))
+	handle := w.handler(keep)
+	if !shared.handle.CompareAndSwap(nil, &handle) {
+		t.Fatal("two tests want the shared sensor at once")
+	}
+	t.Cleanup(func() {
+		shared.handle.Store(nil)
+		if err := w.SetInterest(field.EventSet{}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := w.SetInterest(field.NewEventSet(types...)); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// startConfig is start with a sensor of the test's own.
 func startConfig(t testing.TB, cfg Config, keep func(*event.Event) bool, types ...field.EventType) *watch {
 	t.Helper()
 	s, err := Open(cfg)
@@ -92,21 +206,10 @@ func startConfig(t testing.TB, cfg Config, keep func(*event.Event) bool, types .
 	if err := s.SetInterest(field.NewEventSet(types...)); err != nil {
 		t.Fatal(err)
 	}
-	w := &watch{Sensor: s, events: make(chan *event.Event, 1<<16), exits: map[uint32]chan struct{}{}}
+	w := newWatch(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- s.Run(ctx, func(ev *event.Event) {
-			if keep(ev) {
-				w.events <- ev.Clone()
-			}
-			if ev.Type == field.EventProcexit {
-				if c := w.ended(ev.Task.PID); c != nil {
-					close(c)
-				}
-			}
-		})
-	}()
+	go func() { done <- s.Run(ctx, w.handler(keep)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -127,7 +230,7 @@ func (w *watch) find(t testing.TB, what string, ok func(*event.Event) bool) *eve
 			return ev
 		}
 	}
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(waitTime)
 	for {
 		select {
 		case ev := <-w.events:

@@ -21,6 +21,7 @@ type interest struct {
 	wake         uint32                         // process events that wake the reader, by kind
 	connect      uint32                         // the type of connect, if it is wanted
 	destinations uint32                         // 1: somebody wants to know where sockets go
+	addresses    [len(addressPrograms)]bool     // whether somebody wants what each of them sees
 	uring        [uringOps]uint16               // event types of the operations of io_uring
 	// uringRecorded are the operations that the flight recorder alone wants
 	uringRecorded [uringOps]uint8
@@ -94,6 +95,11 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 		if types.Has(t) {
 			in.destinations = 1
 		}
+	}
+	in.addresses = [...]bool{
+		types.Has(field.EventConnect),
+		types.Has(field.EventBind),
+		types.Has(field.EventSendto) || types.Has(field.EventSendmsg),
 	}
 	return in
 }
@@ -171,6 +177,9 @@ func (s *Sensor) attachCalls(in interest) error {
 	}
 	for i, name := range [...]string{s.copies, sourceProgram} {
 		err = errors.Join(err, s.attachWhile(&s.copying[i], name, in.copied.any != none))
+	}
+	for i, name := range addressPrograms {
+		err = errors.Join(err, s.attachWhile(&s.addressing[i], name, s.addresses && in.addresses[i]))
 	}
 	return err
 }

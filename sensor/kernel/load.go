@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/tiercel-project/tiercel/bpf"
@@ -91,6 +93,20 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 	s.enterAll = !beginsAsKnown(kernel)
 	s.prepareUring(spec, kernel)
 	s.prepareCopies(spec)
+	return prepareHooks(spec)
+}
+
+// prepareHooks has the hooks of sockets leave what they see in a hash table where they may not use the storage of tasks, whose room is saved
+// elsewhere.
+func prepareHooks(spec *ebpf.CollectionSpec) error {
+	hashed := uint32(1)
+	if features.HaveProgramHelper(ebpf.CGroupSockAddr, asm.FnTaskStorageGet) == nil {
+		hashed = 0
+		spec.Maps[bpf.SensorMapDestinationsByTask].MaxEntries = 1
+	}
+	if err := spec.Variables[bpf.SensorVarDestinationsHashed].Set(hashed); err != nil {
+		return fmt.Errorf("set %s: %w", bpf.SensorVarDestinationsHashed, err)
+	}
 	return nil
 }
 
@@ -111,6 +127,9 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgPathNamed:     withoutCopies,
 	bpf.SensorProgPathCopied:    withoutCopies,
 	bpf.SensorProgSourceCopied:  withoutCopies,
+	bpf.SensorProgConnectCopied: withoutAddressCopies,
+	bpf.SensorProgBindCopied:    withoutAddressCopies,
+	bpf.SensorProgSendCopied:    withoutAddressCopies,
 }
 
 // loadPrograms loads spec, leaving out optional programs that the kernel refuses.

@@ -36,5 +36,7 @@ func (in *interest) record(types field.EventSet) {
 	}
 	if types.Has(field.EventConnect) {
 		in.destinations = 1
+		in.addresses[0] = true
 	}
+	in.addresses[1] = in.addresses[1] || types.Has(field.EventBind)
 }

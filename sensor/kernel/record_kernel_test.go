@@ -116,7 +116,7 @@ func TestRecordRate(t *testing.T) {
 
 // With the recorder off and no rules nothing is attached to system calls.
 func TestNothingPaidWhenOff(t *testing.T) {
-	s, err := Open(Config{})
+	s, err := Open(backend())
 	if err != nil {
 		t.Fatal(err)
 	}

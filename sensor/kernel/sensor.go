@@ -45,6 +45,8 @@ type Sensor struct {
 	enterAll            bool              // guarded by mu; there are no tracepoints for single calls: callEnter watches all
 	copies              string            // the program of backend L that sees paths; empty: backend T
 	copying             [2]link.Link      // guarded by mu; backend L, nil while nobody wants a path
+	addresses           bool              // backend L takes addresses too
+	addressing          [3]link.Link      // guarded by mu; backend L, nil while nobody wants a call with an address
 	uring               []link.Link       // guarded by mu; empty while nobody wants a request of io_uring
 	filter              *loadedFilter     // guarded by mu; nil before the first plan
 	offsets             filter.Offsets
@@ -107,7 +109,7 @@ func (s *Sensor) Close() error {
 	s.unregister()
 	var errs []error
 	entering := slices.Collect(maps.Values(s.entering))
-	for _, l := range slices.Concat(s.links, s.uring, s.copying[:], entering, []link.Link{s.callExit, s.callEnter}) {
+	for _, l := range slices.Concat(s.links, s.uring, s.copying[:], s.addressing[:], entering, []link.Link{s.callExit, s.callEnter}) {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

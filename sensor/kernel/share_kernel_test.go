@@ -65,13 +65,22 @@ func testCgroup(t testing.TB, name string) (dir string, id uint64) {
 	return dir, st.Ino
 }
 
+// shareRing is the size of a ring that the floods of these tests do not fit into.
+func shareRing() int {
+	if rounds(10) < 10 {
+		return 256 << 10
+	}
+	return 1 << 20
+}
+
 // A cgroup that floods the ring fills its share of it and no more: what others do afterwards has room, and what is lost is the flooder's.
 func TestShares(t *testing.T) {
-	const flood, victim = 20000, 100
+	const victim = 100
+	flood := rounds(20000)
 	flooder, flooderID := testCgroup(t, "flooder")
 	second, secondID := testCgroup(t, "second")
 	innocent, innocentID := testCgroup(t, "innocent")
-	s, err := Open(Config{RingBytes: 1 << 20})
+	s, err := Open(Config{RingBytes: shareRing()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,12 +153,12 @@ func TestShares(t *testing.T) {
 func TestProcessShares(t *testing.T) {
 	bomb, bombID := testCgroup(t, "bomb")
 	innocent, innocentID := testCgroup(t, "quiet")
-	s, err := Open(Config{ProcessRingBytes: 1 << 20})
+	s, err := Open(Config{ProcessRingBytes: shareRing()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	run(t, child(t, "in", bomb, "forks", "700"))
+	run(t, child(t, "in", bomb, "forks", strconv.Itoa(rounds(700))))
 	run(t, child(t, "in", innocent, "forks", "5"))
 	forks := map[uint64]int{}
 	for s.drain(func(ev *event.Event) {

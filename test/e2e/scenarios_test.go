@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,7 +89,7 @@ func (w *watcher) collect() {
 			if json.Unmarshal([]byte(l), &m) != nil {
 				continue
 			}
-			if mark, _ := m.Fields["scenario"].(string); mark != "" {
+			if mark, _ := m.Fields["scenario"].(string); strings.HasPrefix(mark, ownMarks) {
 				w.add(mark, m)
 			}
 		}
@@ -110,7 +111,11 @@ func (w *watcher) add(mark string, m match) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if m.Rule == endRule {
-		close(w.end(mark))
+		select {
+		case <-w.end(mark): // a mark that has been played twice
+		default:
+			close(w.end(mark))
+		}
 		return
 	}
 	w.seen[mark] = append(w.seen[mark], m)
@@ -151,8 +156,11 @@ func (p *played) rules() []string {
 	return slices.Compact(names)
 }
 
+// ownMarks is how the marks of this process begin: the sensor sees others' scenarios too.
+var ownMarks = fmt.Sprintf("%d-", os.Getpid())
+
 // mark returns a new mark.
-func (th *theatre) mark() string { return fmt.Sprintf("%d-%d", os.Getpid(), th.acts.Add(1)) }
+func (th *theatre) mark() string { return ownMarks + strconv.FormatInt(int64(th.acts.Add(1)), 10) }
 
 func (th *theatre) perform(w *watcher, act *scenarios.Act, mark, program string) *played {
 	p := &played{}

@@ -57,12 +57,11 @@ func checkBackends(context.Context, *Env) []Finding {
 	}
 	defer s.Close()
 	fs := []Finding{found(OK, "backend T (tracepoints) loads and attaches")}
+	if s.Backend() == kernel.BackendL {
+		fs = []Finding{found(OK, "backend L (functions of the kernel, beside tracepoints) loads and attaches: arguments are what the kernel copied")}
+	}
 	for _, m := range s.Missing() {
 		fs = append(fs, found(Note, "without %s", m))
-	}
-	if lsm, err := os.ReadFile("/sys/kernel/security/lsm"); err == nil && !strings.Contains(string(lsm), "bpf") {
-		fs = append(fs, found(Note, "BPF LSM is not active: nothing can be refused before it happens, and path arguments read twice may both be wrong").
-			hint(`boot with "lsm=…,bpf" to have it`))
 	}
 	return fs
 }

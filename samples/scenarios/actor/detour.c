@@ -11,12 +11,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char *shared;
@@ -47,6 +49,24 @@ static pthread_t start_swapping(struct step *s, int at)
 	return t;
 }
 
+#define HITS 20
+#define PATIENCE 60 /* seconds */
+
+/* go_on says whether a race goes on after i of the times that are wanted: until there were some hits, for on a busy machine the two threads may
+   not run at once for long. */
+static bool go_on(long i, long times, long hits)
+{
+	static struct timespec start;
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (i == 0)
+		start = now;
+	if (i < times)
+		return true;
+	sched_yield();
+	return hits < HITS && now.tv_sec - start.tv_sec < PATIENCE;
+}
+
 /* swap-open TIMES SECRET OTHER: opens a path that another thread changes from one to the other. It says how often SECRET was open. */
 static long swap_open(struct step *s)
 {
@@ -55,7 +75,7 @@ static long swap_open(struct step *s)
 	if (stat(s->word[2], &want) < 0)
 		return -errno;
 	pthread_t t = start_swapping(s, 2);
-	for (long i = number(s->word[1]); i > 0; i--) {
+	for (long i = 0; go_on(i, number(s->word[1]), hits); i++) {
 		int fd = syscall(SYS_openat, AT_FDCWD, shared, O_RDONLY);
 		if (fd < 0)
 			continue;
@@ -74,7 +94,7 @@ static long swap_unlink(struct step *s)
 {
 	long hits = 0;
 	pthread_t t = start_swapping(s, 2);
-	for (long i = number(s->word[1]); i > 0; i--) {
+	for (long i = 0; go_on(i, number(s->word[1]), hits); i++) {
 		int fd = syscall(SYS_openat, AT_FDCWD, s->word[2], O_WRONLY | O_CREAT, 0600);
 		if (fd < 0)
 			die("make the victim");

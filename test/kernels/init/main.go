@@ -1,7 +1,7 @@
 //go:build kernels
 
-// Command init is the first and only process of a machine that runs one test program: it mounts what the tests look at, runs /kernel.test with
-// the arguments in /args, one a line, prints how it ended and switches the machine off.
+// Command init is the first process of a machine that runs tests: it mounts what they look at, runs the commands in /runs, one a line, prints
+// how each ended and switches the machine off. Under any other number it is a program that does nothing: /bin/true.
 package main
 
 import (
@@ -11,19 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 func main() {
-	code := 125
-	if err := prepare(); err != nil {
-		fmt.Println("init:", err)
-	} else {
-		code = run()
+	if os.Getpid() != 1 {
+		return
 	}
-	fmt.Printf("\ninit: exit status %d\n", code)
+	if err := errors.Join(prepare(), runAll()); err != nil {
+		fmt.Println("\ninit:", err)
+	} else {
+		fmt.Println("\ninit: done")
+	}
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
@@ -68,29 +68,32 @@ func loopback() error {
 	return nil
 }
 
-func run() int {
+// runAll runs the lines of /runs: assignments of environment variables, then a program and its arguments.
+func runAll() error {
 	var uts unix.Utsname
 	_ = unix.Uname(&uts)
-	fmt.Println("init: Linux", unix.ByteSliceToString(uts.Release[:]))
-	args, err := os.ReadFile("/args")
+	fmt.Println("init: Linux", unix.ByteSliceToString(uts.Release[:]), unix.ByteSliceToString(uts.Machine[:]))
+	runs, err := os.ReadFile("/runs")
 	if err != nil {
-		fmt.Println("init:", err)
-		return 125
+		return err
 	}
-	cmd := exec.Command("/kernel.test", strings.Fields(string(args))...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
-	cmd.Dir = "/tmp"
-	cmd.Env = []string{"PATH=/bin", "HOME=/tmp", "TIERCEL_TEST_IA32=/ia32", "TIERCEL_TEST_BACKEND_L=1"}
-	err = cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() {
-			fmt.Println("init: killed by", s.Signal())
+	for line := range strings.Lines(string(runs)) {
+		words := strings.Fields(line)
+		env := []string{"PATH=/bin", "HOME=/tmp"}
+		for len(words) > 0 && strings.Contains(words[0], "=") {
+			env, words = append(env, words[0]), words[1:]
 		}
-		return exit.ExitCode()
+		if len(words) == 0 {
+			continue
+		}
+		fmt.Println("\ninit: run", strings.TrimSpace(line))
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = os.Stdout, os.Stdout, "/tmp", env
+		err := cmd.Run()
+		if err != nil && cmd.ProcessState == nil {
+			return err
+		}
+		fmt.Printf("\ninit: %s\n", cmd.ProcessState)
 	}
-	if err != nil {
-		fmt.Println("init:", err)
-		return 125
-	}
-	return 0
+	return nil
 }
