@@ -43,6 +43,8 @@ type program struct {
 	// shared says that module is an engine of ours, the same for many programs: it is compiled once for all of them, and may import and
 	// export what a user's module may not.
 	shared bool
+	// basis is the digest of what the sealed state comes of beside the file: an engine of ours and what it loads first. Zero: nothing.
+	basis  [32]byte
 	driver driver
 }
 

@@ -3,9 +3,11 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 
@@ -49,15 +51,21 @@ func javascriptProgram(source *sdk.Program) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &program{module: engine.Wasm, shared: true, driver: &javascriptDriver{table: engine.Table, source: source}}, nil
+	return &program{module: engine.Wasm, shared: true, basis: javascriptBasis(), driver: &javascriptDriver{table: engine.Table, source: source}}, nil
 }
+
+var javascriptBasis = sync.OnceValue(func() [32]byte {
+	engine, _ := javascript.Module() // it has been asked for before
+	sum := sha256.Sum256(engine.Wasm)
+	return sha256.Sum256(append(sum[:], sdk.SDK...))
+})
 
 // javascriptDriver loads the source into an engine and then leaves it to the exports of tiercel_v1.
 type javascriptDriver struct {
 	plainDriver
 	table   uint32
 	source  *sdk.Program
-	exports javascript.Exports // after seal
+	exports javascript.Exports // after seal; a program that was restored has none
 }
 
 func (d *javascriptDriver) seal(ctx context.Context, _ *call, in *instance) error {

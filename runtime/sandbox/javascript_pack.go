@@ -36,7 +36,7 @@ func (e *Engine) Pack(ctx context.Context, file string, source []byte) (*Packed,
 		return nil, err
 	}
 	driver := prog.driver.(*javascriptDriver)
-	ready, err := e.publishProgram(ctx, prog, sha256.Sum256(source))
+	ready, err := e.fromFile(ctx, prog, sha256.Sum256(source))
 	if err != nil {
 		return nil, err
 	}

@@ -26,10 +26,11 @@ const Version = "2/" + wazeroVersion + "/" + abi.ImportModule
 // wazeroVersion is that of go.mod, which TestVersion compares.
 const wazeroVersion = "v1.12.0"
 
-// A product is what publishing a file that runs on its own code comes to, as it is kept in the cache folder beside the engine's: under the
-// file's digest, so that the next process need not check, rewrite, initialise and warm it. It can always be made again.
+// A product is what publishing a file comes to, as it is kept in the cache folder beside the engine's: under the file's digest, so that
+// the next process need not check, rewrite, initialise and warm it. It can always be made again.
 type product struct {
-	Module  []byte // rewritten
+	Basis   [32]byte // of the program; a product of another one is of no use
+	Module  []byte   // rewritten; empty if the program runs on an engine of ours
 	Globals []string
 	Start   bool
 	Init    bool
@@ -58,13 +59,14 @@ func (e *Engine) productFile(digest [32]byte) string {
 }
 
 // load reads the product of a file; nil if there is none that can be used.
-func (e *Engine) load(digest [32]byte) *product {
+func (e *Engine) load(digest, basis [32]byte) *product {
 	path := e.productFile(digest)
 	if path == "" {
 		return nil
 	}
 	p, err := readProduct(path)
 	switch {
+	case err == nil && p.Basis != basis:
 	case err == nil:
 		e.metrics.products.WithLabelValues("used").Inc()
 		now := time.Now()
@@ -111,21 +113,24 @@ func (p *product) memory() ([]byte, error) {
 }
 
 // keep writes the product of a file. That it cannot be written costs the next process some time, and no more.
-func (e *Engine) keep(digest [32]byte, p *published) {
+func (e *Engine) keep(digest [32]byte, p *published, basis [32]byte) {
 	path := e.productFile(digest)
 	if path == "" {
 		return
 	}
-	if err := p.product().write(path); err != nil {
+	if err := p.product(basis).write(path); err != nil {
 		e.metrics.products.WithLabelValues("not kept").Inc()
 		return
 	}
 	e.metrics.products.WithLabelValues("kept").Inc()
 }
 
-func (p *published) product() *product {
+func (p *published) product(basis [32]byte) *product {
 	c := p.code
-	out := &product{Module: c.module, Globals: c.globals, Start: c.start, Init: c.init, Traits: c.traits, Size: int(p.image.size), Values: p.globals, Digest: p.state}
+	out := &product{Basis: basis, Globals: c.globals, Start: c.start, Init: c.init, Traits: c.traits, Size: int(p.image.size), Values: p.globals, Digest: p.state}
+	if !p.shared {
+		out.Module = c.module
+	}
 	for n := 0; n < len(p.image.view); n += productPage {
 		if page := p.image.view[n : n+productPage]; !zero(page) {
 			out.Pages = append(out.Pages, uint32(n/productPage))

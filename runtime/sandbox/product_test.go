@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 )
 
@@ -26,8 +27,19 @@ func products(t *testing.T, dir string) []string {
 
 // What a file was made into serves the next process: the same state, without running its initialisation. A damaged product is made again.
 func TestProducts(t *testing.T) {
+	t.Run("WebAssembly", func(t *testing.T) { testProducts(t, counter().bytes(t)) })
+	t.Run("JavaScript", func(t *testing.T) {
+		const source = `let n = 0; export default (ev, tiercel) => { if (n++ > 0) throw new Error("not the first"); tiercel.report("n", n); }`
+		p, err := newEngine(t, 1).Pack(t.Context(), "once.js", []byte(source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		testProducts(t, p.Module)
+	})
+}
+
+func testProducts(t *testing.T, bin []byte) {
 	dir := t.TempDir()
-	bin := counter().bytes(t)
 	run := func(want string) (image string) {
 		t.Helper()
 		reg := prometheus.NewRegistry()
@@ -39,8 +51,8 @@ func TestProducts(t *testing.T) {
 		m := compile(t, e, bin)
 		defer m.Close()
 		for i := range 3 {
-			if _, _, err := m.Handle(t.Context(), invocation(event("x")), &answers{}); err != nil {
-				t.Errorf("event %d: %v", i, err)
+			if res, _, err := m.Handle(t.Context(), invocation(event("x")), &answers{}); err != nil || res.Outcome != abi.OutcomeSucceeded {
+				t.Errorf("event %d: %+v, %v", i, res, err)
 			}
 		}
 		counts := `

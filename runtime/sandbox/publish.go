@@ -43,16 +43,24 @@ func (e *Engine) publish(ctx context.Context, bin []byte, digest [32]byte) (*pub
 	return e.publishProgram(ctx, prog, digest)
 }
 
+// publishProgram makes a program ready from what an earlier process made of its file, or from the file, and keeps what comes of that.
 func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]byte) (*published, error) {
-	if !prog.shared {
-		if kept := e.load(digest); kept != nil {
-			p, err := e.restore(ctx, prog, kept)
-			if !errors.Is(err, errProduct) {
-				return p, err
-			}
-			e.metrics.products.WithLabelValues("damaged").Inc()
+	if kept := e.load(digest, prog.basis); kept != nil {
+		p, err := e.restore(ctx, prog, kept)
+		if !errors.Is(err, errProduct) {
+			return p, err
 		}
+		e.metrics.products.WithLabelValues("damaged").Inc()
 	}
+	p, err := e.fromFile(ctx, prog, digest)
+	if err == nil {
+		e.keep(digest, p, prog.basis)
+	}
+	return p, err
+}
+
+// fromFile compiles a program and brings it into the state that is sealed.
+func (e *Engine) fromFile(ctx context.Context, prog *program, digest [32]byte) (*published, error) {
 	p, err := e.prepare(ctx, prog)
 	if err != nil {
 		return nil, err
@@ -70,7 +78,6 @@ func (e *Engine) publishProgram(ctx context.Context, prog *program, digest [32]b
 	p.state = stateDigest(memory, p.globals)
 	if !prog.shared {
 		p.code.data = nil // nobody else begins from it
-		e.keep(digest, p)
 	}
 	return p, nil
 }
@@ -107,12 +114,18 @@ func (e *Engine) restore(ctx context.Context, prog *program, kept *product) (*pu
 	if stateDigest(memory, kept.Values) != kept.Digest {
 		return nil, errProduct
 	}
-	r := &rewritten{module: kept.Module, globals: kept.Globals, start: kept.Start, init: kept.Init, traits: kept.Traits}
-	c, err := e.compile(ctx, r)
+	p := &published{engine: e, driver: prog.driver, manifest: prog.manifest, shared: prog.shared, globals: kept.Values, state: kept.Digest}
+	if prog.shared {
+		p.code, p.release, err = e.engineCode(ctx, prog.module)
+	} else {
+		r := &rewritten{module: kept.Module, globals: kept.Globals, start: kept.Start, init: kept.Init, traits: kept.Traits}
+		if p.code, err = e.compile(ctx, r); err == nil {
+			p.release = p.code.free
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	p := &published{engine: e, driver: prog.driver, manifest: prog.manifest, code: c, release: c.free, globals: kept.Values, state: kept.Digest}
 	if p.image, err = newImage(memory, e.Slots(), e.way); err != nil {
 		return nil, errors.Join(err, p.release())
 	}
