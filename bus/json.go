@@ -26,6 +26,9 @@ func (o *objectWriter) str(k, v string) {
 	}
 }
 
+// AppendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD.
+func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
+
 const hexDigits = "0123456789abcdef"
 
 // appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD.
