@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/capability"
@@ -86,15 +88,12 @@ func readOnly(_ context.Context, _ sandbox.Invocation, call func(op, request str
 	return abi.Result{Outcome: abi.OutcomeSucceeded}, err
 }
 
-// An invocation without effects writes one record to its journal. A runtime that dies behind it leaves an invocation that is run again
-// unless it was sealed: one outcome in the end, and one event about it.
+// An invocation without effects has one record. A runtime that dies before it was sent leaves an invocation that is run again; one that
+// dies behind it leaves an event that comes again and is over: one outcome in the end, and one event about it.
 func TestDeathWithoutEffects(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		point    Point
-		attempts int
-	}{{PointEnding, 1}, {PointEnded, 2}, {PointSealed, 1}} {
-		t.Run(string(c.point), func(t *testing.T) {
+	for _, p := range []Point{PointEnding, PointSealed} {
+		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
 			b := newBus(t)
 			w := newWorld(b)
@@ -104,10 +103,10 @@ func TestDeathWithoutEffects(t *testing.T) {
 			died := make(chan struct{})
 			var first sync.Once
 			_, stop := start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly), Faults: dieAt(func(at Point, _ string) bool {
-				if at == c.point {
+				if at == p {
 					first.Do(func() { close(died) })
 				}
-				return at == c.point
+				return at == p
 			})})
 			publish(t, b, "n1-1", nil)
 			<-died
@@ -116,15 +115,52 @@ func TestDeathWithoutEffects(t *testing.T) {
 			start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly)})
 			a := actions(t, b, 1)["n1-1"][0]
 			settled(t, b, e)
-			if n := len(actions(t, b, 1)["n1-1"]); n != 1 || a.Outcome != journal.Succeeded || len(a.Attempts) != c.attempts || len(a.Calls) != 1 {
+			if n := len(actions(t, b, 1)["n1-1"]); n != 1 || a.Outcome != journal.Succeeded || len(a.Attempts) != 1 || len(a.Calls) != 1 {
 				t.Errorf("%d outcomes, the first %s with attempts %+v", n, a.Outcome, a.Attempts)
 			}
 			if info, err := b.JetStream().Stream(t.Context(), bus.StreamOutcomes); err != nil || info.CachedInfo().State.Msgs != 1 {
 				t.Errorf("%+v events about it, %v", info.CachedInfo().State, err)
 			}
-			records, err := b.ReadSubject(t.Context(), bus.StreamJournal, bus.JournalSubject(e.Key(), a.ID))
-			if err != nil || len(records) != 1 || records[0].Header.Get("Nats-TTL") == "" {
-				t.Errorf("journal afterwards: %+v, %v", records, err)
+		})
+	}
+}
+
+// A runtime that is paused before it seals an invocation without effects, until another has taken the event over, seals nothing: neither
+// when the other had effects, nor when it had none.
+func TestPausedBeforeTheSeal(t *testing.T) {
+	t.Parallel()
+	for name, guest := range map[string]script{"effect": createOne, "none": readOnly} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBus(t)
+			w := newWorld(b)
+			e := deploy(t, b, plain)
+			paused, release := make(chan struct{}), make(chan struct{})
+			clock := &heldClock{}
+			var first sync.Once
+			hold := dieAt(func(p Point, _ string) bool {
+				if p == PointEnding {
+					first.Do(func() { clock.hold(); close(paused); <-release; clock.release() })
+				}
+				return false
+			})
+			cfg := quick()
+			cfg.Name, cfg.AckWait = "paused", time.Hour // what is paused does not extend its messages either
+			r, stopFirst := start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly), Faults: hold, Clock: clock})
+			publish(t, b, "n1-1", nil)
+			<-paused
+			cfg.Name, cfg.AckWait = "other", quick().AckWait
+			start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(guest)})
+			a := actions(t, b, 1)["n1-1"][0]
+			close(release)
+			eventually(t, "the paused one has given up", func() bool {
+				return testutil.ToFloat64(r.metrics.skipped.WithLabelValues("default_fn", "given_up")) == 1
+			})
+			stopFirst()
+			settled(t, b, e)
+			w.check(t)
+			if as := actions(t, b, 1)["n1-1"]; len(as) != 1 || a.Attempts[0].Runtime != "other" {
+				t.Errorf("%d outcomes, attempts %+v", len(as), a.Attempts)
 			}
 		})
 	}

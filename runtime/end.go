@@ -11,34 +11,53 @@ import (
 
 // end records how the invocation ended and seals it.
 func (i *invocation) end(ctx context.Context, log *journal.Log, e journal.End) dispatch.Verdict {
-	a, last, over, err := log.Finish(ctx, e)
+	a, last, over, err := log.Finish(ctx, e, !i.d.Again)
 	if err != nil {
 		return i.lost(ctx, log, err)
+	}
+	if over {
+		return i.send(ctx, log, a)
 	}
 	if err := i.rt.deps.Faults.Reach(ctx, PointEnded, i.id); err != nil {
 		return dispatch.Leave()
 	}
-	if over {
-		return i.store(ctx, a, i.rt.journal.Store)
-	}
 	return i.seal(ctx, a, last, false)
+}
+
+// send seals an invocation that has written nothing. It goes on being attempted here until what was sent is stored, while its slot is
+// another's.
+func (i *invocation) send(ctx context.Context, log *journal.Log, a *journal.Action) dispatch.Verdict {
+	if err := i.letter(ctx, a); err != nil {
+		return i.later(err)
+	}
+	sent, err := i.rt.journal.Send(a)
+	if err != nil {
+		return i.lost(ctx, log, err)
+	}
+	i.kept = true
+	return dispatch.Store(func(ctx context.Context) dispatch.Verdict {
+		defer i.rt.leave(i.id)
+		if err := sent.Wait(ctx); err != nil {
+			return i.lost(ctx, log, err)
+		}
+		return i.stored(ctx, a)
+	})
 }
 
 // seal stores what is left of an invocation that has ended. again says that somebody may have begun to.
 func (i *invocation) seal(ctx context.Context, a *journal.Action, last uint64, again bool) dispatch.Verdict {
-	return i.store(ctx, a, func(ctx context.Context, a *journal.Action) error { return i.rt.journal.Seal(ctx, a, last, again) })
-}
-
-func (i *invocation) store(ctx context.Context, a *journal.Action, seal func(context.Context, *journal.Action) error) dispatch.Verdict {
-	r := i.rt
-	if needsLetter(a) {
-		if err := i.letter(ctx, a); err != nil {
-			return i.later(err)
-		}
-	}
-	if err := seal(ctx, a); err != nil {
+	if err := i.letter(ctx, a); err != nil {
 		return i.later(err)
 	}
+	if err := i.rt.journal.Seal(ctx, a, last, again); err != nil {
+		return i.later(err)
+	}
+	return i.stored(ctx, a)
+}
+
+// stored is what is left to do once the action is stored and announced.
+func (i *invocation) stored(ctx context.Context, a *journal.Action) dispatch.Verdict {
+	r := i.rt
 	if err := r.deps.Faults.Reach(ctx, PointSealed, i.id); err != nil {
 		return dispatch.Leave()
 	}
@@ -64,8 +83,11 @@ func needsLetter(a *journal.Action) bool {
 	return a.Outcome.DeadLetter() || a.End.Reason == reasonRetries
 }
 
-// letter leaves a dead letter.
+// letter leaves a dead letter, if the action needs one.
 func (i *invocation) letter(ctx context.Context, a *journal.Action) error {
+	if !needsLetter(a) {
+		return nil
+	}
 	reason := string(a.Outcome)
 	if a.End.Reason == reasonRetries {
 		reason = reasonRetries

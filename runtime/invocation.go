@@ -26,6 +26,7 @@ type invocation struct {
 	token string
 	state *journal.State // as read back; empty on a first delivery
 	epoch uint64         // of the connection to the bus when the attempt began
+	kept  bool           // as being attempted here, until what was sent is stored
 }
 
 // Reasons of ends, beside the guard's and the kinds of faults.
@@ -63,7 +64,11 @@ func (r *Runtime) handle(ctx context.Context, lv *live, d *dispatch.Delivery) di
 		// This runtime is at it already: the message came again in spite of its extension.
 		return dispatch.After(func(ctx context.Context) dispatch.Verdict { return i.rest(ctx, r.cfg.Lease/4) })
 	}
-	defer r.leave(i.id)
+	defer func() {
+		if !i.kept {
+			r.leave(i.id)
+		}
+	}()
 	return i.handle(ctx)
 }
 
@@ -95,13 +100,8 @@ func (i *invocation) handle(ctx context.Context) dispatch.Verdict {
 	if v, done := i.finished(ctx); done {
 		return v
 	}
-	switch {
-	case i.state.Claim != nil:
+	if i.state.Claim != nil {
 		return i.resume(ctx)
-	case i.state.Final && !i.rt.mayTake(i.id, i.state):
-		return dispatch.After(i.awaitLease)
-	case i.state.Final && i.state.Crashes() >= i.rt.cfg.Attempts:
-		return i.crashed(ctx, i.claim("resumed"), i.state.Crashes())
 	}
 	return i.first(ctx)
 }
@@ -115,15 +115,6 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 		return dispatch.Ack(), true
 	case s.End != nil:
 		return i.seal(ctx, s.Action(i.id), s.Last, true), true
-	case s.Final:
-		a, err := r.journal.Finished(ctx, i.id, s)
-		if err != nil {
-			return i.later(err), true
-		}
-		if a != nil {
-			r.metrics.duplicate(i.token)
-			return dispatch.Ack(), true
-		}
 	case s.Last == 0 && i.aged():
 		_, err := r.journal.Find(ctx, i.id, time.Time{})
 		if err == nil {
@@ -133,6 +124,25 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 		if !errors.Is(err, journal.ErrNotFound) {
 			return i.later(err), true
 		}
+	}
+	if s.Last == 0 && i.d.Again && i.d.Manual == nil {
+		return i.take(ctx)
+	}
+	return v, false
+}
+
+// take keeps an earlier attempt out that has written nothing to the journal, or finds that it has ended the invocation.
+func (i *invocation) take(ctx context.Context) (v dispatch.Verdict, done bool) {
+	a, err := i.rt.journal.Take(ctx, i.claim(""), i.id)
+	if err == nil && a != nil {
+		err = i.rt.journal.Announce(ctx, a) // it may have died before it did
+	}
+	switch {
+	case err != nil:
+		return i.later(err), true
+	case a != nil:
+		i.rt.metrics.duplicate(i.token)
+		return dispatch.Ack(), true
 	}
 	return v, false
 }
@@ -280,7 +290,7 @@ func (i *invocation) awaitLease(ctx context.Context) dispatch.Verdict {
 		}
 		now := r.deps.Clock.Boot()
 		switch {
-		case !s.Running() && !s.Final:
+		case !s.Running():
 			return dispatch.Again()
 		case s.Last != last:
 			last, since = s.Last, now

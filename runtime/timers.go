@@ -57,38 +57,38 @@ func (r *Runtime) timers(ctx context.Context) error {
 }
 
 // due handles one message of a timer, and removes it from the stream when it is over.
-func (r *Runtime) due(ctx context.Context, m jetstream.Msg, _ bool) dispatch.Verdict {
+func (r *Runtime) due(ctx context.Context, m *dispatch.Message, _ bool) dispatch.Verdict {
 	var head struct {
 		Kind string `json:"kind"`
 	}
-	if err := json.Unmarshal(m.Data(), &head); err != nil {
-		r.log.Error("timer cannot be read", "subject", m.Subject(), "err", err)
+	if err := json.Unmarshal(m.Data, &head); err != nil {
+		r.log.Error("timer cannot be read", "subject", m.Subject, "err", err)
 		return dispatch.Term()
 	}
 	switch head.Kind {
 	case kindRetry, kindInvoke:
 		var t retry
-		if err := json.Unmarshal(m.Data(), &t); err != nil {
+		if err := json.Unmarshal(m.Data, &t); err != nil {
 			return dispatch.Term()
 		}
 		return r.clear(m, r.retry(ctx, &t))
 	case revert.Kind:
 		var q revert.Request
-		if err := json.Unmarshal(m.Data(), &q); err != nil {
+		if err := json.Unmarshal(m.Data, &q); err != nil {
 			return dispatch.Term()
 		}
 		return r.clear(m, r.reverter.Handle(ctx, q))
 	}
-	r.log.Error("timer of an unknown kind", "subject", m.Subject(), "kind", head.Kind)
+	r.log.Error("timer of an unknown kind", "subject", m.Subject, "kind", head.Kind)
 	return dispatch.Term()
 }
 
 // clear wraps a verdict so that the message is removed when it is handled: TIMERS keeps what is due until it is full, and then forgets
 // the oldest, which may be a timer that is still to come.
-func (r *Runtime) clear(m jetstream.Msg, v dispatch.Verdict) dispatch.Verdict {
+func (r *Runtime) clear(m *dispatch.Message, v dispatch.Verdict) dispatch.Verdict {
 	return v.Then(func(ctx context.Context) {
-		if err := r.deps.Bus.PurgeSubject(ctx, bus.StreamTimers, bus.Subject(m.Subject())); err != nil {
-			r.log.Debug("handled timer stays in the stream", "subject", m.Subject(), "err", err)
+		if err := r.deps.Bus.PurgeSubject(ctx, bus.StreamTimers, bus.Subject(m.Subject)); err != nil {
+			r.log.Debug("handled timer stays in the stream", "subject", m.Subject, "err", err)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tiercel-project/tiercel/bus"
@@ -179,7 +180,7 @@ func (w *worker) serve(ctx context.Context, e *store.Entry) {
 		Stream: bus.StreamEvents, Durable: durable(e.ID), Filters: lv.fn.Filters(), StartAt: e.StartAt, AckWait: r.cfg.AckWait,
 		Concurrency: spec.Limits.Concurrency, Grace: r.cfg.Grace, Free: r.deps.Free, Metrics: r.dispatch, Label: w.token, Log: r.log,
 		Hold: func() bool { return e.Suspended || spec.Suspend || r.stop.State().Stopped },
-	}, r.deps.Bus.JetStream(), func(ctx context.Context, m jetstream.Msg, again bool) dispatch.Verdict {
+	}, r.deps.Bus.JetStream(), func(ctx context.Context, m *dispatch.Message, again bool) dispatch.Verdict {
 		return r.message(ctx, lv, m, again)
 	})
 	w.mu.Lock()
@@ -231,17 +232,15 @@ func grantsOf(doc *function.Document) capability.Grants {
 }
 
 // message makes a delivery of a message of EVENTS and handles it.
-func (r *Runtime) message(ctx context.Context, lv *live, m jetstream.Msg, again bool) dispatch.Verdict {
-	meta, err := m.Metadata()
+func (r *Runtime) message(ctx context.Context, lv *live, m *dispatch.Message, again bool) dispatch.Verdict {
+	d, err := dispatch.Read(m.Subject, m.Header, m.Data)
 	if err != nil {
-		r.log.Error("message without metadata", "function", lv.fn.ID.Token(), "err", err)
-		return dispatch.Leave()
+		return r.malformed(ctx, lv, m, err)
 	}
-	d, err := dispatch.Read(m.Subject(), m.Headers(), m.Data())
-	if err != nil {
-		return r.malformed(ctx, lv, m, meta, err)
+	d.Sequence, d.Published, d.Received, d.Again = m.Meta.Sequence.Stream, m.Meta.Timestamp, r.deps.Clock.Now(), again
+	if m.Header.Get(nats.MsgIdHdr) == "" {
+		d.Again = true // EVENTS keeps nobody from publishing it twice
 	}
-	d.Sequence, d.Published, d.Received, d.Again = meta.Sequence.Stream, meta.Timestamp, r.deps.Clock.Now(), again
 	if !lv.take(ctx, r.cfg.AckWait) {
 		return dispatch.Nak(busyRetry)
 	}
@@ -270,10 +269,10 @@ func (lv *live) take(ctx context.Context, d time.Duration) bool {
 func (lv *live) give() { <-lv.slots }
 
 // malformed ends a message that is no match at all.
-func (r *Runtime) malformed(ctx context.Context, lv *live, m jetstream.Msg, meta *jetstream.MsgMetadata, why error) dispatch.Verdict {
+func (r *Runtime) malformed(ctx context.Context, lv *live, m *dispatch.Message, why error) dispatch.Verdict {
 	stored, err := dispatch.DeadLetter(ctx, r.deps.Bus.JetStream(), lv.fn.ID.Token(), dispatch.Letter{
 		Function: lv.fn.ID.String(), Reason: "malformed", Text: why.Error(),
-		Address: m.Subject(), Sequence: meta.Sequence.Stream, Time: r.deps.Clock.Now(), Event: m.Data(),
+		Address: m.Subject, Sequence: m.Meta.Sequence.Stream, Time: r.deps.Clock.Now(), Event: m.Data,
 		Redrive: "publish it again once its producer makes matches of type " + bus.TypeRuleMatched,
 	})
 	if err != nil {

@@ -2,11 +2,11 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,9 +34,15 @@ type Config struct {
 	Log     *slog.Logger // not nil
 }
 
+// A Message is one message of a stream.
+type Message struct {
+	*nats.Msg
+	Meta *nats.MsgMetadata
+}
+
 // A Handler handles one message. Its context outlives that of Run by the grace. It need not extend the message: Run does. again says that
 // it has been handled before: delivered before, or here.
-type Handler func(ctx context.Context, m jetstream.Msg, again bool) Verdict
+type Handler func(ctx context.Context, m *Message, again bool) Verdict
 
 // A Consumer takes messages off a stream for as long as Run runs.
 type Consumer struct {
@@ -46,6 +52,11 @@ type Consumer struct {
 	slots   chan struct{}
 	wake    chan struct{} // Kick was called
 	breaker breaker
+
+	puller  atomic.Pointer[puller]
+	idle    chan *Message // hands a message to a goroutine that waits for one
+	waiting atomic.Int32  // goroutines that do
+	storing atomic.Int32  // messages that are being stored and have given their slot back
 }
 
 // NewConsumer returns a Consumer that starts nothing.
@@ -56,8 +67,13 @@ func NewConsumer(cfg Config, js jetstream.JetStream, h Handler) *Consumer {
 	if cfg.Grace <= 0 {
 		cfg.Grace = 10 * time.Second
 	}
-	return &Consumer{cfg: cfg, js: js, handle: h, slots: make(chan struct{}, cfg.Concurrency), wake: make(chan struct{}, 1)}
+	return &Consumer{
+		cfg: cfg, js: js, handle: h, slots: make(chan struct{}, cfg.Concurrency), wake: make(chan struct{}, 1), idle: make(chan *Message),
+	}
 }
+
+// storing is how many messages per slot may be being stored beside those that have one.
+const storing = 4
 
 // Kick has the consumer ask Hold again at once.
 func (c *Consumer) Kick() {
@@ -68,7 +84,7 @@ func (c *Consumer) Kick() {
 }
 
 // ensure makes the durable consumer or brings its settings up to date.
-func (c *Consumer) ensure(ctx context.Context) (jetstream.Consumer, error) {
+func (c *Consumer) ensure(ctx context.Context) error {
 	cfg := jetstream.ConsumerConfig{
 		Durable: c.cfg.Durable, FilterSubjects: c.cfg.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.cfg.AckWait,
 		MaxDeliver: -1, MaxAckPending: max(1000, 4*c.cfg.Concurrency), MaxWaiting: 128,
@@ -82,11 +98,10 @@ func (c *Consumer) ensure(ctx context.Context) (jetstream.Consumer, error) {
 		// Where it starts cannot be changed, and has been decided.
 		cfg.DeliverPolicy, cfg.OptStartSeq = old.CachedInfo().Config.DeliverPolicy, old.CachedInfo().Config.OptStartSeq
 	}
-	cons, err := c.js.CreateOrUpdateConsumer(ctx, c.cfg.Stream, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("consumer %s of %s: %w", c.cfg.Durable, c.cfg.Stream, err)
+	if _, err := c.js.CreateOrUpdateConsumer(ctx, c.cfg.Stream, cfg); err != nil {
+		return fmt.Errorf("consumer %s of %s: %w", c.cfg.Durable, c.cfg.Stream, err)
 	}
-	return cons, nil
+	return nil
 }
 
 // Run takes and handles messages until ctx ends, then waits for those in hand and returns nil.
@@ -95,42 +110,24 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer cancel()
 	var inHand sync.WaitGroup
 	defer c.drain(ctx, &inHand, cancel)
-	var cons jetstream.Consumer
 	for failures := 0; ctx.Err() == nil; {
-		if cons == nil {
-			var err error
-			if cons, err = c.ensure(ctx); err != nil {
-				failures++
-				c.cfg.Log.Warn("consumer is not available, trying again", "consumer", c.cfg.Durable, "err", err)
-				c.sleep(ctx, backoff(failures))
-				continue
-			}
-		}
-		if c.held() {
-			c.sleep(ctx, holdPause)
+		if err := c.ensure(ctx); err != nil {
+			failures++
+			c.cfg.Log.Warn("consumer is not available, trying again", "consumer", c.cfg.Durable, "err", err)
+			c.sleep(ctx, backoff(failures))
 			continue
 		}
-		n, ok := c.reserve(ctx)
-		if !ok {
+		began := time.Now()
+		err := c.pull(ctx, work, &inHand)
+		if ctx.Err() != nil {
 			break
 		}
-		taken, err := c.pull(ctx, work, cons, n, &inHand)
-		for range n - taken {
-			<-c.slots
-		}
-		switch {
-		case err == nil:
+		if time.Since(began) > c.cfg.Pull {
 			failures = 0
-		case errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, nats.ErrNoResponders):
-			cons = nil // made anew, where it was: at its floor or at the function's own start
-			fallthrough
-		default:
-			if ctx.Err() == nil {
-				failures++
-				c.cfg.Log.Debug("pull ended", "consumer", c.cfg.Durable, "err", err)
-				c.sleep(ctx, backoff(failures))
-			}
 		}
+		failures++
+		c.cfg.Log.Debug("pull ended", "consumer", c.cfg.Durable, "err", err)
+		c.sleep(ctx, backoff(failures))
 	}
 	return nil
 }
@@ -172,52 +169,72 @@ func backoff(failures int) time.Duration {
 	return d + rand.N(d/4+1)
 }
 
-// reserve takes every free slot, at least one.
-func (c *Consumer) reserve(ctx context.Context) (n int, ok bool) {
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0, false
-	}
-	most := cap(c.slots)
+// most is how many messages may be asked for and in hand.
+func (c *Consumer) most() int {
+	n := cap(c.slots)
 	if c.cfg.Free != nil {
-		most = max(1, min(most, c.cfg.Free()))
+		n = min(n, c.cfg.Free())
 	}
 	if c.breaker.testing() {
-		most = 1
+		n = 1
 	}
-	for n = 1; n < most; n++ {
-		select {
-		case c.slots <- struct{}{}:
-		default:
-			return n, true
-		}
-	}
-	return n, true
+	return n
 }
 
-// pull asks for n messages and handles those that come, each in a goroutine that gives its slot back. Messages that only wait for
-// something have given it back; MaxAckPending bounds them.
-func (c *Consumer) pull(run, work context.Context, cons jetstream.Consumer, n int, inHand *sync.WaitGroup) (taken int, err error) {
-	fctx, cancel := context.WithTimeout(run, c.cfg.Pull)
-	defer cancel()
-	batch, err := cons.Fetch(n, jetstream.FetchContext(fctx))
-	if err != nil {
-		return 0, err
+// pull takes messages until ctx ends or the requests come to nothing. Each is handled by a goroutine that gives its slot back. Messages
+// that only wait for something have given it back; MaxAckPending bounds them.
+func (c *Consumer) pull(run, work context.Context, inHand *sync.WaitGroup) error {
+	p := &puller{
+		nc: c.js.Conn(), next: fmt.Sprintf(apiNext, c.cfg.Stream, c.cfg.Durable), cfg: &c.cfg,
+		slots: c.slots, most: c.most, held: c.held,
 	}
-	for m := range batch.Messages() {
-		taken++
-		inHand.Go(func() { c.one(run, work, m) })
+	p.got = func(m *nats.Msg) {
+		meta, err := m.Metadata()
+		switch {
+		case err != nil:
+			c.cfg.Log.Error("message without metadata", "consumer", c.cfg.Durable, "err", err)
+		case run.Err() != nil:
+			_ = m.Nak() // for another
+		default:
+			c.hand(run, work, inHand, &Message{Msg: m, Meta: meta})
+			return
+		}
+		<-c.slots
 	}
-	err = batch.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrNoMessages) {
-		err = nil
+	if err := p.open(); err != nil {
+		return err
 	}
-	return taken, err
+	c.puller.Store(p)
+	defer p.close()
+	return p.watch(run, c.wake)
+}
+
+// hand gives a message to a goroutine that waits for one, or to a new one.
+func (c *Consumer) hand(run, work context.Context, inHand *sync.WaitGroup, m *Message) {
+	select {
+	case c.idle <- m:
+	default:
+		inHand.Go(func() { c.work(run, work, m) })
+	}
+}
+
+// work handles messages until there is none for it. A goroutine that has handled one has the stack for the next.
+func (c *Consumer) work(run, work context.Context, m *Message) {
+	for m != nil {
+		c.one(run, work, m)
+		m = nil
+		if int(c.waiting.Add(1)) <= c.cfg.Concurrency {
+			select {
+			case m = <-c.idle:
+			case <-run.Done():
+			}
+		}
+		c.waiting.Add(-1)
+	}
 }
 
 // one handles a message and settles it, extending it meanwhile.
-func (c *Consumer) one(run, work context.Context, m jetstream.Msg) {
+func (c *Consumer) one(run, work context.Context, m *Message) {
 	beat := Beat(c.cfg.AckWait/3, func() {
 		if err := m.InProgress(); work.Err() == nil && err != nil {
 			c.cfg.Log.Debug("extend message", "consumer", c.cfg.Durable, "err", err)
@@ -225,7 +242,6 @@ func (c *Consumer) one(run, work context.Context, m jetstream.Msg) {
 	})
 	v := c.decide(run, work, m)
 	beat.Stop()
-	c.breaker.note(v, time.Now())
 	c.cfg.Metrics.settled(c.cfg.Label, v)
 	if err := settle(m, v); err != nil {
 		c.cfg.Log.Warn("message could not be settled, it comes again", "consumer", c.cfg.Durable, "err", err)
@@ -234,33 +250,67 @@ func (c *Consumer) one(run, work context.Context, m jetstream.Msg) {
 	}
 }
 
-// decide handles a message, as often as the handler asks for it, until it says what becomes of it. It gives the slot back.
-func (c *Consumer) decide(run, work context.Context, m jetstream.Msg) Verdict {
-	meta, err := m.Metadata()
-	again := err != nil || meta.NumDelivered > 1
+// decide handles a message, as often as the handler asks for it, until it says what becomes of it. It gives the slot back. Handled again
+// it takes one if one is free, and goes on without otherwise: all may be taken by what was asked for and does not come.
+func (c *Consumer) decide(run, work context.Context, m *Message) Verdict {
+	again, slot := m.Meta.NumDelivered > 1, true
 	for {
 		v := c.handle(work, m, again)
-		<-c.slots
-		for v.after != nil {
-			ctx := run
-			if v.finish {
-				ctx = work
-			}
-			v = v.after(ctx)
+		if v.after == nil {
+			c.breaker.note(v, time.Now()) // before the next are asked for
+		}
+		early := !v.store || int(c.storing.Load()) < storing*cap(c.slots)
+		if slot && early {
+			c.release()
+		}
+		if v.after != nil {
+			v = c.follow(run, work, v)
+			c.breaker.note(v, time.Now())
+		}
+		if slot && !early {
+			c.release()
 		}
 		if v.do != handleAgain {
 			return v
 		}
+		if run.Err() != nil {
+			return Leave()
+		}
 		again = true
 		select {
 		case c.slots <- struct{}{}:
-		case <-run.Done():
-			return Leave()
+			slot = true
+		default:
+			slot = false
 		}
 	}
 }
 
-func settle(m jetstream.Msg, v Verdict) error {
+func (c *Consumer) release() {
+	<-c.slots
+	c.puller.Load().ask()
+}
+
+// follow has those functions decide that a verdict names.
+func (c *Consumer) follow(run, work context.Context, v Verdict) Verdict {
+	for v.after != nil {
+		ctx := run
+		if v.finish {
+			ctx = work
+		}
+		store := v.store
+		if store {
+			c.storing.Add(1)
+		}
+		v = v.after(ctx)
+		if store {
+			c.storing.Add(-1)
+		}
+	}
+	return v
+}
+
+func settle(m *Message, v Verdict) error {
 	switch v.do {
 	case ack:
 		return m.Ack()

@@ -35,6 +35,7 @@ type Verdict struct {
 
 	after  func(context.Context) Verdict
 	finish bool // after's context outlives Run's by the grace
+	store  bool // after takes a round trip to the bus
 	then   func(context.Context)
 }
 
@@ -69,6 +70,11 @@ func After(f func(context.Context) Verdict) Verdict { return Verdict{after: f} }
 // Finish is After for work that is to be finished when Run's context ends: f's context outlives it by the grace.
 func Finish(f func(context.Context) Verdict) Verdict { return Verdict{after: f, finish: true} }
 
+// Store is Finish for what takes one round trip to the bus: of those, only a few wait beside those that have a slot.
+func Store(f func(context.Context) Verdict) Verdict {
+	return Verdict{after: f, finish: true, store: true}
+}
+
 // Then has f called once the message is acked or terminated for good. It is not called for any other verdict.
 func (v Verdict) Then(f func(context.Context)) Verdict {
 	if after := v.after; after != nil {
@@ -98,11 +104,7 @@ var ErrForged = errors.New("the event is not what its address says")
 
 // Read makes a delivery of a message of EVENTS. The error says that it is no event at all; a forged one is no error.
 func Read(subject string, h nats.Header, body []byte) (*Delivery, error) {
-	e, err := bus.Decode(h, body)
-	if err != nil {
-		return nil, err
-	}
-	m, err := e.Match()
+	e, m, err := bus.DecodeMatch(h, body)
 	if err != nil {
 		return nil, err
 	}

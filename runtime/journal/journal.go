@@ -25,6 +25,7 @@ var (
 const (
 	headerInvocation = "Tiercel-Invocation"
 	headerSealed     = "Tiercel-Sealed"
+	headerTaken      = "Tiercel-Taken"
 )
 
 // Config says how a Journal keeps time.
@@ -142,7 +143,7 @@ func (j *Journal) confirm(ctx context.Context, fn, invocation string, r *Record,
 func (j *Journal) Fence(ctx context.Context, fn, invocation, revert string) (*State, error) {
 	for {
 		s, err := j.Read(ctx, fn, invocation)
-		if err != nil || s.Last == 0 || s.Sealed != 0 || s.Final || s.Tombstone != nil {
+		if err != nil || s.Last == 0 || s.Sealed != 0 || s.Tombstone != nil {
 			return s, err
 		}
 		r := &Record{Nonce: nonce(), Runtime: j.cfg.Runtime, Time: j.cfg.Clock.Now(), Tombstone: &Tombstone{Revert: revert}}

@@ -119,7 +119,7 @@ func (l *Log) interruption(state *State, s Suspend) (*Record, error) {
 		return r, nil // empty, but what the client still holds back is refused after it
 	case n > l.attempt || state.Attempts[n-1].Runtime != l.j.cfg.Runtime:
 		return nil, fmt.Errorf("journal of %s: %w", l.invocation, ErrTaken)
-	case state.Attempts[n-1].Ended != "", state.Final:
+	case state.Attempts[n-1].Ended != "":
 		return nil, nil
 	}
 	for _, c := range l.calls {
@@ -146,35 +146,20 @@ func (l *Log) End(ctx context.Context, e End) (a *Action, last uint64, err error
 	return a, last, err
 }
 
-// Finish is End for an invocation of an event. One that has written nothing yet has no effects: then a small record that has a TTL keeps
-// others out from now on, Store is all that is left to do (over is true), and if that does not come about, the invocation may be run again.
-func (l *Log) Finish(ctx context.Context, e End) (a *Action, last uint64, over bool, err error) {
-	err = l.do(ctx, func() (err error) {
-		if over = l.state.Last == 0; over {
-			err = l.final(ctx, e)
-		} else {
-			err = l.append(ctx, &Record{End: &e})
+// Finish is End, unless the attempt is the first at an invocation that only one delivery can know of (alone) and has written nothing: then
+// it has no effects, over is true, nothing is recorded, and Send is all that is left to do.
+func (l *Log) Finish(ctx context.Context, e End, alone bool) (a *Action, last uint64, over bool, err error) {
+	err = l.do(ctx, func() error {
+		if over = alone && !l.tried; over {
+			l.state.add(0, &Record{Attempt: l.attempt, Runtime: l.j.cfg.Runtime, Time: l.j.cfg.Clock.Now(), Claim: &l.claim, Calls: l.calls, End: &e})
+			l.claimed, l.calls = true, nil
+		} else if err := l.append(ctx, &Record{End: &e}); err != nil {
+			return err
 		}
 		a, last = l.state.Action(l.invocation), l.state.Last
-		return err
+		return nil
 	})
 	return a, last, over, err
-}
-
-// final stores the record that Finish speaks of and takes the whole story over into the state. The caller holds the turn.
-func (l *Log) final(ctx context.Context, e End) error {
-	ctx, cancel := context.WithTimeout(ctx, l.j.cfg.Lease)
-	defer cancel()
-	l.tried = true
-	now := l.j.cfg.Clock.Now()
-	r := &Record{Nonce: nonce(), Attempt: l.attempt, Runtime: l.j.cfg.Runtime, Time: now, Final: true}
-	seq, err := l.j.append(ctx, l.fn, l.invocation, r, 0, l.j.markHeader(0))
-	if err != nil {
-		return err
-	}
-	l.state.add(seq, &Record{Nonce: r.Nonce, Attempt: r.Attempt, Runtime: r.Runtime, Time: now, Claim: &l.claim, Calls: l.calls, End: &e})
-	l.claimed, l.calls = true, nil
-	return nil
 }
 
 // Lease returns the boot time at which the lease ends: before it an effect may be sent. It is 0 while nothing was written.

@@ -172,6 +172,63 @@ func TestSeal(t *testing.T) {
 	}
 }
 
+// An invocation that has written nothing is stored by its message id alone, once: by the attempt or not at all once it was taken over.
+func TestSend(t *testing.T) {
+	j, _ := newJournal(t, Config{})
+	finish := func(id string) *Action {
+		t.Helper()
+		l := j.Begin("default_f", id, claim(), nil)
+		if err := l.Add(t.Context(), Call{Step: 1, Op: "get"}); err != nil {
+			t.Fatal(err)
+		}
+		a, last, over, err := l.Finish(t.Context(), End{Outcome: Succeeded}, true)
+		if err != nil || !over || last != 0 || len(a.Calls) != 1 || len(a.Attempts) != 1 {
+			t.Fatalf("got %+v, %d, %v, %v", a, last, over, err)
+		}
+		return a
+	}
+	send := func(a *Action) error {
+		t.Helper()
+		s, err := j.Send(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Wait(t.Context())
+	}
+	ended, taken := fn.Invocation("ended", time.Now(), ""), fn.Invocation("taken", time.Now(), "")
+	if err := send(finish(ended)); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(finish(ended)); !errors.Is(err, ErrTaken) {
+		t.Errorf("a second attempt: %v", err)
+	}
+	if a, err := j.Take(t.Context(), claim(), ended); err != nil || a == nil || a.ID != ended || a.Outcome != Succeeded {
+		t.Errorf("taken over after its end: %+v, %v", a, err)
+	}
+	for range 2 {
+		if a, err := j.Take(t.Context(), claim(), taken); err != nil || a != nil {
+			t.Errorf("taken over before its end: %+v, %v", a, err)
+		}
+	}
+	if err := send(finish(taken)); !errors.Is(err, ErrTaken) {
+		t.Errorf("after it was taken over: %v", err)
+	}
+	if a, err := j.Find(t.Context(), taken, time.Time{}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("what is only taken over is found: %+v, %v", a, err)
+	}
+	n := 0
+	if err := j.Actions(t.Context(), bus.ActionsSubjects, time.Time{}, func(*Action) bool { n++; return true }); err != nil || n != 1 {
+		t.Errorf("%d actions, %v", n, err)
+	}
+	l := j.Begin("default_f", taken, claim(), nil)
+	if err := l.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, last, over, err := l.Finish(t.Context(), End{Outcome: Succeeded}, true); err != nil || over || last == 0 {
+		t.Errorf("with a claim on record: %d, %v, %v", last, over, err)
+	}
+}
+
 // After a tombstone the owner can intend nothing.
 func TestFence(t *testing.T) {
 	j, _ := newJournal(t, Config{})

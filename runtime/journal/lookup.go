@@ -48,6 +48,9 @@ func (j *Journal) Follow(ctx context.Context, subject string, from time.Time, f 
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", bus.StreamActions, err)
 		}
+		if m.Headers().Get(headerTaken) != "" {
+			continue
+		}
 		a, err := decodeAction(m)
 		if err != nil {
 			return err

@@ -28,7 +28,6 @@ type Record struct {
 	Tombstone *Tombstone `json:"tombstone,omitempty"` // written by a revert: no effect may follow
 	End       *End       `json:"end,omitempty"`       //
 	Sealed    uint64     `json:"sealed,omitempty"`    // sequence in ACTIONS: this record is all that is left
-	Final     bool       `json:"final,omitempty"`     // the only record of an invocation without effects: what it ended with is in ACTIONS, or was lost
 }
 
 // A Claim begins an attempt.

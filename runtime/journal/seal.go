@@ -25,6 +25,9 @@ func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) 
 			return err
 		}
 		if found != nil {
+			if err := j.Announce(ctx, found); err != nil {
+				return err
+			}
 			return j.mark(ctx, found, last)
 		}
 	}
@@ -34,33 +37,49 @@ func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) 
 	return j.mark(ctx, a, last)
 }
 
-// Store puts an action into ACTIONS and its outcome into OUTCOMES. Within the streams' duplicate window a repetition stores nothing.
+// Store puts an action into ACTIONS and announces it in OUTCOMES. Within the streams' duplicate window a repetition stores nothing.
 func (j *Journal) Store(ctx context.Context, a *Action) error {
-	data, err := json.Marshal(a)
+	ack, err := j.send(a, a.ID+"/end", nil)
+	if err != nil {
+		return err
+	}
+	got, err := wait(ctx, ack)
 	if err != nil {
 		return fmt.Errorf("seal %s: %w", a.ID, err)
 	}
-	token, ns := a.Function.Token(), a.Event.Target.Namespace
-	m := &nats.Msg{Subject: string(bus.ActionSubject(ns, token, string(a.Outcome))), Data: data, Header: nats.Header{headerInvocation: {a.ID}}}
+	a.Sequence = got.Sequence
+	return j.Announce(ctx, a)
+}
+
+// send has ACTIONS store an action, unless it has a message with that id; what it answers comes later.
+func (j *Journal) send(a *Action, id string, h nats.Header) (jetstream.PubAckFuture, error) {
+	data, err := a.encode()
+	if err != nil {
+		return nil, fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	if h == nil {
+		h = nats.Header{}
+	}
+	h[headerInvocation], h[nats.MsgIdHdr] = []string{a.ID}, []string{id}
+	m := &nats.Msg{Subject: string(bus.ActionSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))), Data: data, Header: h}
+	ack, err := j.bus.JetStream().PublishMsgAsync(m)
+	if err != nil {
+		return nil, fmt.Errorf("seal %s: %w", a.ID, err)
+	}
+	return ack, nil
+}
+
+// Announce puts the outcome of a stored action into OUTCOMES. It may be repeated: the event's id is the same.
+func (j *Journal) Announce(ctx context.Context, a *Action) error {
 	o, err := outcomeMsg(a)
-	if err != nil {
-		return fmt.Errorf("seal %s: %w", a.ID, err)
-	}
-	// Both are sent at once; neither counts before both are acknowledged.
-	first, err := j.bus.JetStream().PublishMsgAsync(m, jetstream.WithMsgID(a.ID))
-	if err != nil {
-		return fmt.Errorf("seal %s: %w", a.ID, err)
-	}
-	second, err := j.bus.JetStream().PublishMsgAsync(o, jetstream.WithMsgID(o.Header.Get(nats.MsgIdHdr)))
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", a.ID, err)
 	}
-	ack, err := wait(ctx, first)
-	if err != nil {
-		return fmt.Errorf("seal %s: %w", a.ID, err)
+	ack, err := j.bus.JetStream().PublishMsgAsync(o)
+	if err == nil {
+		_, err = wait(ctx, ack)
 	}
-	a.Sequence = ack.Sequence
-	if _, err := wait(ctx, second); err != nil {
+	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", a.ID, err)
 	}
 	return nil
@@ -114,23 +133,13 @@ func outcomeMsg(a *Action) (*nats.Msg, error) {
 	return m, nil
 }
 
-// markHeader is what a mark tells those who look without decoding, and how long it stays. The sequence in ACTIONS is 0 if it is not known yet.
-func (j *Journal) markHeader(sequence uint64) nats.Header {
-	return nats.Header{
-		headerSealed:           {strconv.FormatUint(sequence, 10)},
-		jetstream.MsgTTLHeader: {j.marks.ttl(j.cfg.Clock.Boot(), j.cfg.Seen).String()},
-	}
-}
-
-// Finished returns the sealed action of an invocation whose State is Final, or nil if that attempt died before it was sealed.
-func (j *Journal) Finished(ctx context.Context, invocation string, s *State) (*Action, error) {
-	return j.sealed(ctx, invocation, s.EndTime)
-}
-
 // mark replaces the invocation's records by one that says it is sealed.
 func (j *Journal) mark(ctx context.Context, a *Action, last uint64) error {
-	h := j.markHeader(a.Sequence)
-	h[nats.MsgRollup] = []string{nats.MsgRollupSubject}
+	h := nats.Header{
+		headerSealed:           {strconv.FormatUint(a.Sequence, 10)}, // for those who look without decoding
+		jetstream.MsgTTLHeader: {j.marks.ttl(j.cfg.Clock.Boot(), j.cfg.Seen).String()},
+		nats.MsgRollup:         {nats.MsgRollupSubject},
+	}
 	r := &Record{Nonce: nonce(), Runtime: j.cfg.Runtime, Time: j.cfg.Clock.Now(), Sealed: a.Sequence}
 	_, err := j.append(ctx, a.Function.Token(), a.ID, r, last, h)
 	if errors.Is(err, ErrTaken) {
@@ -181,7 +190,7 @@ func (j *Journal) Find(ctx context.Context, invocation string, from time.Time) (
 	}
 	var found *Action
 	err := j.scan(ctx, bus.StreamActions, "tiercel.actions.>", from, func(m jetstream.Msg) (bool, error) {
-		if m.Headers().Get(headerInvocation) != invocation {
+		if h := m.Headers(); h.Get(headerInvocation) != invocation || h.Get(headerTaken) != "" {
 			return true, nil
 		}
 		a, err := decodeAction(m)
@@ -200,6 +209,9 @@ func (j *Journal) Find(ctx context.Context, invocation string, from time.Time) (
 // Actions calls f with the sealed actions since a time whose subject matches, the oldest first, until f returns false.
 func (j *Journal) Actions(ctx context.Context, subject string, from time.Time, f func(*Action) bool) error {
 	return j.scan(ctx, bus.StreamActions, subject, from, func(m jetstream.Msg) (bool, error) {
+		if m.Headers().Get(headerTaken) != "" {
+			return true, nil
+		}
 		a, err := decodeAction(m)
 		if err != nil {
 			return false, err
@@ -312,7 +324,7 @@ func (j *Journal) At(ctx context.Context, sequence uint64) (*Action, error) {
 		return nil, fmt.Errorf("action %d: %w", sequence, err)
 	}
 	m, err := stream.GetMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerTaken) != "" {
 		return nil, fmt.Errorf("action %d: %w", sequence, ErrNotFound)
 	}
 	if err != nil {

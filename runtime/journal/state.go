@@ -19,7 +19,6 @@ type State struct {
 	End       *End       // not sealed yet
 	EndTime   time.Time
 	Sealed    uint64 // over and done with: sequence in ACTIONS
-	Final     bool   // an attempt without effects ended; unless it died just then, its action is in ACTIONS
 	nonce     string // of the last record
 }
 
@@ -78,14 +77,10 @@ func (s *State) add(seq uint64, r *Record) {
 	if r.Sealed != 0 {
 		s.Sealed = r.Sealed
 	}
-	if r.Final {
-		s.Final, s.EndTime = true, r.Time
-		s.Attempts = append(s.Attempts, Attempt{Number: r.Attempt, Runtime: r.Runtime, Time: r.Time})
-	}
 }
 
 func (s *State) claim(r *Record) {
-	s.Claim, s.Suspend, s.Final = r.Claim, nil, false
+	s.Claim, s.Suspend = r.Claim, nil
 	if r.Claim.Fresh {
 		s.Calls, s.Intent = nil, nil
 	}

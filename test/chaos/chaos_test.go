@@ -220,7 +220,9 @@ func (s *stage) sealed(ctx context.Context) (map[string][]journal.Action, error)
 		if err := json.Unmarshal(msg.Data(), &a); err != nil {
 			return nil, fmt.Errorf("%s: %w", msg.Subject(), err)
 		}
-		all[a.Event.ID] = append(all[a.Event.ID], a)
+		if a.Outcome != journal.Pending { // otherwise taken over, not sealed
+			all[a.Event.ID] = append(all[a.Event.ID], a)
+		}
 	}
 	return all, nil
 }
@@ -233,7 +235,18 @@ func (s *stage) count(name string) int {
 	if err != nil {
 		return -1
 	}
-	return int(stream.CachedInfo().State.Msgs)
+	n := int(stream.CachedInfo().State.Msgs)
+	if name != bus.StreamActions {
+		return n
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("tiercel.actions.*.*.pending")) // taken over, not sealed
+	if err != nil {
+		return -1
+	}
+	for _, taken := range info.State.Subjects {
+		n -= int(taken)
+	}
+	return n
 }
 
 // feed publishes the events [from, to) a few at a time until the process is up and at work, and then the rest at once.
