@@ -42,6 +42,7 @@ const (
 	reasonDeleted    = "deleted"   // the function is no more
 	reasonSpooledDup = "duplicate" // handled long ago
 	reasonStopped    = "stopped"   // by the switch, and too old since
+	reasonDiscarded  = "discarded" // by the stream of events
 	reasonInternal   = "internal"  // the runtime's own fault
 	longBackoff      = 5 * time.Second
 )

@@ -15,6 +15,8 @@ type metrics struct {
 	skipped     *prometheus.CounterVec // deliveries that led to nothing
 	letters     *prometheus.CounterVec
 	effects     *prometheus.CounterVec
+	lost        *prometheus.CounterVec
+	windows     *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,7 +40,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "tiercel_runtime_effects_total", Help: "Effects of ended invocations, by function and operation.",
 		}, []string{"function", "operation"}),
 	}
-	reg.MustRegister(m.invocations, m.legs, m.skipped, m.letters, m.effects)
+	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tiercel_runtime_lost_events_total", Help: "Events that the stream discarded before the function took them, at most.",
+	}, []string{"function"})
+	m.windows = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tiercel_runtime_window_used_ratio",
+		Help: "How far a function lies behind, as a share of what the stream of events keeps: at 1 its events are discarded.",
+	}, []string{"function"})
+	reg.MustRegister(m.invocations, m.legs, m.skipped, m.letters, m.effects, m.lost, m.windows)
 	return m
 }
 
@@ -46,6 +55,9 @@ func (m *metrics) unselected(fn string) { m.skipped.WithLabelValues(fn, "unselec
 func (m *metrics) duplicate(fn string)  { m.skipped.WithLabelValues(fn, "duplicate").Inc() }
 func (m *metrics) suspended(fn string)  { m.skipped.WithLabelValues(fn, "suspended").Inc() }
 func (m *metrics) givenUp(fn string)    { m.skipped.WithLabelValues(fn, "given_up").Inc() }
+
+func (m *metrics) lostEvents(fn string, n uint64) { m.lost.WithLabelValues(fn).Add(float64(n)) }
+func (m *metrics) window(fn string, used float64) { m.windows.WithLabelValues(fn).Set(used) }
 
 func (m *metrics) letter(fn, reason string, stored bool) {
 	s := "false"

@@ -213,6 +213,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	g.Go(func() error { return r.follow(gctx) })
 	g.Go(func() error { return r.timers(gctx) })
 	g.Go(func() error { return r.sweep(gctx) })
+	g.Go(func() error { return r.floors(gctx) })
 	if r.cfg.Functions != "" {
 		g.Go(func() error { return r.directory(gctx) })
 	}

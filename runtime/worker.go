@@ -43,6 +43,7 @@ type worker struct {
 	live     *live              // guarded by mu
 	consumer *dispatch.Consumer // guarded by mu
 	err      error              // why it does not run; guarded by mu
+	floor    *floor             // as last looked at, not changed afterwards; guarded by mu
 }
 
 // follow keeps one worker per function of the store.
@@ -98,6 +99,9 @@ func (w *worker) problem() error {
 	if w.err != nil {
 		return fmt.Errorf("function %s: %w", w.token, w.err)
 	}
+	if w.live != nil && w.floor != nil && w.floor.lost {
+		return fmt.Errorf("function %s: events were lost, and it still lies behind: tiercel action list --status lost --function %s", w.token, w.live.entry.ID.Name)
+	}
 	return nil
 }
 
@@ -142,6 +146,7 @@ func (w *worker) next(ctx context.Context) (*store.Entry, bool) {
 
 // forget removes the consumer of a function that is no more.
 func (w *worker) forget(ctx context.Context, e *store.Entry) {
+	w.rt.metrics.windows.DeleteLabelValues(w.token)
 	err := w.rt.deps.Bus.JetStream().DeleteConsumer(ctx, bus.StreamEvents, durable(e.ID))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		w.rt.log.Warn("consumer of a deleted function stays", "function", w.token, "err", err)
@@ -176,8 +181,13 @@ func (w *worker) serve(ctx context.Context, e *store.Entry) {
 	}
 	defer lv.guest.Close()
 	spec := &lv.fn.Doc.Spec
+	// A consumer that is gone is made anew from the floor on: what lies below is handled.
+	start := e.StartAt
+	if f, err := r.readFloor(ctx, e); err == nil {
+		start = f.Handled + 1
+	}
 	c := dispatch.NewConsumer(dispatch.Config{
-		Stream: bus.StreamEvents, Durable: durable(e.ID), Filters: lv.fn.Filters(), StartAt: e.StartAt, AckWait: r.cfg.AckWait,
+		Stream: bus.StreamEvents, Durable: durable(e.ID), Filters: lv.fn.Filters(), StartAt: start, AckWait: r.cfg.AckWait,
 		Concurrency: spec.Limits.Concurrency, Grace: r.cfg.Grace, Free: r.deps.Free, Metrics: r.dispatch, Label: w.token, Log: r.log,
 		Hold: func() bool { return e.Suspended || spec.Suspend || r.stop.State().Stopped },
 	}, r.deps.Bus.JetStream(), func(ctx context.Context, m *dispatch.Message, again bool) dispatch.Verdict {
