@@ -62,7 +62,6 @@ func threadTime() int64 {
 
 // A caller is a process that makes one call.
 type caller struct {
-	cmd *exec.Cmd
 	in  io.WriteCloser
 	out io.Reader
 	n   int // calls of one batch
@@ -80,6 +79,12 @@ func startCaller(b *testing.B, call, file string, batch int, pause time.Duration
 		defer f.Close()
 		cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
 	}
+	return startCommand(b, cmd, batch)
+}
+
+// startCommand starts a process that answers as callChild does.
+func startCommand(b *testing.B, cmd *exec.Cmd, batch int) *caller {
+	b.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -91,7 +96,7 @@ func startCaller(b *testing.B, call, file string, batch int, pause time.Duration
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	c := &caller{cmd: cmd, in: in, out: out, n: batch}
+	c := &caller{in: in, out: out, n: batch}
 	b.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {

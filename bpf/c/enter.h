@@ -78,14 +78,10 @@ int call_enter_one(struct call_begins *ctx)
 	barrier_var(i);
 	if (i >= CALLS_NATIVE || !has_bit(interest_enter, i))
 		return 0;
-	struct call c = {};
-	c.args[0] = ctx->args[0];
-	c.args[1] = ctx->args[1];
-	c.args[2] = ctx->args[2];
-	c.args[3] = ctx->args[3];
-	c.args[4] = ctx->args[4];
-	c.args[5] = ctx->args[5];
-	enter(bpf_get_current_task_btf(), i, &c);
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct call c = {.index = i};
+	read_args(&c, (struct pt_regs *)bpf_task_pt_regs(t)); // 5.15; the context has as many arguments as the call, programs no more
+	enter(t, i, &c);
 	return 0;
 }
 

@@ -57,11 +57,10 @@ struct bpf_sock_addr {
 	} __attribute__((aligned(8)));
 };
 
-// The context of the tracepoint of a call's beginning: the layout of struct trace_event_raw_sys_enter, which user space compares.
+// The context of the tracepoint of a call's beginning, as far as it is read: struct trace_event_raw_sys_enter, which user space compares.
 struct call_begins {
 	__u64 entry;
-	__s64 id; // the upper half is not set
-	__u64 args[6];
+	__u32 id;
 };
 
 // Contexts of iterators: the layout is the kernel's own, relocated like the rest.

@@ -44,9 +44,7 @@ static __always_inline __u32 tty_of(struct task_struct *t)
 
 static __always_inline __u64 caps_at(const void *p)
 {
-	__u64 v = 0;
-	bpf_probe_read_kernel(&v, sizeof(v), p); // two halves before 6.3, one number since
-	return v;
+	return KWORD(p); // two halves before 6.3, one number since
 }
 
 // fill_numbers stores the task's numbers in its own namespaces.

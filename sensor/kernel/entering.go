@@ -3,9 +3,14 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
@@ -15,7 +20,7 @@ import (
 // attachEnter attaches a program to the beginning of each call whose paths are read early. The kernel has a tracepoint for each call, which
 // costs the other calls a fifth of what a program at the beginning of all calls does; that is attached where there are none.
 func (s *Sensor) attachEnter(in interest) error {
-	if !s.enterAll {
+	if !s.enterAll && s.coll.Programs[bpf.SensorProgCallEnterOne] != nil {
 		err := s.attachEach(in)
 		if err == nil {
 			return nil
@@ -32,17 +37,76 @@ func (s *Sensor) attachEnter(in interest) error {
 // attachEach attaches a program to the beginning of each native call of in.enter, and detaches it from those that are not in it.
 func (s *Sensor) attachEach(in interest) error {
 	wanted := func(nr int) bool { return in.enter.exact[nr/64]>>(nr%64)&1 != 0 }
+	tracefs, err := openTracefs()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tracefs)
 	for nr, t := range decode.NativeCalls()[:min(firstX32, len(decode.NativeCalls()))] {
 		if !wanted(nr) || s.entering[nr] != nil {
 			continue
 		}
-		l, err := link.Tracepoint("syscalls", "sys_enter_"+kernelName(t), s.coll.Programs[bpf.SensorProgCallEnterOne], nil)
+		l, err := attachBegin(tracefs, kernelName(t), s.coll.Programs[bpf.SensorProgCallEnterOne])
 		if err != nil {
 			return fmt.Errorf("attach to the beginning of %s: %w", t, err)
 		}
 		s.entering[nr] = l
 	}
 	return s.detachEach(wanted)
+}
+
+// openTracefs opens the root of a tracefs of its own, which is mounted nowhere: containers have none, nor some hosts.
+func openTracefs() (int, error) {
+	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open tracefs: %w", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("make tracefs: %w", err)
+	}
+	root, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return -1, fmt.Errorf("mount tracefs: %w", err)
+	}
+	return root, nil
+}
+
+// A beginning is a program at the beginning of one call.
+type beginning struct {
+	link.Link
+	event int
+}
+
+func (b *beginning) Close() error { return errors.Join(b.Link.Close(), unix.Close(b.event)) }
+
+// attachBegin attaches p to the beginning of the call that the kernel calls name. The tracepoint's number stands in the tracefs.
+func attachBegin(tracefs int, name string, p *ebpf.Program) (*beginning, error) {
+	fd, err := unix.Openat(tracefs, "events/syscalls/sys_enter_"+name+"/id", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("find tracepoint: %w", err)
+	}
+	var text [16]byte
+	n, err := unix.Read(fd, text[:])
+	_ = unix.Close(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read number of tracepoint: %w", err)
+	}
+	id, err := strconv.ParseUint(strings.TrimSpace(string(text[:n])), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("read number of tracepoint: %w", err)
+	}
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Config: id, Sample: 1, Sample_type: unix.PERF_SAMPLE_RAW, Wakeup: 1}
+	event, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC) // the program runs on all processors
+	if err != nil {
+		return nil, fmt.Errorf("open tracepoint: %w", err)
+	}
+	l, err := link.AttachRawLink(link.RawLinkOptions{Target: event, Program: p, Attach: ebpf.AttachPerfEvent}) // 5.15
+	if err != nil {
+		_ = unix.Close(event)
+		return nil, err
+	}
+	return &beginning{l, event}, nil
 }
 
 func (s *Sensor) detachEach(keep func(nr int) bool) error {
@@ -64,8 +128,7 @@ func beginsAsKnown(kernel *btf.Spec) bool {
 		return false
 	}
 	id, ok := memberOffset(t.Members, "id", 0)
-	args, also := memberOffset(t.Members, "args", 0)
-	return ok && also && id == 8 && args == 16
+	return ok && id == 8
 }
 
 // firstX32 is the first number that x32 alone uses.

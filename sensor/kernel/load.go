@@ -124,6 +124,7 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgCgroupMade:    "a cgroup's path is read at its first event, not when it is made",
 	bpf.SensorProgCgroupEntered: "a cgroup's path is read at its first event, not when it is entered",
 	bpf.SensorProgCgroupGone:    "paths of removed cgroups are kept",
+	bpf.SensorProgCallEnterOne:  "all system calls pay for those whose paths rules watch",
 	bpf.SensorProgPathNamed:     withoutCopies,
 	bpf.SensorProgPathCopied:    withoutCopies,
 	bpf.SensorProgSourceCopied:  withoutCopies,

@@ -1,0 +1,100 @@
+//go:build bench
+
+package bench
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const spawnsARound = 20
+
+func init() {
+	// spawn: for each byte on standard input runs /bin/true so many times, and answers with nanoseconds of wall time each.
+	children["spawn"] = func([]string) error {
+		runtime.LockOSThread()
+		var one [1]byte
+		for {
+			switch _, err := os.Stdin.Read(one[:]); {
+			case err == io.EOF:
+				return nil
+			case err != nil:
+				return err
+			}
+			from := time.Now()
+			for range spawnsARound {
+				pid, err := syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{})
+				if err != nil {
+					return err
+				}
+				if _, err := syscall.Wait4(pid, nil, 0, nil); err != nil {
+					return err
+				}
+			}
+			if err := binary.Write(os.Stdout, binary.LittleEndian, float64(time.Since(from).Nanoseconds())/spawnsARound); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// BenchmarkForkExecPrograms gives what the sensor with Falco's stable rules adds to fork, exec and exit of /bin/true, wall time, without it and with it
+// in turn: the mean difference and how far it may be off with 95 % certainty, over the rounds (-benchtime 40x and more); by the kernel's own
+// count the programs' time, of which the count is some part; and the CPU time of the sensor's process.
+func BenchmarkForkExecPrograms(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("not root: there is no sensor to measure")
+	}
+	set := stockRules(b, false)
+	c := startCommand(b, child(b, "spawn"), spawnsARound)
+	c.batch(b)
+	var without, added, ran []float64
+	var cpu time.Duration
+	for b.Loop() {
+		others := allPrograms(b, nil)
+		before := c.batch(b)
+		stop := runSensorWith(b, set)
+		c.batch(b)
+		from := ownTime()
+		with := c.batch(b)
+		cpu += ownTime() - from
+		ran = append(ran, leastRun(b, c, others))
+		stop()
+		base := (before + c.batch(b)) / 2
+		closeAll(others)
+		without, added = append(without, base), append(added, with-base)
+	}
+	mean, bound := meanOf(added)
+	slices.Sort(without)
+	slices.Sort(ran)
+	b.Logf("%d rounds: %.0f ns without, %.0f ± %.0f ns more with the sensor (95 %%)", len(added), without[len(without)/2], mean, bound)
+	b.ReportMetric(without[len(without)/2], "ns-without")
+	b.ReportMetric(mean, "ns-added")
+	b.ReportMetric(bound, "ns-off")
+	b.ReportMetric(ran[len(ran)/2], "ns-of-programs")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(len(added)*spawnsARound), "sensor-ns")
+	b.ReportMetric(0, "ns/op")
+}
+
+// meanOf is the mean of v, and how far it may be off with 95 % certainty.
+func meanOf(v []float64) (mean, bound float64) {
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	var squares float64
+	for _, x := range v {
+		squares += (x - mean) * (x - mean)
+	}
+	if len(v) < 2 {
+		return mean, math.Inf(1)
+	}
+	const normal = 1.96 // of 40 rounds and more
+	return mean, normal * math.Sqrt(squares/float64(len(v)-1)/float64(len(v)))
+}
