@@ -89,7 +89,7 @@ func TestInitialisation(t *testing.T) {
 		mod  func(*assembly)
 		want string
 	}{
-		{"start never returns", atStart(spin), "its initialisation: deadline: it ran longer than 2s"},
+		{"start never returns", atStart(spin), "its initialisation: deadline: it ran longer than 10s"},
 		{"start traps", atStart([]byte{opUnreachable}), "its initialisation: trap: wasm error: unreachable"},
 		{"_initialize traps", func(a *assembly) {
 			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: []byte{opUnreachable}})

@@ -15,7 +15,7 @@ import (
 
 // Limits of a program's initialisation.
 const (
-	initTimeout = 2 * time.Second
+	initTimeout = 10 * time.Second // of a machine that does other things too
 	initMemory  = abi.MaxInitial
 )
 
