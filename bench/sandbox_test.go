@@ -31,9 +31,10 @@ import (
 // A plant is a bus with file-backed streams, a sandbox and a runtime in one process, as tiercel run has them; what functions ask for is
 // answered at once, and takes no time of its own.
 type plant struct {
-	bus    *bus.Bus
-	store  *store.Store
-	engine *sandbox.Engine
+	bus       *bus.Bus
+	store     *store.Store
+	engine    *sandbox.Engine
+	published map[string]int // events of each rule
 }
 
 func newPlant(b *testing.B) *plant {
@@ -48,7 +49,7 @@ func newPlant(b *testing.B) *plant {
 	b.Cleanup(s.Close)
 	cfg := bus.DefaultConfig()
 	cfg.Server = s
-	p := new(plant)
+	p := &plant{published: map[string]int{}}
 	if p.bus, err = bus.Connect(ctx, cfg); err != nil {
 		b.Fatal(err)
 	}
@@ -154,12 +155,22 @@ func (p *plant) publish(b *testing.B, m *nats.Msg) jetstream.PubAckFuture {
 	return f
 }
 
+// ids are those of the next n events of a rule.
+func (p *plant) ids(n int, rule string) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("n1-%s-%d", bus.RuleToken(rule), p.published[rule]+i)
+	}
+	p.published[rule] += n
+	return ids
+}
+
 // backlog publishes n events of a rule and waits until the stream has them.
 func (p *plant) backlog(b *testing.B, n int, rule string) {
 	b.Helper()
 	var last jetstream.PubAckFuture
-	for i := range n {
-		last = p.publish(b, event(b, fmt.Sprintf("n1-%s-%d", bus.RuleToken(rule), i), rule))
+	for i, id := range p.ids(n, rule) {
+		last = p.publish(b, event(b, id, rule))
 		if i%1000 == 999 {
 			<-p.bus.JetStream().PublishAsyncComplete()
 		}
@@ -282,16 +293,16 @@ func (p *plant) paced(b *testing.B, n, rate int, rule string, outcomes *sync.Map
 	b.Helper()
 	sent := make([]time.Time, n)
 	got := make([]chan time.Time, n)
-	id := func(i int) string { return fmt.Sprintf("n1-%s-%d", bus.RuleToken(rule), i) }
+	ids := p.ids(n, rule)
 	for i := range got {
 		got[i] = make(chan time.Time, 1)
-		outcomes.Store(id(i), got[i])
+		outcomes.Store(ids[i], got[i])
 	}
 	t := time.NewTicker(time.Second / time.Duration(rate))
 	defer t.Stop()
 	for i := range n {
 		<-t.C
-		m := event(b, id(i), rule)
+		m := event(b, ids[i], rule)
 		sent[i] = time.Now()
 		p.publish(b, m)
 	}
@@ -325,7 +336,7 @@ func BenchmarkPaced(b *testing.B) {
 			p.deploy(b, "paced", "Paced", "{concurrency: 16}", build(b, language))
 			var outcomes sync.Map
 			p.run(b, atOnce{}, told(&outcomes))
-			p.backlog(b, 200, "Warm up") // nobody is subscribed to these
+			p.paced(b, 200, 500, "Paced", &outcomes) // its module is compiled, its instances are there
 			b.ResetTimer()
 			took := p.paced(b, b.N, 500, "Paced", &outcomes)
 			percentiles(b, "", took)
