@@ -90,8 +90,8 @@ func dropProgram(smaps string) error {
 		}
 		key, rest, _ := strings.Cut(line, ":")
 		switch key {
-		case "Private_Dirty", "Shared_Dirty", "Anonymous": // written once, by a linker for one: not in the file
-			clean = clean && strings.TrimSpace(rest) == "0 kB"
+		case "Anonymous": // pages written once, by a linker for one, are not the file's any more
+			clean = strings.TrimSpace(rest) == "0 kB"
 		case "VmFlags": // the last line of a mapping
 			if !ours || !clean {
 				continue
