@@ -60,6 +60,9 @@ func Languages() []string {
 // returns the names of the files meant to be edited. Errors: ErrLanguage, ErrName, ErrNotEmpty, or the file system's.
 func WriteTemplate(dir, name, lang string) ([]string, error) {
 	if !slices.Contains(Languages(), lang) {
+		if lang == "typescript" || lang == "ts" {
+			return nil, fmt.Errorf("%q: %w; begin with javascript and call the file .ts: its types are taken away when it is deployed", lang, ErrLanguage)
+		}
 		return nil, fmt.Errorf("%q: %w; there are %s", lang, ErrLanguage, strings.Join(Languages(), ", "))
 	}
 	if err := checkNew(dir, name); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -164,6 +165,9 @@ func (r *Registry) operation(op string) (Operation, error) {
 		return o, nil
 	}
 	if _, known := abi.Lookup(op); known {
+		if r.cluster == nil && (op == abi.OpExec || strings.HasPrefix(op, "kubernetes.")) {
+			return nil, abiErrorf(abi.CodeUnsupported, "%s: this runtime has no cluster; tiercel run --kubeconfig FILE gives it one", op)
+		}
 		return nil, abiErrorf(abi.CodeUnsupported, "this runtime is not configured for %s (it offers %s)", op, r.Names())
 	}
 	return nil, abiErrorf(abi.CodeUnsupported, "there is no operation %q", op)

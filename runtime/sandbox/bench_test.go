@@ -56,7 +56,6 @@ func BenchmarkInvocation(b *testing.B) {
 	}
 	for _, bm := range []struct{ name, config string }{
 		{"isolate-pod", ""},
-		{"kill-pod", ""},
 		{"notify", `{"url":"https://hooks.slack.com/x"}`},
 	} {
 		b.Run(bm.name, func(b *testing.B) {

@@ -10,11 +10,14 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
 	"github.com/tiercel-project/tiercel/functions/builtin"
+	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
+	"github.com/tiercel-project/tiercel/sensor"
 )
 
 // A deployed is what deploy prints about one function.
@@ -28,7 +31,7 @@ type deployed struct {
 }
 
 func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
-	var files []string
+	var files, ruleFiles []string
 	var format cli.Format
 	var dryRun bool
 	cmd := &cobra.Command{
@@ -49,6 +52,9 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			}
 			defer engine.Close()
 			d := newDeployer(engine)
+			if d.Rules, err = ruleNames(s, ruleFiles); err != nil {
+				return err
+			}
 			docs, err := collect(cmd, s, d, append(args, files...))
 			if err != nil {
 				return err
@@ -64,8 +70,25 @@ func newDeploy(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file or directory of Function documents; may be given several times")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only, store nothing")
+	cmd.Flags().StringArrayVarP(&ruleFiles, "rules", "r", nil, "rules file or directory of the sensors: warn of triggers that name no rule of it; may be given several times")
 	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
 	return cmd
+}
+
+// ruleNames returns the names of the rules in files; nil if there are no files, since nobody but the sensors knows theirs.
+func ruleNames(s cli.Streams, files []string) (func() []string, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	set, err := rulecmd.Load(s, files, rules.Options{Provider: sensor.Provider()})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, r := range set.Rules() {
+		names = append(names, r.Name)
+	}
+	return func() []string { return names }, nil
 }
 
 // newDeployer returns a Deployer without a store, which compiles what it is given to see whether that works.
@@ -123,12 +146,17 @@ func deploy(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, docs []*func
 	var out []deployed
 	bad := false
 	for _, doc := range docs {
-		_, _, _, err := d.Check(cmd.Context(), doc)
+		_, _, warnings, err := d.Check(cmd.Context(), doc)
 		if err != nil {
 			bad = true
 			_ = report(s, err)
 		}
-		out = append(out, deployed{Function: name(doc), Mode: string(doc.Spec.Mode)})
+		o := deployed{Function: name(doc), Mode: string(doc.Spec.Mode)}
+		for _, w := range warnings {
+			o.Warnings = append(o.Warnings, w.Error())
+			fmt.Fprintf(s.Err, "warning: %v\n", w)
+		}
+		out = append(out, o)
 	}
 	if bad {
 		return cli.ErrSilent
@@ -146,10 +174,6 @@ func deploy(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, docs []*func
 			return explain(err, name(doc))
 		}
 		out[i].Applied, out[i].Revision, out[i].Module = done.Applied, done.Entry.Revision, done.Entry.Module
-		for _, w := range done.Warnings {
-			out[i].Warnings = append(out[i].Warnings, w.Error())
-			fmt.Fprintf(s.Err, "warning: %v\n", w)
-		}
 	}
 	if format != cli.Table {
 		return format.Print(s.Out, out)

@@ -28,6 +28,9 @@ func newRollback(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			}
 			defer b.Close()
 			from, e, err := st.Rollback(cmd.Context(), token(args[0]), to, store.ByCLI)
+			if errors.Is(err, store.ErrRevision) && to == 0 {
+				return &cli.Error{Err: fmt.Errorf("function %s has no revision before the one it is at", args[0]), Hint: "tiercel fn get " + args[0] + " shows that"}
+			}
 			if errors.Is(err, store.ErrRevision) {
 				return &cli.Error{Err: err, Hint: "tiercel fn get " + args[0] + " shows the current one"}
 			}

@@ -1,4 +1,4 @@
-// The bundled responder kill-pod deletes or evicts one pod, and never another that has come to its name. It cannot be undone: what owns
+// Kill-pod in Go, to be compared with the bundled one, which is JavaScript: it deletes or evicts one pod, and never another that has come to its name. It cannot be undone: what owns
 // the pod may make a new one.
 package main
 
