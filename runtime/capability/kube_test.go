@@ -72,6 +72,8 @@ type bench struct {
 	scope Scope
 }
 
+var benches atomic.Int64 // -count runs a test again
+
 func setUp(t *testing.T, g Grants) bench {
 	t.Helper()
 	c, err := Connect(ClusterConfig{Kubeconfig: cluster.Kubeconfig})
@@ -83,7 +85,7 @@ func setUp(t *testing.T, g Grants) bench {
 		t.Fatal(err)
 	}
 	name := strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(t.Name(), "/", "-"), "_", "-"))
-	ns := name[:min(len(name), 60)]
+	ns := fmt.Sprintf("%s-%d", name[:min(len(name), 55)], benches.Add(1))
 	mustCreate(t, c, schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "", `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "`+ns+`"}}`)
 	mustCreate(t, c, serviceAccounts, ns, `{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}`)
 	b := bench{Registry: r, c: c}

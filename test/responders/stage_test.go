@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,13 +65,15 @@ type stage struct {
 	actions chan *journal.Action
 }
 
+var stages atomic.Int64 // -count runs a test again
+
 const testRule = "Terminal shell in container"
 
 // newStage deploys a responder of this repository, by its name, with the rest of the document's spec as given.
 func newStage(t *testing.T, name, spec string) *stage {
 	t.Helper()
 	ctx := t.Context()
-	s := &stage{t: t, namespace: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")), bus: newBus(t), actions: make(chan *journal.Action, 100)}
+	s := &stage{t: t, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), stages.Add(1)), bus: newBus(t), actions: make(chan *journal.Action, 100)}
 	s.pod(ctx)
 	c, err := capability.Connect(capability.ClusterConfig{Kubeconfig: cluster.Kubeconfig})
 	if err != nil {
