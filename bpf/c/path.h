@@ -110,9 +110,9 @@ static long climb_step(__u64 i, struct climb *c)
 
 // is_bound reports whether the mount at m shows a directory of the file system that the root is on: what has been opened there has a path
 // below the root too, which is the one that rules know.
-static __always_inline bool is_bound(__u64 m, __u64 root_mnt)
+__noinline int is_bound(__u64 m, __u64 root_mnt)
 {
-	if (m == root_mnt || KREAD(struct vfsmount, m, mnt_sb) != KREAD(struct vfsmount, root_mnt, mnt_sb))
+	if (KREAD(struct vfsmount, m, mnt_sb) != KREAD(struct vfsmount, root_mnt, mnt_sb))
 		return false;
 	struct climb c = {.dentry = (__u64)KREAD(struct vfsmount, m, mnt_root), .to = (__u64)KREAD(struct vfsmount, root_mnt, mnt_root)};
 	bpf_loop(WALK_DEPTH, climb_step, &c, 0);
@@ -138,8 +138,9 @@ __noinline int walk_in(struct walk_buffer *b)
 			b->pos = push_name(b, PATH_LEN, d, &head);
 		return 0;
 	}
-	if (b->through && is_bound(m, b->root_mnt))
-		m = b->root_mnt;
+	__u64 root_mnt = b->root_mnt;
+	if (b->through && m != root_mnt && is_bound(as_number(m), as_number(root_mnt))) // functions of their own: stacks are small
+		m = root_mnt;
 	struct walk w = {
 		.dentry = d,
 		.vfsmount = m,
@@ -228,7 +229,7 @@ __noinline int put_opened_path(__u32 slot, __u32 o, __u64 f)
 		return o;
 	aim(w, bpf_get_current_task_btf(), (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
 	w->through = 1;
-	walk_path(slot);
+	walk_in(w);
 	if (w->flags & WALK_CUT) {
 		set_flag(s, HEAD_PATH_TRUNCATED);
 		return o;
