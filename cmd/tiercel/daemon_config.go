@@ -20,6 +20,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
 
@@ -65,6 +66,8 @@ type nestedConfig struct {
 	RuntimeSockets []string             `yaml:"runtimeSockets"` // of container runtimes. Default container.DefaultSockets().
 	Recorder       recorder.Config      `yaml:"recorder"`       // the flight recorder
 	Throttle       throttleConfig       `yaml:"throttle"`
+	RingBytes      int                  `yaml:"ringBytes"`        // see kernel.Config, as for the next. Default: by memory.
+	ProcessRing    int                  `yaml:"processRingBytes"` // default: by memory
 	Streams        bus.Limits           `yaml:"streams"`
 	Runtime        runtime.Config       `yaml:"runtime"`
 }
@@ -160,6 +163,9 @@ func (c *daemonConfig) Validate() error {
 	}
 	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 || t.Burst < 1 || t.Burst > 1e6 {
 		errs = append(errs, fmt.Errorf("throttle: rate %d is not in 0 to 1000000, or burst %d not in 1 to 1000000", t.Rate, t.Burst))
+	}
+	if err := (kernel.Config{RingBytes: c.nested.RingBytes, ProcessRingBytes: c.nested.ProcessRing}).Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.SpoolSync < 0 {
 		errs = append(errs, fmt.Errorf("spoolSync: %v is negative", c.SpoolSync))
