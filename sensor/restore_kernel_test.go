@@ -67,6 +67,15 @@ func TestRestoreAfterLoss(t *testing.T) {
 	_ = before.Wait()
 	p.mu.Unlock()
 	log.waitFor(t, "processes read again after a loss")
+	slept := func() bool { // it may have been read between its fork and its exec, whose record comes then
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		q := known(sleeper)
+		return q != nil && q.Image(1<<31) != nil && q.Image(1<<31).Name == "sleep"
+	}
+	for until := time.Now().Add(30 * time.Second); !slept() && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
