@@ -24,6 +24,7 @@ func init() {
 		names := [2][8]byte{{'t', 'h', 'e', 'r', 'e'}, {'n', 'o', 'n', 'e', 'x'}}
 		var shared atomic.Uint64
 		word := func(b [8]byte) uint64 { return *(*uint64)(unsafe.Pointer(&b)) }
+		shared.Store(word(names[0])) // the first call may come before the other thread runs
 		done := make(chan struct{})
 		go func() {
 			runtime.LockOSThread()
