@@ -48,6 +48,9 @@ type daemonConfig struct {
 	Matching    string   // first or all
 	MinPriority string   // rules less urgent are left out. Default debug.
 
+	RingBytes   string // size of the kernel's ring of what rules watch; 0: by memory. Default 0.
+	ProcessRing string // that of its ring of processes and cgroups, likewise
+
 	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
@@ -66,8 +69,6 @@ type nestedConfig struct {
 	RuntimeSockets []string             `yaml:"runtimeSockets"` // of container runtimes. Default container.DefaultSockets().
 	Recorder       recorder.Config      `yaml:"recorder"`       // the flight recorder
 	Throttle       throttleConfig       `yaml:"throttle"`
-	RingBytes      int                  `yaml:"ringBytes"`        // see kernel.Config, as for the next. Default: by memory.
-	ProcessRing    int                  `yaml:"processRingBytes"` // default: by memory
 	Streams        bus.Limits           `yaml:"streams"`
 	Runtime        runtime.Config       `yaml:"runtime"`
 }
@@ -88,7 +89,7 @@ func defaultDaemonConfig() *daemonConfig {
 			Throttle: throttleConfig{Rate: sensor.DefaultConfig().ThrottleRate, Burst: sensor.DefaultConfig().ThrottleBurst},
 		},
 		NATSSync:  time.Second,
-		SpoolSize: "256Mi", SpoolSync: time.Second,
+		RingBytes: "0", ProcessRing: "0", SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
 }
 
@@ -114,6 +115,8 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	if parts&partSensor != 0 {
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
+		f.StringVar(&c.RingBytes, "ring-bytes", c.RingBytes, "size of the kernel's ring of what rules watch, a power of two such as 16Mi; 0 for one by memory")
+		f.StringVar(&c.ProcessRing, "process-ring-bytes", c.ProcessRing, "size of the kernel's ring of processes and cgroups, as --ring-bytes")
 		f.StringVar(&c.SpoolSize, "spool-size", c.SpoolSize, "how much may wait on disk, in --data, while the bus is out of reach; 0 for memory alone")
 		f.DurationVar(&c.SpoolSync, "spool-sync", c.SpoolSync, "how old what waits may be before it is synced to the disk; 0 syncs before sending")
 		f.BoolVar(&c.Syslog, "syslog-output", c.Syslog, "send each alert to the syslog daemon of this machine")
@@ -128,6 +131,19 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 		f.StringVar(&c.Identity, "kube-identity", c.Identity, "serviceAccount or impersonate: how functions act on the cluster as themselves")
 		f.StringVar(&c.Namespace, "kube-namespace", c.Namespace, "namespace of the functions' service accounts and secrets")
 	}
+}
+
+// rings returns the sizes of the kernel's rings in bytes.
+func (c *daemonConfig) rings() (event, process int, err error) {
+	e, err1 := function.ParseSize(c.RingBytes)
+	p, err2 := function.ParseSize(c.ProcessRing)
+	if err1 != nil {
+		err1 = fmt.Errorf("ringBytes: %w", err1)
+	}
+	if err2 != nil {
+		err2 = fmt.Errorf("processRingBytes: %w", err2)
+	}
+	return int(e), int(p), errors.Join(err1, err2, kernel.Config{RingBytes: int(e), ProcessRingBytes: int(p)}.Validate())
 }
 
 // Validate reports every value that is out of its range, by key. It does no I/O.
@@ -164,7 +180,7 @@ func (c *daemonConfig) Validate() error {
 	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 || t.Burst < 1 || t.Burst > 1e6 {
 		errs = append(errs, fmt.Errorf("throttle: rate %d is not in 0 to 1000000, or burst %d not in 1 to 1000000", t.Rate, t.Burst))
 	}
-	if err := (kernel.Config{RingBytes: c.nested.RingBytes, ProcessRingBytes: c.nested.ProcessRing}).Validate(); err != nil {
+	if _, _, err := c.rings(); err != nil {
 		errs = append(errs, err)
 	}
 	if c.SpoolSync < 0 {

@@ -28,7 +28,8 @@ func TestDaemonConfigValidate(t *testing.T) {
 		{"negative times", func(c *daemonConfig) { c.SpoolSync, c.NATSSync = -time.Second, -time.Second }, []string{"spoolSync: -1s", "natsSync: -1s"}},
 		{"credentials without a server", func(c *daemonConfig) { c.Creds = "file" }, []string{"creds, ca, cert, key: only with nats"}},
 		{"no data", func(c *daemonConfig) { c.Data = "" }, []string{"data: missing"}},
-		{"rings", func(c *daemonConfig) { c.nested.RingBytes, c.nested.ProcessRing = 100000, 4096 }, []string{"ringBytes", "processRingBytes"}},
+		{"rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "100000", "4Ki" }, []string{"ringBytes: 100000", "processRingBytes: 4096"}},
+		{"no rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "much", "-1" }, []string{`ringBytes: "much"`, `processRingBytes: "-1"`}},
 		{"sockets", func(c *daemonConfig) { c.nested.RuntimeSockets = []string{"/run/x.sock", "what:/x"} }, []string{"runtimeSockets["}},
 		{"several", func(c *daemonConfig) { c.Output, c.Data = "xml", "" }, []string{"output: ", "data: "}},
 	}

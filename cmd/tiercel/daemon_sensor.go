@@ -26,7 +26,10 @@ func (d *daemon) addSensor() error {
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
 	cfg.SyslogOutput, cfg.ProgramOutput, cfg.ProgramKeepAlive = d.cfg.Syslog, d.cfg.Program, d.cfg.KeepAlive
-	cfg.RingBytes, cfg.ProcessRingBytes = d.cfg.nested.RingBytes, d.cfg.nested.ProcessRing
+	var err error
+	if cfg.RingBytes, cfg.ProcessRingBytes, err = d.cfg.rings(); err != nil {
+		return err
+	}
 	cfg.ThrottleRate, cfg.ThrottleBurst = d.cfg.nested.Throttle.Rate, d.cfg.nested.Throttle.Burst
 	if size, err := function.ParseSize(d.cfg.SpoolSize); err == nil && size > 0 { // Validate has refused what is no size
 		cfg.Spool, cfg.SpoolBytes, cfg.SpoolSync = filepath.Join(d.cfg.Data, "spool"), int64(size), d.cfg.SpoolSync

@@ -14,7 +14,7 @@ import (
 
 // A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
 type Config struct {
-	// RingBytes is the size of the ring for events that rules watch: a power of two, at least 64 KiB. Default: by memory, 4–16 MiB.
+	// RingBytes is the size of the ring for events that rules watch: a power of two from 64 KiB to 1 GiB. Default: by memory, 4–16 MiB.
 	RingBytes int
 	// ProcessRingBytes is the size of the ring for process and cgroup events, as RingBytes. Default: by memory, 1–4 MiB.
 	ProcessRingBytes int
@@ -36,7 +36,10 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-const minRingBytes = 64 << 10
+const (
+	minRingBytes = 64 << 10
+	maxRingBytes = 1 << 30
+)
 
 // Validate reports every field that is out of its range.
 func (c Config) Validate() error {
@@ -45,8 +48,8 @@ func (c Config) Validate() error {
 		name string
 		n    int
 	}{{"ringBytes", c.RingBytes}, {"processRingBytes", c.ProcessRingBytes}} {
-		if r.n != 0 && (r.n < minRingBytes || bits.OnesCount(uint(r.n)) != 1) {
-			errs = append(errs, fmt.Errorf("%s: %d is not a power of two of at least %d", r.name, r.n, minRingBytes))
+		if r.n != 0 && (r.n < minRingBytes || r.n > maxRingBytes || bits.OnesCount(uint(r.n)) != 1) {
+			errs = append(errs, fmt.Errorf("%s: %d is not a power of two from %d to %d", r.name, r.n, minRingBytes, maxRingBytes))
 		}
 	}
 	if c.RecordRate < 0 {

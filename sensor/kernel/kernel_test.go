@@ -52,9 +52,11 @@ func TestConfigValidate(t *testing.T) {
 	if err := (Config{RingBytes: 1 << 20, ProcessRingBytes: minRingBytes}).Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Config{RingBytes: 100_000, ProcessRingBytes: 4096}.Validate()
-	if err == nil || !strings.Contains(err.Error(), "ringBytes") || !strings.Contains(err.Error(), "processRingBytes") {
-		t.Errorf("got %v, want both fields named", err)
+	for _, c := range []Config{{RingBytes: 100_000, ProcessRingBytes: 4096}, {RingBytes: 2 * maxRingBytes, ProcessRingBytes: -1}} {
+		err := c.Validate()
+		if err == nil || !strings.Contains(err.Error(), "ringBytes") || !strings.Contains(err.Error(), "processRingBytes") {
+			t.Errorf("%+v: got %v, want both fields named", c, err)
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ ruleSelection: [{enable: {rule: "*"}}]
 appendOutput: [{extra_fields: [%s]}]
 runtimeSockets: ["docker:%s"]
 throttle: {rate: 0, burst: 1} # every match counts
-processRingBytes: 16777216 # a bomb of 10,000 processes, while others play and this sensor waits for a processor
+processRingBytes: 16Mi # a bomb of 10,000 processes, while others play and this sensor waits for a processor
 `, strings.Join(append([]string{`{scenario: "%proc.env[SCENARIO_ID]"}`}, th.fields...), ", "), th.docker.socket))
 	args := []string{"run", "--config", config, "--data", t.TempDir(), "--http", "", "--node", "e2e", "--output", "json", "--rules", end}
 	for _, f := range files {

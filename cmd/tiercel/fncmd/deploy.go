@@ -171,7 +171,7 @@ func deploy(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, docs []*func
 		}
 		done, err := d.Deploy(cmd.Context(), doc, store.ByCLI, origin)
 		if err != nil {
-			return explain(err, name(doc))
+			return explain(cmd.Context(), d.Store, err, name(doc))
 		}
 		out[i].Applied, out[i].Revision, out[i].Module = done.Applied, done.Entry.Revision, done.Entry.Module
 	}

@@ -130,7 +130,7 @@ func (d *developing) round(cmd *cobra.Command, start time.Time) ([]*function.Doc
 		}
 		done, err := d.deployer.Deploy(cmd.Context(), doc, store.ByCLI, origin)
 		if err != nil {
-			return nil, explain(err, name(doc))
+			return nil, explain(cmd.Context(), d.deployer.Store, err, name(doc))
 		}
 		for _, w := range done.Warnings {
 			fmt.Fprintf(d.s.Err, "warning: %v\n", w)

@@ -12,6 +12,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
@@ -54,17 +55,35 @@ func token(name string) string {
 	return function.Token(function.DefaultTenant, name)
 }
 
-// explain adds hints to errors of the store.
-func explain(err error, name string) error {
+// explain adds hints to errors of the store st.
+func explain(ctx context.Context, st *store.Store, err error, name string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return &cli.Error{Err: fmt.Errorf("there is no function %q", name), Hint: "tiercel fn list shows those there are"}
+		return &cli.Error{Err: fmt.Errorf("there is no function %q%s", name, meant(ctx, st, name)), Hint: "tiercel fn list shows those there are"}
 	case errors.Is(err, store.ErrManaged):
 		return &cli.Error{Err: err, Hint: "change it where it comes from"}
 	}
 	return err
+}
+
+// meant asks after the function of st whose name is nearest to name, if one is near.
+func meant(ctx context.Context, st *store.Store, name string) string {
+	list, err := st.List(ctx)
+	if err != nil {
+		return "" // what is to be told is that the name is unknown
+	}
+	names := make([]string, 0, len(list))
+	for _, e := range list {
+		if names = append(names, e.ID.Name); strings.Contains(name, "/") {
+			names[len(names)-1] = e.ID.Tenant + "/" + e.ID.Name
+		}
+	}
+	if near := spell.Nearest(name, names); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return ""
 }
 
 // report prints every problem of a document or module, one a line, each with its hint.

@@ -96,6 +96,8 @@ func TestLifeOfAFunction(t *testing.T) {
 		{[]string{"deploy", "-f", doc}, 0, "tiny created, revision 1, mode dryRun"},
 		{[]string{"deploy", "-f", dir}, 0, "tiny unchanged, revision 1, mode dryRun"},
 		{[]string{"get", "tiny"}, 0, "module:      file:tiny.wasm 1.2.3"},
+		{[]string{"get", "tinny"}, 1, `error: there is no function "tinny" (did you mean "tiny"?)`},
+		{[]string{"get", "default/tinny"}, 1, `error: there is no function "default/tinny" (did you mean "default/tiny"?)`},
 		{[]string{"suspend", "tiny"}, 0, "tiny suspended"},
 		{[]string{"list"}, 0, "suspended"},
 		{[]string{"resume", "tiny"}, 0, "tiny resumed"},

@@ -77,7 +77,7 @@ func moduleOf(ctx context.Context, flags *connect.Flags, name string) ([]byte, e
 	}
 	e, err := st.Get(ctx, token(name))
 	if err != nil {
-		return nil, explain(err, name)
+		return nil, explain(ctx, st, err, name)
 	}
 	return st.Module(ctx, e.Module)
 }

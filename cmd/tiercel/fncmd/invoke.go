@@ -52,7 +52,7 @@ func newInvoke(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			}
 			e, err := st.Get(cmd.Context(), token(args[0]))
 			if err != nil {
-				return explain(err, args[0])
+				return explain(cmd.Context(), st, err, args[0])
 			}
 			if doc, err := e.Parse(); err != nil || e.Suspended || doc.Spec.Suspend {
 				return errors.Join(err, &cli.Error{Err: fmt.Errorf("%s is suspended", args[0]), Hint: "tiercel fn resume " + args[0]})

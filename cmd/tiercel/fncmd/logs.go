@@ -37,7 +37,7 @@ func newLogs(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			}
 			defer b.Close()
 			if _, err := st.Get(cmd.Context(), token(args[0])); err != nil && !follow {
-				return explain(err, args[0])
+				return explain(cmd.Context(), st, err, args[0])
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM) // the usual end, so no error
 			defer stop()

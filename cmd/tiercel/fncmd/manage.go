@@ -120,7 +120,7 @@ func newGet(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			defer b.Close()
 			e, err := st.Get(cmd.Context(), token(args[0]))
 			if err != nil {
-				return explain(err, args[0])
+				return explain(cmd.Context(), st, err, args[0])
 			}
 			v, err := show(e)
 			if err != nil {
@@ -187,7 +187,7 @@ func newDelete(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			defer b.Close()
 			for _, a := range args {
 				if _, err := st.Delete(cmd.Context(), token(a), store.ByCLI); err != nil {
-					return explain(err, a)
+					return explain(cmd.Context(), st, err, a)
 				}
 				fmt.Fprintf(s.Out, "%s deleted\n", a)
 			}
@@ -220,7 +220,7 @@ func newSuspend(s cli.Streams, flags *connect.Flags, suspend bool) *cobra.Comman
 		for _, a := range args {
 			e, err := st.Suspend(cmd.Context(), token(a), suspend)
 			if err != nil {
-				return explain(err, a)
+				return explain(cmd.Context(), st, err, a)
 			}
 			done := "suspended"
 			if !suspend {

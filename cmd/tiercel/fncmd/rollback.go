@@ -35,7 +35,7 @@ func newRollback(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				return &cli.Error{Err: err, Hint: "tiercel fn get " + args[0] + " shows the current one"}
 			}
 			if err != nil {
-				return explain(err, args[0])
+				return explain(cmd.Context(), st, err, args[0])
 			}
 			doc, err := e.Parse()
 			if err != nil {
