@@ -41,7 +41,7 @@ func (r replies) Call(_ context.Context, op string, _ []byte) ([]byte, error) {
 	return nil, abi.NewError(abi.CodeUnsupported, op)
 }
 
-// BenchmarkInvocation is one event through a bundled responder: a fresh instance, the event of 1.9 KB, its calls answered at once.
+// BenchmarkInvocation is one event through a responder in Go: a fresh instance, the event of 1.9 KB, its calls answered at once.
 func BenchmarkInvocation(b *testing.B) {
 	ev, err := os.ReadFile(filepath.Join("..", "..", "functions", "testdata", "event.json"))
 	if err != nil {
@@ -87,9 +87,10 @@ func BenchmarkInvocation(b *testing.B) {
 	}
 }
 
+// build compiles one of the responders in Go that benchmarks have.
 func build(b *testing.B, name string) []byte {
 	b.Helper()
-	bin, err := functions.Build(b.Context(), filepath.Join("..", "..", "functions", name))
+	bin, err := functions.Build(b.Context(), filepath.Join("..", "..", "bench", "testdata", name))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,5 +1,4 @@
-// The bundled responder notify tells people or a program about an event: a message in Slack's format, or the event itself to a webhook.
-// Texts of the event are data in it and nothing else: they choose no address, no header and no markup.
+// The bundled responder notify as it would be in Go, for BenchmarkResponderLanguage.
 package main
 
 import (
