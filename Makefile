@@ -73,9 +73,9 @@ chaos: build ## two runtimes killed and stopped at random (minutes; not part of 
 	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
 
 # RUN selects tests, as -run does.
-kernels: deps-kernels responders ## the kernel tests on Debian's 6.1 and 6.12 and on 6.12 for arm64, emulated (half an hour; not part of `make test`)
+kernels: deps-kernels responders ## the kernel tests on Debian's 6.1 and 6.12 and on 6.12 for arm64, emulated (an hour; not part of `make test`)
 	test/kernels/fetch.sh .cache/kernels
-	TIERCEL_KERNELS=$(CURDIR)/.cache/kernels TIERCEL_KERNELS_RUN='$(RUN)' $(GO) test -tags kernels -count=1 -timeout 120m -v ./test/kernels/
+	TIERCEL_KERNELS=$(CURDIR)/.cache/kernels TIERCEL_KERNELS_RUN='$(RUN)' $(GO) test -tags kernels -count=1 -timeout 8h -v ./test/kernels/
 
 soak: ## a sensor under 2 million forks and 20 million opens: is its memory flat? (root; TIERCEL_SOAK_FORKS and _OPENS scale it down)
 	$(GO) test -tags soak -count=1 -timeout 120m -v ./test/soak/...

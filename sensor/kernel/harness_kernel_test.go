@@ -104,16 +104,18 @@ func (w *watch) end(pid uint32) {
 func backend() Config { return Config{NoBackendL: os.Getenv("TIERCEL_TEST_BACKEND") == BackendT} }
 
 // rounds is n, or a part of it where TIERCEL_TEST_SLOWER says how many times slower the machine is: emulated ones are.
-func rounds(n int) int {
-	slower, err := strconv.Atoi(os.Getenv("TIERCEL_TEST_SLOWER"))
-	if err != nil || slower < 1 {
-		slower = 1
+func rounds(n int) int { return n / slower() }
+
+func slower() int {
+	times, err := strconv.Atoi(os.Getenv("TIERCEL_TEST_SLOWER"))
+	if err != nil || times < 1 {
+		return 1
 	}
-	return n / slower
+	return times
 }
 
 // waitTime bounds a wait for something that comes.
-const waitTime = 2 * time.Minute
+var waitTime = time.Duration(slower()) * 2 * time.Minute
 
 // shared is the sensor of all tests that want nothing special of it: to load one takes a second, and emulated half a minute.
 var shared sharedSensor
@@ -248,17 +250,36 @@ func (w *watch) find(t testing.TB, what string, ok func(*event.Event) bool) *eve
 // is in the ring of events before it does in that of processes, so that an end may arrive before what was done last.
 func (w *watch) collect(t testing.TB, pid uint32) []*event.Event {
 	t.Helper()
-	<-w.ended(pid)
-	<-w.ended(run(t, exec.Command("/bin/true")))
 	var events []*event.Event
+	take := func(ev *event.Event) {
+		if ev.Task.PID == pid {
+			events = append(events, ev)
+		}
+	}
+	w.takeUntil(t, pid, take)
+	w.takeUntil(t, run(t, exec.Command("/bin/true")), take)
 	for {
 		select {
 		case ev := <-w.events:
-			if ev.Task.PID == pid {
-				events = append(events, ev)
-			}
+			take(ev)
 		default:
 			return events
+		}
+	}
+}
+
+// takeUntil gives take what arrives until the end of process pid has been delivered. Without a taker the sensor would come to stand.
+func (w *watch) takeUntil(t testing.TB, pid uint32, take func(*event.Event)) {
+	t.Helper()
+	ended, deadline := w.ended(pid), time.After(waitTime)
+	for {
+		select {
+		case ev := <-w.events:
+			take(ev)
+		case <-ended:
+			return
+		case <-deadline:
+			t.Fatalf("the end of process %d did not arrive", pid)
 		}
 	}
 }
