@@ -175,7 +175,7 @@ func TestDocsPython(t *testing.T) {
 	if err := os.WriteFile(script, []byte(codeBlock(t, "python")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, script, s.access)
 	cmd.Stderr = t.Output()

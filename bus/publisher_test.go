@@ -56,7 +56,7 @@ func (l *ledger) config() PublisherConfig {
 // wait waits until f holds; f may look at the ledger.
 func (l *ledger) wait(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		l.mu.Lock()
 		ok := f()
@@ -439,7 +439,7 @@ func TestAckLost(t *testing.T) {
 	b := o.connect(t)
 	l := newLedger()
 	cfg := l.config()
-	cfg.AckWait = 50 * time.Millisecond
+	cfg.AckWait = 2 * time.Second
 	var mu sync.Mutex
 	var got []string
 	if _, err := b.Conn().Subscribe(string(testSubject), func(m *nats.Msg) { // a stream that forgets its first answers

@@ -107,7 +107,7 @@ func TestOutages(t *testing.T) {
 	for n := range 4 {
 		select {
 		case <-away:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatalf("there is no attempt for outage %d", n+1)
 		}
 		eventually(t, "the attempt is given up", func() bool {

@@ -357,7 +357,7 @@ func publish(t testing.TB, b *bus.Bus, id string, change func(*bus.Event, *bus.M
 // actions waits for n sealed actions and returns all there are then, by event.
 func actions(t testing.TB, b *bus.Bus, n int) map[string][]*journal.Action {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cons, err := b.JetStream().OrderedConsumer(ctx, bus.StreamActions, jetstream.OrderedConsumerConfig{})
 	if err != nil {
@@ -398,7 +398,7 @@ func settled(t testing.TB, b *bus.Bus, e *store.Entry) {
 // eventually polls a condition of another goroutine or process; there is nothing to wait on.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !f() {

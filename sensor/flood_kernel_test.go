@@ -85,7 +85,11 @@ func startFlood(t testing.TB, change func(*Config)) *flooding {
 			_ = cmd.Wait()
 		})
 	}
-	time.Sleep(time.Second) // the rings fill
+	waitUntil(t, "the floods have begun", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.flooded > 1000
+	})
 	return f
 }
 
@@ -115,7 +119,7 @@ func (f *flooding) play(t testing.TB) []time.Duration {
 		defer f.mu.Unlock()
 		return len(f.took) >= victimReads
 	}
-	for until := time.Now().Add(10 * time.Second); !done() && time.Now().Before(until); {
+	for until := time.Now().Add(time.Minute); !done() && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	f.mu.Lock()

@@ -100,9 +100,9 @@ func opensDropped(t testing.TB, s *Sensor) (n uint64) {
 
 func waitUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for until := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatalf("not after a minute: %s", what)
+			t.Fatalf("not after two minutes: %s", what)
 		}
 	}
 }

@@ -65,6 +65,7 @@ func TestReloads(t *testing.T) {
 	}
 	s := quietly(t, compileRules(t, sets[0]), func(*Config) {})
 	var old, oldToo, fresh int
+	s.pipeline.mu.Lock()
 	report := s.pipeline.report
 	s.pipeline.report = func(m *match) {
 		switch m.rule.Name {
@@ -77,6 +78,7 @@ func TestReloads(t *testing.T) {
 		}
 		report(m)
 	}
+	s.pipeline.mu.Unlock()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), reloadChild+"="+name)
 	in, err := cmd.StdinPipe()
@@ -104,7 +106,7 @@ func TestReloads(t *testing.T) {
 		defer s.pipeline.mu.Unlock()
 		return old + fresh
 	}
-	for deadline := time.Now().Add(5 * time.Second); seen() < opened && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); seen() < opened && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	s.pipeline.mu.Lock()

@@ -57,7 +57,7 @@ func TestRestoreAfterLoss(t *testing.T) {
 			}
 		}
 		_ = shell.Wait()
-		for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		for until := time.Now().Add(30 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 			if b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || len(b) == 0 {
 				break // the cgroup can go
 			}
@@ -73,7 +73,7 @@ func TestRestoreAfterLoss(t *testing.T) {
 		q := known(sleeper)
 		return q != nil && q.Image(1<<31) != nil && q.Image(1<<31).Name == "sleep"
 	}
-	for until := time.Now().Add(30 * time.Second); !slept() && time.Now().Before(until); {
+	for until := time.Now().Add(time.Minute); !slept() && time.Now().Before(until); {
 		time.Sleep(10 * time.Millisecond)
 	}
 

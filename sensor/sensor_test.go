@@ -170,7 +170,7 @@ func (s *syncBuffer) String() string {
 // waitFor waits until the buffer contains text.
 func (s *syncBuffer) waitFor(t testing.TB, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !strings.Contains(s.String(), text) {
 		select {
@@ -315,7 +315,7 @@ func receive(t testing.TB, c <-chan *bus.Event) *bus.Event {
 	select {
 	case ev := <-c:
 		return ev
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("no event came")
 		return nil
 	}

@@ -418,7 +418,7 @@ func quietly(t testing.TB, set *rules.Set, change func(*Config)) *Sensor {
 			t.Log(log.String())
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(log.String(), "watching the kernel"); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(log.String(), "watching the kernel"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the sensor does not attach")
 		}
@@ -454,6 +454,7 @@ func TestSoundness(t *testing.T) {
 	var bad atomic.Pointer[string]
 	text := c.ruleSet(4)
 	s := quietly(t, compileRules(t, text), func(cfg *Config) { cfg.FilterShadow = true })
+	s.pipeline.mu.Lock()
 	report := s.pipeline.report
 	s.pipeline.report = func(m *match) {
 		if m.raw.Flags&event.Dropped != 0 {
@@ -462,6 +463,7 @@ func TestSoundness(t *testing.T) {
 		}
 		report(m)
 	}
+	s.pipeline.mu.Unlock()
 	for i := range sets {
 		if i > 0 {
 			text = c.ruleSet(1 + c.IntN(3))

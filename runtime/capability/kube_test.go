@@ -109,7 +109,7 @@ func (b bench) settled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubetest.Eventually(t, 10*time.Second, "the function may read its pod", func() bool {
+	kubetest.Eventually(t, time.Minute, "the function may read its pod", func() bool {
 		_, err = a.on(pods, b.scope.Target.Namespace).Get(t.Context(), "web-1", metav1.GetOptions{})
 		return err == nil
 	})
@@ -689,7 +689,7 @@ func TestDeprovision(t *testing.T) {
 	if err := b.c.Deprovision(t.Context(), b.scope.Function, isolating); err != nil {
 		t.Errorf("the second time: %v", err)
 	}
-	kubetest.Eventually(t, 15*time.Second, "the function can do nothing any more", func() bool {
+	kubetest.Eventually(t, time.Minute, "the function can do nothing any more", func() bool {
 		_, err := b.Prepare(t.Context(), b.scope, abi.OpKubernetesPatch, mustJSON(b.label(`"e"`)))
 		return err != nil
 	})
@@ -700,7 +700,7 @@ func TestAuditKnowsTheFunction(t *testing.T) {
 	b.mustExecute(t, b.mustPrepare(t, abi.OpKubernetesCreate, b.denyAll()), "e1")
 	want := UserAgent("dev", b.scope)
 	user := "system:serviceaccount:tiercel:" + b.scope.Function.ServiceAccount()
-	kubetest.Eventually(t, 10*time.Second, "the audit log shows the create with its user and User-Agent", func() bool {
+	kubetest.Eventually(t, time.Minute, "the audit log shows the create with its user and User-Agent", func() bool {
 		log, err := os.ReadFile(filepath.Join(cluster.Dir, "audit.log"))
 		if err != nil {
 			t.Fatal(err)
@@ -746,7 +746,7 @@ func TestServerAway(t *testing.T) {
 	if err := away.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	kubetest.Eventually(t, 20*time.Second, "the create goes through", func() bool {
+	kubetest.Eventually(t, time.Minute, "the create goes through", func() bool {
 		_, err := r.Execute(t.Context(), s, p, "e1")
 		if err != nil && !isTransient(err) {
 			t.Fatal(err)

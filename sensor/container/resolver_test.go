@@ -250,7 +250,7 @@ func TestTable(t *testing.T) {
 func TestUnresolved(t *testing.T) {
 	k := knower{make(chan any)}
 	cfg := DefaultConfig()
-	cfg.Timeout, cfg.Retry = 50*time.Millisecond, time.Nanosecond
+	cfg.Timeout, cfg.Retry = time.Minute, time.Nanosecond
 	table, told := run(t, cfg, k)
 	table.SetPath(7, false, "/docker/"+idA)
 	k.answers <- ErrUnavailable
@@ -264,6 +264,8 @@ func TestUnresolved(t *testing.T) {
 	if id := table.Lookup(7, false); id.State != Resolved || id.Info.Name != "late" {
 		t.Errorf("asked again: %+v", id)
 	}
+	cfg.Timeout = 50 * time.Millisecond
+	table, told = run(t, cfg, k)
 	table.SetPath(9, false, "/docker/"+idB)
 	if c := <-told; c != idB { // nobody answers: the timeout does
 		t.Errorf("told of %q", c)

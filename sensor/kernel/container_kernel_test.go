@@ -3,11 +3,13 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
@@ -25,12 +27,23 @@ func newCgroup(t testing.TB, name string) string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Rmdir(dir); err != nil {
-			t.Errorf("remove cgroup: %v", err)
-		}
-	})
+	t.Cleanup(func() { removeCgroup(t, dir) })
 	return dir
+}
+
+// removeCgroup removes the cgroup at dir, whose last process may be on its way out.
+func removeCgroup(t testing.TB, dir string) {
+	t.Helper()
+	for until := time.Now().Add(waitTime); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Rmdir(dir)
+		if err == nil {
+			return
+		}
+		if time.Now().After(until) || !errors.Is(err, unix.EBUSY) {
+			t.Errorf("remove cgroup: %v", err)
+			return
+		}
+	}
 }
 
 // in makes cmd start in the cgroup at dir.

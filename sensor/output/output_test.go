@@ -30,7 +30,10 @@ func run(t *testing.T, o *Output) (finish func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- o.Run(ctx) }()
-	t.Cleanup(cancel)
+	t.Cleanup(func() {
+		cancel()
+		o.Wait(context.Background()) // what it has started is gone too
+	})
 	return func() {
 		t.Helper()
 		o.Close()
@@ -171,7 +174,7 @@ func TestReopen(t *testing.T) {
 func waitFor(t *testing.T, name, want string) {
 	t.Helper()
 	var got []byte
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if got, _ = os.ReadFile(name); string(got) == want {
 			return
 		}
@@ -203,7 +206,7 @@ func TestHTTP(t *testing.T) {
 				w.WriteHeader(tt.statuses[n.Add(1)-1])
 			}))
 			defer srv.Close()
-			o := NewHTTP(HTTPConfig{URL: srv.URL, Timeout: 5 * time.Second, Backoff: time.Millisecond, Queue: 4}, nil)
+			o := NewHTTP(HTTPConfig{URL: srv.URL, Timeout: time.Minute, Backoff: time.Millisecond, Queue: 4}, nil)
 			finish := run(t, o)
 			o.Send(alert(7))
 			finish()

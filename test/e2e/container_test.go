@@ -207,5 +207,5 @@ func removeCgroups(top string) {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	kubetest.Eventually(t, 30*time.Second, what, ok)
+	kubetest.Eventually(t, 2*time.Minute, what, ok)
 }

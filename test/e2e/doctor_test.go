@@ -19,7 +19,7 @@ func TestDoctor(t *testing.T) {
 	_ = ln.Close()
 	data := t.TempDir()
 	p := start(t, "run", "--data", data, "--http", addr, "--node", "e2e")
-	p.stderr.waitFor(t, time.Minute, `msg="watching the kernel"`)
+	p.stderr.waitFor(t, 2*time.Minute, `msg="watching the kernel"`)
 	out, stderr, _ := command(t, "doctor", "--data", data, "--http", addr)
 	for _, want := range []string{"backend T (tracepoints) loads and attaches", "rings: event", "NATS answers at", "JetStream: ", "memory of functions is reset by"} {
 		if !strings.Contains(out, want) {

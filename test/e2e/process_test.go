@@ -94,7 +94,7 @@ func (p *process) terminate() int {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
-	return p.exit(30 * time.Second)
+	return p.exit(2 * time.Minute)
 }
 
 // exit waits for the program's end and returns its exit code.

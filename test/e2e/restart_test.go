@@ -71,7 +71,7 @@ func TestRestartUnderFlood(t *testing.T) {
 	sensor := func() *process {
 		t.Helper()
 		p := start(t, "sensor", "--config", config, "--data", data, "--http", "", "--node", "e2e", "--nats", fmt.Sprintf("nats://127.0.0.1:%d", port))
-		p.stderr.waitFor(t, time.Minute, `msg="watching the kernel"`)
+		p.stderr.waitFor(t, 2*time.Minute, `msg="watching the kernel"`)
 		return p
 	}
 	first := sensor()
@@ -110,7 +110,7 @@ func TestRestartUnderFlood(t *testing.T) {
 func (r *restart) check(port int, before, after int64) {
 	t := r.t
 	t.Helper()
-	conn, err := bus.Connect(t.Context(), bus.Config{Name: "test", URL: fmt.Sprintf("nats://127.0.0.1:%d", port), Timeout: 5 * time.Second})
+	conn, err := bus.Connect(t.Context(), bus.Config{Name: "test", URL: fmt.Sprintf("nats://127.0.0.1:%d", port), Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func startRun(t testing.TB, args ...string) (p *process, data string) {
 	t.Helper()
 	data = t.TempDir()
 	p = start(t, append([]string{"run", "--data", data, "--http", "", "--node", "e2e"}, args...)...)
-	p.stderr.waitFor(t, time.Minute, `msg="watching the kernel"`)
+	p.stderr.waitFor(t, 2*time.Minute, `msg="watching the kernel"`)
 	return p, data
 }
 
@@ -27,7 +27,7 @@ func TestReadShadow(t *testing.T) {
 	if out, err := exec.Command("cat", "/etc/shadow").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	p.stdout.waitFor(t, 30*time.Second, `Warning Sensitive file read .*file=/etc/shadow process=cat`)
+	p.stdout.waitFor(t, 2*time.Minute, `Warning Sensitive file read .*file=/etc/shadow process=cat`)
 	out := tiercel(t, "event", "tail", "--data", data, "--all", "-n", "1", "--rule", "Read sensitive file")
 	if !strings.Contains(out, "/etc/shadow") {
 		t.Errorf("event tail: %s", out)
@@ -82,10 +82,10 @@ func TestRulesReload(t *testing.T) {
 	set(with("first"))
 	p, _ := startRun(t, "--rules", rules)
 	read()
-	p.stdout.waitFor(t, 30*time.Second, "first "+file)
+	p.stdout.waitFor(t, 2*time.Minute, "first "+file)
 
 	set(strings.ReplaceAll(with("broken"), "fd.name=", "fd.nam="))
-	p.stderr.waitFor(t, 30*time.Second, `rules not reloaded: those before stay.*rules\.yaml:4:\d+`)
+	p.stderr.waitFor(t, 2*time.Minute, `rules not reloaded: those before stay.*rules\.yaml:4:\d+`)
 	read()
 	eventually(t, "the rules from before are in force", func() bool { return p.stdout.count("first "+file) == 2 })
 

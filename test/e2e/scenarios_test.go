@@ -76,7 +76,7 @@ processRingBytes: 16Mi # a bomb of 10,000 processes, while others play and this 
 	cmd := exec.Command("sh", append([]string{"-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts, binary}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Unshareflags: syscall.CLONE_NEWNS}
 	w := &watcher{t: t, p: startCommand(t, "tiercel run", cmd), seen: map[string][]match{}, over: map[string]chan bool{}}
-	w.p.stderr.waitFor(t, time.Minute, `msg="watching the kernel"`)
+	w.p.stderr.waitFor(t, 2*time.Minute, `msg="watching the kernel"`)
 	go w.collect()
 	return w
 }
@@ -129,8 +129,8 @@ func (w *watcher) matches(mark string) ([]match, error) {
 	w.mu.Unlock()
 	select {
 	case <-over:
-	case <-time.After(30 * time.Second):
-		return nil, fmt.Errorf("after 30s the sensor has not seen the end of the scenario")
+	case <-time.After(2 * time.Minute):
+		return nil, fmt.Errorf("after 2m the sensor has not seen the end of the scenario")
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,7 +13,7 @@ func TestStage(t *testing.T) {
 	join(t, pod, "10.244.0.7", site, "203.0.113.10")
 	site.listen(t, "203.0.113.10:443")
 	c := runContainer(t, newContainerID(), "0b6f4c1e-8f6e-4a27-9c39-5a3a6a1f3a11", pod)
-	if out, err := c.exec("nc", "-w", "5", "203.0.113.10", "443").CombinedOutput(); err != nil {
+	if out, err := c.exec("nc", "-w", "30", "203.0.113.10", "443").CombinedOutput(); err != nil {
 		t.Errorf("nc: %v\n%s", err, out)
 	}
 	if out, err := c.exec("nc", "-w", "1", "203.0.113.10", "444").CombinedOutput(); err == nil {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -113,12 +112,24 @@ func TestTailEndsInPeace(t *testing.T) {
 	if err := b.EnsureStreams(t.Context(), bus.RoleSensor); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	m := &nats.Msg{Subject: string(bus.EventSubject("syscall", "Notice", "rule", "ns", "n1")), Data: []byte("no event, and that is printed")}
+	if _, err := b.JetStream().PublishMsg(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := eventcmd.New(cli.Streams{Out: t.Output(), Err: t.Output()})
+	cmd := eventcmd.New(cli.Streams{Out: told(cancel), Err: told(cancel)})
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetArgs([]string{"tail", "--data", cfg.DataDir})
+	cmd.SetArgs([]string{"tail", "--all", "--data", cfg.DataDir})
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		t.Errorf("got %v", err)
 	}
+}
+
+// told is a writer that calls itself whenever something is written.
+type told func()
+
+func (f told) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }

@@ -145,7 +145,7 @@ func id(ts *testscript.TestScript, _ bool, _ []string) {
 // until PATTERN ARGS… runs tiercel with the arguments until what it prints matches.
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	re := regexp.MustCompile("(?m)" + args[0])
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if err := ts.Exec("tiercel", args[1:]...); err == nil && re.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
@@ -158,7 +158,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 // await FILE PATTERN waits until a file that a command in the background writes matches.
 func await(ts *testscript.TestScript, _ bool, args []string) {
 	re := regexp.MustCompile("(?m)" + args[1])
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err == nil && re.Match(text) {
 			return
@@ -176,7 +176,7 @@ func publish(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	m, err := e.Match()
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	msg := &nats.Msg{Subject: string(bus.EventSubject(m.Source, m.Priority, m.Rule, m.Target.Namespace, m.Target.Node)), Data: bus.Marshal(e)}
 	_, err = b.JetStream().PublishMsg(ctx, msg, jetstream.WithMsgID(e.ID))
