@@ -63,7 +63,7 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 	}
 	defer d.close()
 	if parts&partSensor != 0 {
-		if err := d.addSensor(); err != nil {
+		if err := d.addSensor(parts == partSensor); err != nil {
 			return err
 		}
 	}

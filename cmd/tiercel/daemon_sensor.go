@@ -19,8 +19,8 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/podinformer"
 )
 
-// addSensor makes the sensor of this node.
-func (d *daemon) addSensor() error {
+// addSensor makes the sensor of this node. alone: the process is nothing else.
+func (d *daemon) addSensor(alone bool) error {
 	cfg := sensor.DefaultConfig()
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
@@ -40,7 +40,7 @@ func (d *daemon) addSensor() error {
 	}
 	s, err := sensor.New(cfg, sensor.Deps{
 		Rules: d.set, Load: d.readRules, Watch: d.cfg.Rules, Bus: d.bus, Stdout: d.streams.Out, Log: d.log, Registerer: d.reg,
-		Resolvers: resolvers, Watching: d.forgetStart,
+		Resolvers: resolvers, Watching: func() { d.forgetStart(alone) },
 	})
 	if errors.Is(err, spool.ErrInUse) {
 		return &cli.Error{Err: err, Hint: "another sensor uses that --data; give each its own"}
@@ -53,8 +53,11 @@ func (d *daemon) addSensor() error {
 	return nil
 }
 
-// forgetStart gives back the memory that only the start needed.
-func (d *daemon) forgetStart() {
+// forgetStart gives back the memory that only the start needed, which is over. A sensor alone collects its garbage early from here on.
+func (d *daemon) forgetStart(alone bool) {
+	if alone {
+		paceHeap()
+	}
 	debug.FreeOSMemory()
 	if err := dropProgram("/proc/self/smaps"); err != nil {
 		d.log.Debug("pages of the program stay mapped", "err", err)

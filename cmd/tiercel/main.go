@@ -12,6 +12,7 @@ import (
 var version = "devel"
 
 func main() {
+	noHeapProfile()
 	limitMemory()
 	os.Exit(run(context.Background(), os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }

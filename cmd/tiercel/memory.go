@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
-	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // limitMemory has the heap keep below the memory limit of this process's cgroup, with a tenth left for what is no heap: a garbage collection
@@ -20,6 +17,19 @@ func limitMemory() {
 	}
 	if limit := cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"); limit > 0 {
 		debug.SetMemoryLimit(limit / 10 * 9)
+	}
+}
+
+// noHeapProfile ends the sampling of allocations, whose result nothing here shows: it keeps tables and walks stacks.
+func noHeapProfile() { runtime.MemProfileRate = 0 }
+
+// sensorGC is how much garbage a process that is a sensor alone lets pile up, in percent of what is alive.
+const sensorGC = 50
+
+// paceHeap has garbage collected earlier than Go would. GOGC wins.
+func paceHeap() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(sensorGC)
 	}
 }
 
@@ -63,43 +73,4 @@ func readLimit(name string) int64 {
 		return 0
 	}
 	return n
-}
-
-// dropProgram unmaps the pages of the program's own file that are in memory and have never been written: code and tables. What runs comes back
-// from the page cache as it is used; what only the start needed, most of it, does not. smaps is the kernel's list of mappings.
-func dropProgram(smaps string) error {
-	exe, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(smaps)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var from, to uintptr
-	ours, clean := false, true
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		line := sc.Text()
-		var begin, end uintptr
-		var perms string
-		if n, _ := fmt.Sscanf(line, "%x-%x %s", &begin, &end, &perms); n == 3 {
-			from, to, clean = begin, end, true
-			ours = strings.HasSuffix(line, " "+exe) && len(perms) > 1 && perms[1] == '-'
-			continue
-		}
-		key, rest, _ := strings.Cut(line, ":")
-		switch key {
-		case "Anonymous": // pages written once, by a linker for one, are not the file's any more
-			clean = strings.TrimSpace(rest) == "0 kB"
-		case "VmFlags": // the last line of a mapping
-			if !ours || !clean {
-				continue
-			}
-			if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED); errno != 0 {
-				return errno
-			}
-		}
-	}
-	return nil
 }

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 )
 
 func TestCgroupMemory(t *testing.T) {
@@ -44,39 +39,5 @@ func TestCgroupMemory(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
-	}
-}
-
-// Dropping the program's pages leaves them as they are: what runs goes on, with its constants, and less of the file is mapped in memory.
-func TestDropProgram(t *testing.T) {
-	texts := func() (n int) {
-		for _, c := range newRoot(cli.Streams{Out: io.Discard, Err: io.Discard}).Commands() {
-			n += len(c.Long)
-		}
-		return n
-	}
-	mapped := func() (kib int) {
-		text, err := os.ReadFile("/proc/self/status")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, rest, _ := strings.Cut(string(text), "RssFile:")
-		if _, err := fmt.Sscan(rest, &kib); err != nil {
-			t.Fatal(err)
-		}
-		return kib
-	}
-	before, size := texts(), mapped()
-	if err := dropProgram("/proc/self/smaps"); err != nil {
-		t.Fatal(err)
-	}
-	if left := mapped(); left >= size {
-		t.Errorf("%d KiB of files are mapped, before %d", left, size)
-	}
-	if after := texts(); after != before {
-		t.Errorf("the commands' texts have %d bytes, before %d", after, before)
-	}
-	if err := dropProgram("/proc/self/no-such-file"); err == nil {
-		t.Error("no error without the kernel's list")
 	}
 }

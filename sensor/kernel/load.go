@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -63,6 +64,8 @@ func (s *Sensor) load() error {
 func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 	spec.Maps[bpf.SensorMapProcessRing].MaxEntries = uint32(s.cfg.ProcessRingBytes)
 	spec.Maps[bpf.SensorMapEventRing].MaxEntries = uint32(s.cfg.RingBytes)
+	spec.Maps[bpf.SensorMapCgroups].MaxEntries = cgroupsKept()
+	spec.Maps[bpf.SensorMapCgroupKinds].MaxEntries = cgroupsKept()
 	v1 := findV1Controller(kernel)
 	s.v1, s.v1Hierarchy = int(v1.index), int(v1.hierarchy)
 	var err error
@@ -287,6 +290,16 @@ func (s *Sensor) lack(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	s.missing = append(s.missing, what)
 	s.cfg.Log.Warn("kernel feature missing", "missing", what)
+}
+
+// cgroupsKept is of how many cgroups the kernel side keeps the state, the least recently used going first: ten times what a full node has.
+// Each processor of a map of this kind has up to 128 free places of its own, so many processors need more.
+func cgroupsKept() uint32 {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		cpus = runtime.NumCPU()
+	}
+	return uint32(max(4096, 256*cpus))
 }
 
 // ringBytes is the default size of a ring: a share of memory, as a power of two within bounds.
