@@ -33,8 +33,9 @@ struct {
 	__type(value, __u64);
 } exempted SEC(".maps");
 
-// What the reader is doing, written by both sides.
-enum { READER_AWAKE, READER_WAITS, READER_IDLE };
+// What the reader is doing, written by both sides: it is not to be woken, only by a call that some rule may match, by a process event too, by
+// any record.
+enum { READER_AWAKE, READER_BUSY, READER_WAITS, READER_IDLE };
 struct reader {
 	__u64 state;
 };

@@ -86,7 +86,7 @@ __noinline int submit(__u32 ring, __u32 slot, __u32 n, __u32 wake)
 		charge(ring, LOSS_SHARE);
 		return 0;
 	}
-	__u64 least = wake ? READER_WAITS : READER_IDLE;
+	__u64 least = !wake ? READER_IDLE : ring == RING_PROCESS ? READER_WAITS : READER_BUSY;
 	bool rouse = r->state >= least && __sync_lock_test_and_set(&r->state, READER_AWAKE) != READER_AWAKE;
 	long err = ring == RING_PROCESS
 			   ? bpf_ringbuf_output(&process_ring, s->b, n, rouse ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)  // 5.8

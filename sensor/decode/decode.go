@@ -62,6 +62,14 @@ func Time(b []byte) uint64 {
 	return binary.LittleEndian.Uint64(b[timeOffset:])
 }
 
+// Kind returns the kind of record b; 0 if it is too short.
+func Kind(b []byte) bpf.SensorKind {
+	if len(b) < headSize {
+		return 0
+	}
+	return bpf.SensorKind(binary.LittleEndian.Uint16(b))
+}
+
 // CgroupOf returns the id of the cgroup of a system call's record b; 0 for records of other kinds, and if it is too short.
 func CgroupOf(b []byte) uint64 {
 	if len(b) < headSize || bpf.SensorKind(binary.LittleEndian.Uint16(b)) != bpf.SensorKindKIND_CALL {

@@ -146,6 +146,7 @@ func (s *Sensor) applyInterest(in interest) error {
 		}
 		s.layouts[i] = l
 	}
+	s.wake.Store(in.wake)
 	early := in.enter
 	if s.copies != "" {
 		early = in.copied

@@ -150,6 +150,7 @@ type readerState struct {
 // States of the reader, as in bpf/c/maps.h.
 const (
 	readerAwake uint64 = iota
+	readerBusy
 	readerWaits
 	readerIdle
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -29,6 +30,11 @@ const (
 	wakesPerSecond = 2000
 	wakeBurst      = 200
 	pollGap        = 400 * time.Microsecond
+	// processesPerSecond is how many process events that some rule may match wake the reader in the long run; beyond, it takes them along
+	// within readDeadline. As far as the kernel can tell that is nearly every exec: it knows no names of users and no ancestors.
+	processesPerSecond = 200
+	processBurst       = 100
+	processDebt        = 50 // of those beyond, made good before they wake it again
 	// lastTime bounds how long is spent on what the rings held at the end.
 	lastTime = 5 * time.Second
 )
@@ -47,12 +53,14 @@ type poller struct {
 	events [8]unix.EpollEvent
 	n      int // how many of events there are
 	err    error
+	fd     uintptr // of epoll
 
-	woken    time.Time // last wake-up
-	active   time.Time // last time a ring had something
-	tokens   float64   // wake-ups in hand
-	wakeups  func()
-	lastFill time.Time
+	woken     time.Time // last wake-up
+	active    time.Time // last time a ring had something
+	tokens    float64   // wake-ups in hand
+	processes float64   // process events in hand that may wake the reader; less than one: they do not
+	wakeups   func()
+	lastFill  time.Time
 }
 
 func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, error) {
@@ -66,9 +74,12 @@ func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, erro
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	now := time.Now()
-	p := &poller{stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, wakeups: wakeups}
+	p := &poller{
+		fd: uintptr(epoll), stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, processes: processBurst,
+		wakeups: wakeups,
+	}
 	p.ready = func(fd uintptr) bool {
-		p.n, p.err = p.look(fd)
+		p.n, p.err = p.look(fd, 0)
 		return p.n > 0 || p.err != nil
 	}
 	if err := p.open(epoll); err != nil {
@@ -78,9 +89,11 @@ func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, erro
 	return p, nil
 }
 
-// look asks, without waiting, how many descriptors have something to read. The call is raw: the runtime's monitor wakes up for any other.
-func (p *poller) look(epoll uintptr) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
+// look asks how many descriptors have something to read, and waits for one up to d. The call is raw: the runtime's monitor wakes up for any
+// other.
+func (p *poller) look(epoll uintptr, d time.Duration) (int, error) {
+	ms := uintptr(d.Milliseconds())
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), ms, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -124,8 +137,7 @@ func (p *poller) interrupt() {
 // wait returns when a ring has something to read or deadline has passed.
 func (p *poller) wait() error {
 	now := time.Now()
-	p.tokens = min(wakeBurst, p.tokens+now.Sub(p.lastFill).Seconds()*wakesPerSecond)
-	p.lastFill = now
+	p.fill(now)
 	if p.tokens < 1 || now.Sub(p.woken) < wakeGap {
 		gap := wakeGap
 		if p.tokens < 1 {
@@ -134,10 +146,7 @@ func (p *poller) wait() error {
 		nap(gap)
 		return nil
 	}
-	state, deadline := readerWaits, readDeadline
-	if now.Sub(p.active) > idleAfter {
-		state, deadline = readerIdle, idleDeadline
-	}
+	state, deadline := p.next(now)
 	p.state.set(state)
 	defer p.state.set(readerAwake)
 	for _, r := range p.rings {
@@ -145,7 +154,11 @@ func (p *poller) wait() error {
 			return nil // written before the kernel knew that we wait
 		}
 	}
-	if err := p.sleep(deadline); err != nil {
+	sleep := p.sleep
+	if state == readerBusy && runtime.GOMAXPROCS(0) > 1 {
+		sleep = p.sleepThread
+	}
+	if err := sleep(deadline); err != nil {
 		return fmt.Errorf("wait for rings: %w", err)
 	}
 	if p.n > 0 {
@@ -154,6 +167,39 @@ func (p *poller) wait() error {
 		p.wakeups()
 	}
 	return nil
+}
+
+// fill adds what has come in hand by now.
+func (p *poller) fill(now time.Time) {
+	since := now.Sub(p.lastFill).Seconds()
+	p.tokens = min(wakeBurst, p.tokens+since*wakesPerSecond)
+	p.processes = min(processBurst, p.processes+since*processesPerSecond)
+	p.lastFill = now
+}
+
+// took says that n process events were handed out that some rule may match.
+func (p *poller) took(n int) { p.processes = max(-processDebt, p.processes-float64(n)) }
+
+// next returns the state in which the reader waits now, and for how long.
+func (p *poller) next(now time.Time) (state uint64, deadline time.Duration) {
+	switch {
+	case now.Sub(p.active) > idleAfter:
+		return readerIdle, idleDeadline
+	case p.processes < 1:
+		return readerBusy, readDeadline
+	}
+	return readerWaits, readDeadline
+}
+
+// sleepThread is sleep for when much is going on: it keeps the thread, and its processor of the runtime's, which then has one more. Parking the
+// goroutine costs three times as much, for another thread wakes up to look for work.
+func (p *poller) sleepThread(d time.Duration) (err error) {
+	runtime.Gosched() // to those who were handed something, and so that the runtime's monitor sees no goroutine that never yields
+	p.n, err = p.look(p.fd, d)
+	if errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	return err
 }
 
 // sleep parks the goroutine until a ring wakes it, or d has passed; n says which.
@@ -202,6 +248,8 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 			return nil
 		}
 		found := s.drain(handle)
+		p.took(s.rousing)
+		s.rousing = 0
 		if len(s.requests.order) > 0 {
 			s.requests.expire(bootNS(), func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
 		}
@@ -308,6 +356,9 @@ func (s *Sensor) deliver(record []byte, now uint64, handle func(*event.Event)) {
 	if err := decode.Record(record, &s.event); err != nil {
 		s.undecoded.Add(1)
 		return
+	}
+	if s.wake.Load()>>decode.Kind(record)&1 != 0 && s.event.Flags&(event.Dropped|event.Recorded) == 0 {
+		s.rousing++
 	}
 	if request, done, ok := decode.Request(record); ok {
 		s.joinRequest(request, done, now, handle)

@@ -59,7 +59,9 @@ type Sensor struct {
 	self      self          // this process
 	passed    atomic.Uint64 // its events that rules did not get
 	seq       uint64
-	requests  requests // of io_uring, submitted and not completed
+	requests  requests      // of io_uring, submitted and not completed
+	wake      atomic.Uint32 // kinds of process records that may wake the reader, as bits
+	rousing   int           // such records that were handed out since the reader waited
 	wakeups   atomic.Uint64
 	undecoded atomic.Uint64
 }
