@@ -45,29 +45,29 @@ unit: responders ## unit tests: no root, no network beyond loopback
 # Modules are compiled five times slower under the race detector; what mostly does that and runs nothing side by side goes without.
 WITHOUT_RACE = $(shell $(GO) list ./cmd/tiercel/fncmd ./functions 2>/dev/null)
 race: responders ## unit tests, under the race detector
-	$(GO) test -race $$($(GO) list ./... | grep -vxF $(WITHOUT_RACE:%=-e %))
-	$(GO) test $(WITHOUT_RACE)
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vxF $(WITHOUT_RACE:%=-e %))
+	$(GO) test -timeout 30m $(WITHOUT_RACE)
 	$(GO) test -run Allocations ./rules/match
 
 sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
-	$(GO) test -tags sdk -count=1 ./functions/...
-	$(GO) test -tags sdk -count=1 -run SDK ./runtime/sandbox
+	$(GO) test -tags sdk -count=1 -timeout 30m ./functions/...
+	$(GO) test -tags sdk -count=1 -timeout 30m -run SDK ./runtime/sandbox
 
 ISOLATION_EVENTS ?= 100000
 isolation: deps-sdks ## ISOLATION_EVENTS distinct events for each language: no byte of one is there for the next (minutes; `make test` does 2,000)
 	TIERCEL_ISOLATION_EVENTS=$(ISOLATION_EVENTS) $(GO) test -tags sdk -count=1 -timeout 60m -run Isolation -v ./runtime/sandbox
 
 kernel: responders ## tests against the running kernel (root)
-	$(GO) test -tags kernel -count=1 -p 1 -timeout 15m ./sensor/...
+	$(GO) test -tags kernel -count=1 -p 1 -timeout 30m ./sensor/...
 
 soundness: responders ## no drop of the kernel filter is wrong: 1,000 sets of rules, 1,000 reloads (root, an hour)
 	TIERCEL_SOUNDNESS_SETS=1000 TIERCEL_RELOADS=1000 $(GO) test -tags kernel -run 'Soundness|Reloads' -count=1 -timeout 3h -v ./sensor
 
 kube: ## tests against a real kube-apiserver and etcd
-	$(GO) test -tags kube -count=1 -p 1 -timeout 20m ./runtime/... ./test/kubetest/... ./test/responders/...
+	$(GO) test -tags kube -count=1 -p 1 -timeout 40m ./runtime/... ./test/kubetest/... ./test/responders/...
 
 e2e: build ## the whole program: kernel, containers, NATS, Kubernetes (root)
-	$(GO) test -tags e2e -count=1 -p 1 -timeout 20m ./test/e2e/...
+	$(GO) test -tags e2e -count=1 -p 1 -timeout 40m ./test/e2e/...
 
 chaos: build ## two runtimes killed and stopped at random (minutes; not part of `make test`)
 	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
@@ -126,7 +126,7 @@ define install
 @missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}\n' $$p 2>/dev/null | grep -q '^install ok' || echo -n "$$p "; done); \
 if [ -n "$$missing" ]; then \
   if [ "$$(id -u)" = 0 ]; then echo "installing Debian packages for $(2): $$missing"; \
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+    apt-get -o Acquire::Retries=5 update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y -qq --no-install-recommends $$missing >/dev/null; \
   else echo "$(2) needs these Debian packages, and installing them needs root: $$missing" >&2; exit 1; fi; fi
 endef
 
@@ -137,7 +137,7 @@ deps-test:
 
 deps-sdks:
 	$(call install,$(PACKAGES_SDKS),make sdks)
-	@for dir in assemblyscript javascript; do (cd functions/sdk/$$dir && npm ci --silent --no-audit --no-fund) || exit 1; done
+	@for dir in assemblyscript javascript; do (cd functions/sdk/$$dir && npm ci --silent --no-audit --no-fund --fetch-retries=5) || exit 1; done
 
 deps-generate:
 	$(call install,$(PACKAGES_GENERATE),make generate)

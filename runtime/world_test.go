@@ -289,10 +289,10 @@ func deploy(t testing.TB, b *bus.Bus, text string) *store.Entry {
 	return e
 }
 
-// quick is a configuration for tests that wait for leases.
+// quick is a configuration for tests that wait for leases. A machine that lets nobody run for a second must not end one.
 func quick() Config {
 	c := DefaultConfig()
-	c.Lease, c.AckWait, c.Grace, c.Sweep = 600*time.Millisecond, 600*time.Millisecond, 2*time.Second, 300*time.Millisecond
+	c.Lease, c.AckWait, c.Grace, c.Sweep = 1500*time.Millisecond, 1500*time.Millisecond, 5*time.Second, 300*time.Millisecond
 	return c
 }
 

@@ -190,19 +190,13 @@ func TestAddressRace(t *testing.T) {
 	}{{"connect", field.EventConnect}, {"sendto", field.EventSendto}, {"unix", field.EventSendto}} {
 		t.Run(tt.call, func(t *testing.T) {
 			w := start(t, func(ev *event.Event) bool { return ev.Type == tt.typ }, tt.typ)
-			cmd := child(t, "race address", tt.call)
-			cmd.Dir = t.TempDir()
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %v", cmd, err)
-			}
-			want := bytes.TrimSpace(out)
-			var got []byte
-			unstable := 0
-			for _, ev := range w.collect(t, uint32(cmd.Process.Pid)) {
-				got = append(got, endOf(ev))
-				if ev.Flags&event.ArgsUnstable != 0 {
-					unstable++
+			var got, want []byte
+			var unstable int
+			for range raceTries { // on a busy machine the ring may have no room for all of them
+				lost := lostEvents(t, w)
+				got, want, unstable = raceAddress(t, w, tt.call)
+				if len(got) == len(want) || lostEvents(t, w)-lost < len(want)-len(got) {
+					break
 				}
 			}
 			if len(got) != len(want) || len(want) != addressRounds {
@@ -224,6 +218,24 @@ func TestAddressRace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// raceAddress runs the race once: the ends that its events name, those that the kernel took, and how many events say that theirs is not known.
+func raceAddress(t *testing.T, w *watch, call string) (got, want []byte, unstable int) {
+	t.Helper()
+	cmd := child(t, "race address", call)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	for _, ev := range w.collect(t, uint32(cmd.Process.Pid)) {
+		got = append(got, endOf(ev))
+		if ev.Flags&event.ArgsUnstable != 0 {
+			unstable++
+		}
+	}
+	return got, bytes.TrimSpace(out), unstable
 }
 
 // endOf is 0 or 1 by the end that the event names.

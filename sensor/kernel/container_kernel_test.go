@@ -95,8 +95,8 @@ func TestCgroupPath(t *testing.T) {
 // Processes that are gone before anybody could look at /proc have a cgroup with a path and a parent all the same.
 func TestShortLived(t *testing.T) {
 	n := rounds(300)
+	w := start(t, all, field.EventExecve) // before the cgroup: its path comes once
 	dir := newCgroup(t, "short")
-	w := start(t, all, field.EventExecve)
 	pids := map[uint32]bool{}
 	for range n {
 		cmd := in(t, dir, exec.Command("/bin/true"))

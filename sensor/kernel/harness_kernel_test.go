@@ -70,34 +70,6 @@ type watch struct {
 	*Sensor
 	events chan *event.Event
 	seen   []*event.Event
-
-	mu    sync.Mutex
-	exits map[uint32]chan struct{} // guarded by mu; closed when the process's end has been delivered
-}
-
-// ended returns a channel that is closed once the end of process pid has been delivered.
-func (w *watch) ended(pid uint32) chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.exit(pid)
-}
-
-func (w *watch) exit(pid uint32) chan struct{} {
-	if w.exits[pid] == nil {
-		w.exits[pid] = make(chan struct{})
-	}
-	return w.exits[pid]
-}
-
-// end closes what ended returns. Numbers of processes come again.
-func (w *watch) end(pid uint32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.exit(pid):
-	default:
-		close(w.exit(pid))
-	}
 }
 
 // backend is what the tests' sensors may use: TIERCEL_TEST_BACKEND=T keeps them to backend T.
@@ -163,7 +135,7 @@ func (s *sharedSensor) close() error {
 }
 
 func newWatch(s *Sensor) *watch {
-	return &watch{Sensor: s, events: make(chan *event.Event, 1<<16), exits: map[uint32]chan struct{}{}}
+	return &watch{Sensor: s, events: make(chan *event.Event, 1<<16)}
 }
 
 // handler is what the sensor calls: keep says which events the watch wants.
@@ -171,9 +143,6 @@ func (w *watch) handler(keep func(*event.Event) bool) func(*event.Event) {
 	return func(ev *event.Event) {
 		if keep(ev) {
 			w.events <- ev.Clone()
-		}
-		if ev.Type == field.EventProcexit {
-			w.end(ev.Task.PID)
 		}
 	}
 }
@@ -246,42 +215,33 @@ func (w *watch) find(t testing.TB, what string, ok func(*event.Event) bool) *eve
 	}
 }
 
-// collect returns what process pid did, once its end has arrived, and that of another process which began later: the reader notes how much there
-// is in the ring of events before it does in that of processes, so that an end may arrive before what was done last.
+// collect returns what process pid, which has ended, did: all that the rings hold now is waited for. Its end may be handed out before what it did
+// last, when that was more than a turn.
 func (w *watch) collect(t testing.TB, pid uint32) []*event.Event {
 	t.Helper()
+	var ends [len(ringNames)]uint64
+	for i, r := range w.rings {
+		ends[i] = r.produced()
+	}
 	var events []*event.Event
-	take := func(ev *event.Event) {
-		if ev.Task.PID == pid {
-			events = append(events, ev)
-		}
-	}
-	w.takeUntil(t, pid, take)
-	w.takeUntil(t, run(t, exec.Command("/bin/true")), take)
-	for {
+	tick, deadline := time.NewTicker(time.Millisecond), time.After(waitTime)
+	defer tick.Stop()
+	for read := false; !read || len(w.events) > 0; {
 		select {
-		case ev := <-w.events:
-			take(ev)
-		default:
-			return events
-		}
-	}
-}
-
-// takeUntil gives take what arrives until the end of process pid has been delivered. Without a taker the sensor would come to stand.
-func (w *watch) takeUntil(t testing.TB, pid uint32, take func(*event.Event)) {
-	t.Helper()
-	ended, deadline := w.ended(pid), time.After(waitTime)
-	for {
-		select {
-		case ev := <-w.events:
-			take(ev)
-		case <-ended:
-			return
+		case ev := <-w.events: // without a taker the sensor would come to stand
+			if ev.Task.PID == pid {
+				events = append(events, ev)
+			}
+		case <-tick.C:
+			read = true
+			for i, r := range w.rings {
+				read = read && r.consumerPos().Load() >= ends[i]
+			}
 		case <-deadline:
-			t.Fatalf("the end of process %d did not arrive", pid)
+			t.Fatal("the rings are not read")
 		}
 	}
+	return events
 }
 
 func (w *watch) list() string {
