@@ -71,8 +71,7 @@ func shareRing() int {
 
 // A cgroup that floods the ring fills its share of it and no more: what others do afterwards has room, and what is lost is the flooder's.
 func TestShares(t *testing.T) {
-	const victim = 100
-	flood := rounds(20000)
+	victim, flood := max(20, rounds(100)), rounds(20000)
 	flooder, flooderID := testCgroup(t, "flooder")
 	second, secondID := testCgroup(t, "second")
 	innocent, innocentID := testCgroup(t, "innocent")

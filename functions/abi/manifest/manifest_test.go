@@ -105,10 +105,10 @@ func config(c string) string {
 	return `{"abi":"tiercel_v1","name":"f","version":"1","needs":{},"config":` + c + `}`
 }
 
-// The bundled responders' manifests are good.
+// The manifests of the bundled responders that have a file of it are good. Those in JavaScript say theirs in their source.
 func TestBundled(t *testing.T) {
 	files, _ := filepath.Glob("../../*/manifest.json")
-	if len(files) < 3 {
+	if len(files) == 0 {
 		t.Errorf("found %q", files)
 	}
 	for _, file := range files {
