@@ -32,7 +32,7 @@ func newWeb(t *testing.T, secrets Secrets, h http.HandlerFunc) *web {
 	w := &web{t: t}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.asked++; h(rw, r) }))
 	t.Cleanup(server.Close)
-	r, err := New(Config{Secrets: secrets, HTTP: HTTPConfig{Timeout: 2 * time.Second}})
+	r, err := New(Config{Secrets: secrets, HTTP: HTTPConfig{Timeout: 8 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -346,7 +346,7 @@ func TestJavaScriptHostile(t *testing.T) {
 			m := pack(t, e, "x.js", handlerOf(c.body))
 			inv := sandbox.Invocation{Event: sampleEvent(t), Time: time.Unix(1, 0), Limits: limits}
 			if c.fault != sandbox.FaultDeadline {
-				inv.Limits.Timeout = 10 * time.Second // the limit that is meant is met long before
+				inv.Limits.Timeout = time.Minute // the limit that is meant is met long before
 			}
 			began := time.Now()
 			res, report, err := m.Handle(t.Context(), inv, &recorder{})
@@ -366,10 +366,12 @@ func TestJavaScriptHostile(t *testing.T) {
 			if logged > limits.Log {
 				t.Errorf("%d bytes were logged", logged)
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > 2*time.Minute {
 				t.Errorf("it took %v", took)
 			}
-			if res, _, err := good.Handle(t.Context(), inv, &recorder{}); err != nil || res.Text != "still here" {
+			patient := inv
+			patient.Limits.Timeout = time.Minute
+			if res, _, err := good.Handle(t.Context(), patient, &recorder{}); err != nil || res.Text != "still here" {
 				t.Errorf("another function afterwards: %+v, %v", res, err)
 			}
 			small := inv
