@@ -85,6 +85,7 @@ type Bus struct {
 	cfg     Config
 	nc      *nats.Conn
 	js      jetstream.JetStream
+	lanes   *lanes
 	log     *slog.Logger
 	opts    options
 	metrics *metrics
@@ -101,7 +102,7 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	o := applyOptions(opts)
-	b := &Bus{cfg: cfg, log: o.log, opts: o, metrics: newMetrics(o.registry), apiDenied: make(chan struct{})}
+	b := &Bus{cfg: cfg, log: o.log, opts: o, metrics: newMetrics(o.registry), lanes: newLanes(), apiDenied: make(chan struct{})}
 	b.denyingAPI = sync.OnceFunc(func() { close(b.apiDenied) })
 	nc, err := b.dial(ctx,
 		nats.RetryOnFailedConnect(o.retry),
@@ -117,6 +118,7 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			b.metrics.connected.Set(1)
 			b.metrics.reconnects.Inc()
+			b.lanes.reconnected()
 			b.log.LogAttrs(context.Background(), slog.LevelInfo, "connection to NATS is back", slog.String("url", nc.ConnectedUrlRedacted()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

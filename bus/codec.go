@@ -78,7 +78,7 @@ func appendAttribute(dst []byte, v any) []byte {
 
 // Unmarshal decodes an event in structured mode. Data aliases b. The error wraps ErrInvalidEvent.
 func Unmarshal(b []byte) (*Event, error) {
-	if !json.Valid(b) {
+	if !Valid(b) {
 		return nil, fmt.Errorf("%w: not JSON", ErrInvalidEvent)
 	}
 	d := decoder{e: new(Event)}

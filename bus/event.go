@@ -108,7 +108,7 @@ func (e *Event) validate(data bool) error {
 			errs = append(errs, err)
 		}
 	}
-	if data && e.IsJSON() && e.Data != nil && !json.Valid(e.Data) {
+	if data && e.IsJSON() && e.Data != nil && !Valid(e.Data) {
 		errs = append(errs, errors.New("data is no JSON value"))
 	}
 	if len(errs) == 0 {

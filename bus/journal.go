@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,13 +31,23 @@ type Record struct {
 // there is none. It returns the new record's sequence, or an error that wraps ErrWrongSequence, ErrStreamFull, or what else was wrong.
 // After any error but those two the record may have been stored: read the subject back. It waits for JetStream up to ctx's end, or 5 s.
 func (b *Bus) Append(ctx context.Context, r Record, last uint64) (uint64, error) {
-	msg := &nats.Msg{Subject: string(r.Subject), Header: r.Header, Data: r.Data}
-	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
-	if err != nil {
-		return 0, fmt.Errorf("append to %s: %w", r.Subject, streamError(err))
+	fields := make([]Field, 1, 4)
+	fields[0] = Field{jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(last, 10)}
+	for k, v := range r.Header {
+		fields = append(fields, Field{k, v[0]})
 	}
-	return ack.Sequence, nil
+	s, err := b.Store(ctx, r.Subject, r.Data, fields...)
+	if err != nil {
+		return 0, err
+	}
+	stored, err := s.Wait(ctx, appendBound)
+	if err != nil {
+		return 0, fmt.Errorf("append to %s: %w", r.Subject, err)
+	}
+	return stored.Sequence, nil
 }
+
+const appendBound = 5 * time.Second
 
 // ReadSubject returns all records of a subject in order; none is no error. Each is one request to the stream, so it is for subjects that
 // hold a few. Streams without direct gets (JOURNAL) answer from their leader: what was acknowledged is seen.

@@ -21,7 +21,20 @@ var ErrSubject = errors.New("malformed subject")
 // RuleToken is the token of a rule's name: lower-cased, every run outside [a-z0-9] one "_", none at the ends; as Falcosidekick does it.
 // Two rules may share a token; the event's rule attribute tells them apart.
 func RuleToken(rule string) string {
-	b := make([]byte, 0, len(rule))
+	var room [64]byte
+	if b := appendRuleToken(room[:0], rule); string(b) != rule {
+		return string(b)
+	}
+	return rule
+}
+
+// IsRuleToken reports whether RuleToken makes that token of a rule's name.
+func IsRuleToken(token, rule string) bool {
+	var room [64]byte
+	return string(appendRuleToken(room[:0], rule)) == token
+}
+
+func appendRuleToken(b []byte, rule string) []byte {
 	gap := false
 	for i := range len(rule) {
 		c := rule[i]
@@ -39,9 +52,9 @@ func RuleToken(rule string) string {
 		b = append(b, c)
 	}
 	if len(b) == 0 {
-		return "_"
+		return append(b, '_')
 	}
-	return string(b)
+	return b
 }
 
 // NamespaceToken is the token of a namespace; empty is HostToken, and what is no Kubernetes name is InvalidToken, so that whoever chooses
@@ -123,7 +136,7 @@ func ParseEventSubject(s Subject) (Address, error) {
 		return Address{}, fmt.Errorf("%w: %q: want tiercel.events.<source>.<priority>.<rule>.<namespace>.<node>", ErrSubject, string(s))
 	}
 	for _, tok := range t[2:5] {
-		if RuleToken(tok) != tok {
+		if !IsRuleToken(tok, tok) {
 			return Address{}, fmt.Errorf("%w: %q: token %q", ErrSubject, string(s), tok)
 		}
 	}
@@ -159,9 +172,17 @@ func Token(s string) string {
 	if s == "" {
 		return "="
 	}
+	special := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '.' || c == '*' || c == '>' || c == '=' }
+	first := 0
+	for first < len(s) && !special(s[first]) {
+		first++
+	}
+	if first == len(s) {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '.' || c == '*' || c == '>' || c == '=' {
+		if c := s[i]; special(c) {
 			fmt.Fprintf(&b, "=%02x", c)
 		} else {
 			b.WriteByte(c)
