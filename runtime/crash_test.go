@@ -89,17 +89,21 @@ func readOnly(_ context.Context, _ sandbox.Invocation, call func(op, request str
 }
 
 // An invocation without effects has one record. A runtime that dies before it was sent leaves an invocation that is run again; one that
-// dies behind it leaves an event that comes again and is over: one outcome in the end, and one event about it.
+// dies behind it leaves an event that comes again and is over: one outcome in the end, and one event about it. So it is when the event comes
+// again so late that its action is looked for in ACTIONS.
 func TestDeathWithoutEffects(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Point{PointEnding, PointSealed} {
-		t.Run(string(p), func(t *testing.T) {
+	for name, p := range map[string]Point{"ending": PointEnding, "stored": PointStored, "sealed": PointSealed, "stored, late": PointStored, "sealed, late": PointSealed} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBus(t)
 			w := newWorld(b)
 			e := deploy(t, b, plain)
 			cfg := quick()
 			cfg.Name = "first"
+			if strings.HasSuffix(name, "late") {
+				cfg.Seen = time.Second // what comes again after half of it is late, and nothing comes again before AckWait
+			}
 			died := make(chan struct{})
 			var first sync.Once
 			_, stop := start(t, b, cfg, Deps{Capabilities: w, Compile: compileTo(readOnly), Faults: dieAt(func(at Point, _ string) bool {

@@ -30,7 +30,7 @@ func (i *invocation) send(ctx context.Context, log *journal.Log, a *journal.Acti
 	if err := i.letter(ctx, a); err != nil {
 		return i.later(err)
 	}
-	sent, err := i.rt.journal.Send(a)
+	sent, err := i.rt.journal.Send(ctx, a)
 	if err != nil {
 		return i.lost(ctx, log, err)
 	}
@@ -40,7 +40,14 @@ func (i *invocation) send(ctx context.Context, log *journal.Log, a *journal.Acti
 		if err := sent.Wait(ctx); err != nil {
 			return i.lost(ctx, log, err)
 		}
-		return i.stored(ctx, a)
+		if err := i.rt.deps.Faults.Reach(ctx, PointStored, i.id); err != nil {
+			return dispatch.Leave()
+		}
+		i.rt.sealed(a) // whoever gets the event again finds it, and counts a duplicate
+		if err := i.rt.journal.Announce(ctx, a); err != nil {
+			return i.lost(ctx, log, err)
+		}
+		return i.settled(ctx, a)
 	})
 }
 
@@ -52,11 +59,12 @@ func (i *invocation) seal(ctx context.Context, a *journal.Action, last uint64, a
 	if err := i.rt.journal.Seal(ctx, a, last, again); err != nil {
 		return i.later(err)
 	}
-	return i.stored(ctx, a)
+	i.rt.sealed(a)
+	return i.settled(ctx, a)
 }
 
-// stored is what is left to do once the action is stored and announced.
-func (i *invocation) stored(ctx context.Context, a *journal.Action) dispatch.Verdict {
+// settled is what is left to do once the action is stored and announced.
+func (i *invocation) settled(ctx context.Context, a *journal.Action) dispatch.Verdict {
 	r := i.rt
 	if err := r.deps.Faults.Reach(ctx, PointSealed, i.id); err != nil {
 		return dispatch.Leave()
@@ -64,7 +72,6 @@ func (i *invocation) stored(ctx context.Context, a *journal.Action) dispatch.Ver
 	if err := r.guard.Settle(ctx, i.request(), a.Outcome); err != nil {
 		r.log.Warn("duplicates of a failed action stay suppressed until their window ends", "function", i.token, "event_id", i.d.Event.ID, "err", err)
 	}
-	r.sealed(a)
 	if needsLetter(a) || a.Outcome == journal.Forged {
 		return dispatch.Term()
 	}

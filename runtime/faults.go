@@ -14,6 +14,7 @@ const (
 	PointDone        Point = "done"         // the effect is acknowledged, its result is not recorded
 	PointEnding      Point = "ending"       // the function has ended, its outcome is not recorded
 	PointEnded       Point = "ended"        // the outcome is recorded, not sealed
+	PointStored      Point = "stored"       // of one without effects: stored in ACTIONS, its outcome is not announced
 	PointSealed      Point = "sealed"       // sealed, the event is not acknowledged
 	PointRevertSent  Point = "revert-sent"  // an inverse is done, its result is not recorded
 	PointRevertFence Point = "revert-fence" // the reverted invocation is fenced

@@ -117,7 +117,10 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 	case s.End != nil:
 		return i.seal(ctx, s.Action(i.id), s.Last, true), true
 	case s.Last == 0 && i.aged():
-		_, err := r.journal.Find(ctx, i.id, time.Time{})
+		a, err := r.journal.Find(ctx, i.id, time.Time{})
+		if err == nil && i.d.Again {
+			err = r.journal.Announce(ctx, a) // the attempt that stored it may have died before it did
+		}
 		if err == nil {
 			r.metrics.duplicate(i.token)
 			return dispatch.Ack(), true

@@ -128,11 +128,17 @@ func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) er
 		}
 		return fmt.Errorf("%w: %s is %q in the event and %q in the subject", ErrForged, what, got, want)
 	}
+	token := func(what, name, want string) error {
+		if bus.IsRuleToken(want, name) {
+			return nil
+		}
+		return differ(what, bus.RuleToken(name), want)
+	}
 	var errs []error
 	for _, err := range [...]error{
-		differ("rule", bus.RuleToken(m.Rule), a.Rule),
-		differ("priority", bus.RuleToken(m.Priority), a.Priority),
-		differ("source", bus.RuleToken(m.Source), a.Source),
+		token("rule", m.Rule, a.Rule),
+		token("priority", m.Priority, a.Priority),
+		token("source", m.Source, a.Source),
 		differ("namespace", m.Target.Namespace, a.Namespace),
 	} {
 		if err != nil {
@@ -140,7 +146,7 @@ func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) er
 		}
 	}
 	if e.Rule != "" {
-		errs = append(errs, differ("rule attribute", bus.RuleToken(e.Rule), a.Rule))
+		errs = append(errs, token("rule attribute", e.Rule, a.Rule))
 	}
 	if m.Target.Node != "" {
 		errs = append(errs, differ("node", m.Target.Node, a.Node))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/tiercel-project/tiercel/bus"
@@ -17,11 +18,18 @@ type encoder struct {
 	err error
 }
 
-// encode returns the action as JSON, as encoding/json would read it.
-func (a *Action) encode() ([]byte, error) {
-	e := encoder{dst: make([]byte, 0, 2048)}
-	e.action(a)
-	return e.dst, e.err
+// encoders are those that nobody uses.
+var encoders = sync.Pool{New: func() any { return &encoder{dst: make([]byte, 0, 4096)} }}
+
+// newEncoder returns an encoder that has written nothing. Who has it frees it, and uses what it wrote no more.
+func newEncoder() *encoder { return encoders.Get().(*encoder) }
+
+func (e *encoder) free() {
+	const most = 64 << 10 // what is larger is seldom, and is not kept
+	if cap(e.dst) <= most {
+		e.dst, e.err = e.dst[:0], nil
+		encoders.Put(e)
+	}
 }
 
 func (e *encoder) open() { e.dst = append(e.dst, '{') }
@@ -91,7 +99,7 @@ func (e *encoder) timeIf(k string, t time.Time) {
 func (e *encoder) raw(k string, v json.RawMessage) {
 	switch {
 	case len(v) == 0:
-	case !json.Valid(v):
+	case !bus.Valid(v):
 		e.fail(k, errors.New("not JSON"))
 	default:
 		e.key(k)
@@ -166,6 +174,56 @@ func (e *encoder) action(a *Action) {
 	e.timeIf("ended", a.Ended)
 	e.timeIf("sealed", a.Sealed)
 	e.sequenceIf("sequence", a.Sequence)
+	e.close()
+}
+
+// outcome writes the CloudEvent of that id about an action that has ended. Its data is a Settled.
+func (e *encoder) outcome(a *Action, id string) {
+	data := newEncoder()
+	defer data.free()
+	data.settled(a)
+	if e.err = data.err; e.err != nil {
+		return
+	}
+	e.dst = bus.Append(e.dst, &bus.Event{
+		ID: id, Source: "/tiercel/runtime/" + a.Function.Token(), Type: bus.TypeInvocationSettled, Subject: a.Event.Subject,
+		Time: a.Ended, Rule: a.Event.Rule, Priority: a.Event.Priority, TraceParent: a.Event.Trace, Data: data.dst,
+	})
+}
+
+// settled writes what Settled says of an action.
+func (e *encoder) settled(a *Action) {
+	e.open()
+	e.text("invocation", a.ID)
+	e.text("function", a.Function.Tenant+"/"+a.Function.Name)
+	e.text("mode", string(a.Mode))
+	e.text("outcome", string(a.Outcome))
+	e.textIf("reason", a.End.Reason)
+	e.textIf("text", a.End.Text)
+	e.text("event", a.Event.ID)
+	e.textIf("rule", a.Event.Rule)
+	if a.Event.Target != (bus.Target{}) {
+		e.key("target")
+		e.dst = a.Event.Target.AppendJSON(e.dst)
+	}
+	first := true
+	for i := range a.Calls {
+		c := &a.Calls[i]
+		if c.Object == "" {
+			continue
+		}
+		if first {
+			e.key("effects")
+			e.dst = append(e.dst, '[')
+		} else {
+			e.dst = append(e.dst, ',')
+		}
+		first = false
+		e.dst = bus.AppendString(e.dst, c.Op+" "+c.Object)
+	}
+	if !first {
+		e.dst = append(e.dst, ']')
+	}
 	e.close()
 }
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,24 +59,67 @@ func TestEncodeAction(t *testing.T) {
 	full := new(Action)
 	fill(t, reflect.ValueOf(full).Elem())
 	for _, a := range []*Action{full, {}, {ID: "x", Calls: []Call{{}}, Attempts: []Attempt{{}}}} {
-		want, err := json.Marshal(a)
-		if err != nil {
-			t.Fatal(err)
+		same(t, a, func(e *encoder) { e.action(a) })
+	}
+}
+
+// same fails the test if f writes something else than encoding/json does.
+func same(t *testing.T, v any, f func(*encoder)) {
+	t.Helper()
+	want, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEncoder()
+	defer e.free()
+	if f(e); e.err != nil {
+		t.Fatal(e.err)
+	}
+	if diff := cmp.Diff(value(t, want), value(t, e.dst)); diff != "" {
+		t.Errorf("(-encoding/json +encoder):\n%s", diff)
+	}
+}
+
+// So it is for the data of an outcome, whose effects are the calls with an object.
+func TestEncodeSettled(t *testing.T) {
+	full := new(Action)
+	fill(t, reflect.ValueOf(full).Elem())
+	full.Calls = append(full.Calls, Call{Op: "get"}, Call{Op: "create", Object: `a "b"`})
+	for _, a := range []*Action{full, {}, {Calls: []Call{{Op: "get"}}}} {
+		s := Settled{
+			Invocation: a.ID, Function: a.Function.Tenant + "/" + a.Function.Name, Mode: string(a.Mode), Outcome: a.Outcome,
+			Reason: a.End.Reason, Text: a.End.Text, Event: a.Event.ID, Rule: a.Event.Rule, Target: a.Event.Target,
 		}
-		got, err := a.encode()
-		if err != nil {
-			t.Fatal(err)
+		for _, c := range a.Calls {
+			if c.Object != "" {
+				s.Effects = append(s.Effects, c.Op+" "+c.Object)
+			}
 		}
-		if diff := cmp.Diff(value(t, want), value(t, got)); diff != "" {
-			t.Errorf("(-encoding/json +encode):\n%s", diff)
+		same(t, s, func(e *encoder) { e.settled(a) })
+	}
+}
+
+// An encoder that is used again has nothing of what it wrote before, and one that has written very much is not.
+func TestEncoderIsUsedAgain(t *testing.T) {
+	for range 100 {
+		e := newEncoder()
+		if len(e.dst) != 0 || e.err != nil || cap(e.dst) > 64<<10 {
+			t.Fatalf("%d bytes of %d, %v", len(e.dst), cap(e.dst), e.err)
 		}
+		e.action(&Action{End: End{Data: json.RawMessage(`{`), Text: strings.Repeat("x", 70<<10)}})
+		if e.err == nil {
+			t.Fatal("took what is no JSON")
+		}
+		e.free()
 	}
 }
 
 func TestEncodeRefusesWhatIsNoJSON(t *testing.T) {
 	for _, a := range []*Action{{End: End{Data: json.RawMessage(`{`)}}, {Ended: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}} {
-		if b, err := a.encode(); err == nil {
-			t.Errorf("got %s", b)
+		e := newEncoder()
+		if e.action(a); e.err == nil {
+			t.Errorf("got %s", e.dst)
 		}
+		e.free()
 	}
 }

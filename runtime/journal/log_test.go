@@ -189,7 +189,7 @@ func TestSend(t *testing.T) {
 	}
 	send := func(a *Action) error {
 		t.Helper()
-		s, err := j.Send(a)
+		s, err := j.Send(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/tiercel-project/tiercel/bus"
 )
 
 // An invocation without effects that ends in its first attempt has one record: its action in ACTIONS. What keeps a second one out is the
@@ -15,26 +14,21 @@ import (
 
 // A Sent is an action on its way into ACTIONS.
 type Sent struct {
-	j   *Journal
-	a   *Action
-	ack jetstream.PubAckFuture
+	j    *Journal
+	a    *Action
+	sent bus.Storing
 }
 
-// Send has the action of an invocation that has written nothing stored. Wait tells what came of it.
-func (j *Journal) Send(a *Action) (*Sent, error) {
-	ack, err := j.send(a, a.ID, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &Sent{j: j, a: a, ack: ack}, nil
+// Send has the action of an invocation that has written nothing stored. Wait, which must be called once, tells what came of it.
+func (j *Journal) Send(ctx context.Context, a *Action) (Sent, error) {
+	sent, err := j.send(ctx, a, a.ID)
+	return Sent{j: j, a: a, sent: sent}, err
 }
 
-// Wait returns nil once the action is stored and announced. The error is ErrTaken if another attempt has taken the invocation over: then
+// Wait returns nil once the action is stored. It is to be announced then. The error is ErrTaken if another attempt has taken the invocation over: then
 // this one never was. After any other error the event comes again, and Take finds what became of it.
-func (s *Sent) Wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.j.cfg.Lease)
-	defer cancel()
-	ack, err := wait(ctx, s.ack)
+func (s Sent) Wait(ctx context.Context) error {
+	ack, err := s.sent.Wait(ctx, s.j.cfg.Lease)
 	if err != nil {
 		return fmt.Errorf("seal %s: %w", s.a.ID, err)
 	}
@@ -42,7 +36,7 @@ func (s *Sent) Wait(ctx context.Context) error {
 		return fmt.Errorf("seal %s: %w", s.a.ID, ErrTaken)
 	}
 	s.a.Sequence = ack.Sequence
-	return s.j.Announce(ctx, s.a)
+	return nil
 }
 
 // Take makes sure that no attempt that has written nothing to the invocation's journal can be stored from now on, for as long as
@@ -50,13 +44,11 @@ func (s *Sent) Wait(ctx context.Context) error {
 // who read actions do not see.
 func (j *Journal) Take(ctx context.Context, c Claim, invocation string) (*Action, error) {
 	a := &Action{ID: invocation, Function: c.Function, Mode: c.Mode, Event: c.Event, Outcome: Pending}
-	future, err := j.send(a, invocation, nats.Header{headerTaken: {"by " + j.cfg.Runtime}})
+	sent, err := j.send(ctx, a, invocation, bus.Field{Key: headerTaken, Value: "by " + j.cfg.Runtime})
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, j.cfg.Lease)
-	defer cancel()
-	ack, err := wait(ctx, future)
+	ack, err := sent.Wait(ctx, j.cfg.Lease)
 	if err != nil {
 		return nil, fmt.Errorf("take %s over: %w", invocation, err)
 	}

@@ -39,11 +39,11 @@ func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) 
 
 // Store puts an action into ACTIONS and announces it in OUTCOMES. Within the streams' duplicate window a repetition stores nothing.
 func (j *Journal) Store(ctx context.Context, a *Action) error {
-	ack, err := j.send(a, a.ID+"/end", nil)
+	sent, err := j.send(ctx, a, a.ID+"/end")
 	if err != nil {
 		return err
 	}
-	got, err := wait(ctx, ack)
+	got, err := sent.Wait(ctx, storeBound)
 	if err != nil {
 		return fmt.Errorf("seal %s: %w", a.ID, err)
 	}
@@ -51,49 +51,44 @@ func (j *Journal) Store(ctx context.Context, a *Action) error {
 	return j.Announce(ctx, a)
 }
 
+// storeBound is how long an answer of JetStream is waited for while the connection stands.
+const storeBound = 30 * time.Second
+
 // send has ACTIONS store an action, unless it has a message with that id; what it answers comes later.
-func (j *Journal) send(a *Action, id string, h nats.Header) (jetstream.PubAckFuture, error) {
-	data, err := a.encode()
+func (j *Journal) send(ctx context.Context, a *Action, id string, fields ...bus.Field) (bus.Storing, error) {
+	e := newEncoder()
+	defer e.free()
+	e.action(a)
+	if e.err != nil {
+		return bus.Storing{}, fmt.Errorf("seal %s: %w", a.ID, e.err)
+	}
+	fields = append(fields, bus.Field{Key: headerInvocation, Value: a.ID}, bus.Field{Key: nats.MsgIdHdr, Value: id})
+	sent, err := j.bus.Store(ctx, bus.ActionSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome)), e.dst, fields...)
 	if err != nil {
-		return nil, fmt.Errorf("seal %s: %w", a.ID, err)
+		return sent, fmt.Errorf("seal %s: %w", a.ID, err)
 	}
-	if h == nil {
-		h = nats.Header{}
-	}
-	h[headerInvocation], h[nats.MsgIdHdr] = []string{a.ID}, []string{id}
-	m := &nats.Msg{Subject: string(bus.ActionSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))), Data: data, Header: h}
-	ack, err := j.bus.JetStream().PublishMsgAsync(m)
-	if err != nil {
-		return nil, fmt.Errorf("seal %s: %w", a.ID, err)
-	}
-	return ack, nil
+	return sent, nil
 }
 
 // Announce puts the outcome of a stored action into OUTCOMES. It may be repeated: the event's id is the same.
 func (j *Journal) Announce(ctx context.Context, a *Action) error {
-	o, err := outcomeMsg(a)
-	if err != nil {
-		return fmt.Errorf("outcome of %s: %w", a.ID, err)
-	}
-	ack, err := j.bus.JetStream().PublishMsgAsync(o)
+	e := newEncoder()
+	defer e.free()
+	id := a.ID + "/settled"
+	e.outcome(a, id)
+	err := e.err
 	if err == nil {
-		_, err = wait(ctx, ack)
+		var sent bus.Storing
+		sent, err = j.bus.Store(ctx, bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome)), e.dst,
+			bus.Field{Key: nats.MsgIdHdr, Value: id}, bus.Field{Key: "Content-Type", Value: "application/cloudevents+json"})
+		if err == nil {
+			_, err = sent.Wait(ctx, storeBound)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", a.ID, err)
 	}
 	return nil
-}
-
-func wait(ctx context.Context, f jetstream.PubAckFuture) (*jetstream.PubAck, error) {
-	select {
-	case ack := <-f.Ok():
-		return ack, nil
-	case err := <-f.Err():
-		return nil, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // Settled is the data of an outcome's event, of type bus.TypeInvocationSettled.
@@ -108,29 +103,6 @@ type Settled struct {
 	Rule       string     `json:"rule,omitempty"`
 	Target     bus.Target `json:"target,omitzero"`
 	Effects    []string   `json:"effects,omitempty"` // what was written
-}
-
-func outcomeMsg(a *Action) (*nats.Msg, error) {
-	s := Settled{
-		Invocation: a.ID, Function: a.Function.Tenant + "/" + a.Function.Name, Mode: string(a.Mode), Outcome: a.Outcome,
-		Reason: a.End.Reason, Text: a.End.Text, Event: a.Event.ID, Rule: a.Event.Rule, Target: a.Event.Target,
-	}
-	for _, c := range a.Calls {
-		if c.Object != "" {
-			s.Effects = append(s.Effects, c.Op+" "+c.Object)
-		}
-	}
-	data, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	e := &bus.Event{
-		ID: a.ID + "/settled", Source: "/tiercel/runtime/" + a.Function.Token(), Type: bus.TypeInvocationSettled, Subject: a.Event.Subject,
-		Time: a.Ended, Rule: a.Event.Rule, Priority: a.Event.Priority, TraceParent: a.Event.Trace, Data: data,
-	}
-	m := &nats.Msg{Subject: string(bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))), Data: bus.Marshal(e)}
-	m.Header = nats.Header{nats.MsgIdHdr: {e.ID}, "Content-Type": {"application/cloudevents+json"}}
-	return m, nil
 }
 
 // mark replaces the invocation's records by one that says it is sealed.
