@@ -20,6 +20,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
+	"github.com/tiercel-project/tiercel/sensor/output"
 )
 
 // A daemon is the parts of one process, as they are put together.
@@ -197,6 +198,15 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
+}
+
+// TryWrite implements output.TryWriter.
+func (l *lineWriter) TryWrite(p []byte) int {
+	if !l.mu.TryLock() {
+		return 0
+	}
+	defer l.mu.Unlock()
+	return output.TryWrite(l.w, p)
 }
 
 func newLogger(w io.Writer, cfg *daemonConfig) *slog.Logger {

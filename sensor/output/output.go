@@ -1,6 +1,7 @@
 package output
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -29,6 +30,13 @@ type sink interface {
 	close() error
 }
 
+// A taker is a sink that can take bytes without waiting.
+type taker interface {
+	// tryWrite takes as much of b as there is room for now and returns how much that is. It never blocks. Only one goroutine calls it at a
+	// time, and none while write is called.
+	tryWrite(b []byte) int
+}
+
 // Stats are counters of an Output.
 type Stats struct {
 	Name    string
@@ -47,11 +55,13 @@ type Output struct {
 	onError func(error)
 	head    func(dst []byte, a Alert) []byte // what stands before an alert; may be nil
 
-	mu     sync.RWMutex // guards closed against the close of queue
-	closed bool
+	mu     sync.Mutex
+	closed bool   // guarded by mu, as is the sending to queue
+	behind int    // guarded by mu: alerts that were queued and have not been written
+	line   []byte // guarded by mu: of Send
 	queue  chan Alert
 	ended  chan struct{} // closed when Run has returned
-	buf    []byte
+	buf    []byte        // of Run
 
 	written, dropped, failed atomic.Uint64
 }
@@ -71,13 +81,22 @@ func (o *Output) Stats() Stats {
 	return Stats{Name: o.name, Written: o.written.Load(), Dropped: o.dropped.Load(), Failed: o.failed.Load()}
 }
 
-// Send queues a and reports whether there was room. It never blocks and is safe for concurrent use. After Close it reports false.
+// Send hands a on and reports whether there was room. A sink that can take it at once, with nothing before it in the queue, gets it at once:
+// no goroutine has to be woken for it. Otherwise it is queued. Send never blocks and is safe for concurrent use. After Close it reports false.
 func (o *Output) Send(a Alert) bool {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if !o.closed {
+		if o.behind == 0 {
+			if t, ok := o.sink.(taker); ok {
+				if a = o.direct(t, a); a == nil {
+					return true
+				}
+			}
+		}
 		select {
 		case o.queue <- a:
+			o.behind++
 			return true
 		default:
 		}
@@ -85,6 +104,25 @@ func (o *Output) Send(a Alert) bool {
 	o.dropped.Add(1)
 	return false
 }
+
+// direct has the sink take a now and returns what is left of it to be queued; nil: nothing.
+func (o *Output) direct(t taker, a Alert) Alert {
+	o.line = o.append(o.line[:0], a)
+	switch n := t.tryWrite(o.line); {
+	case n <= 0:
+		return a
+	case n < len(o.line):
+		return rest(bytes.Clone(o.line[n : len(o.line)-1]))
+	}
+	o.written.Add(1)
+	return nil
+}
+
+// A rest is the end of a line, without its newline, whose beginning has been written.
+type rest []byte
+
+func (r rest) AppendText(dst []byte) []byte { return append(dst, r...) }
+func (r rest) AppendJSON(dst []byte) []byte { return append(dst, r...) }
 
 // Close lets Run end once what is queued has been written.
 func (o *Output) Close() {
@@ -139,7 +177,11 @@ func (o *Output) take(ctx context.Context, a Alert) {
 		o.buf = o.append(o.buf, next)
 		n++
 	}
-	if err := o.sink.write(ctx, o.buf); err != nil {
+	err := o.sink.write(ctx, o.buf)
+	o.mu.Lock()
+	o.behind -= int(n)
+	o.mu.Unlock()
+	if err != nil {
 		o.failed.Add(n)
 		if !errors.Is(err, context.Canceled) {
 			o.onError(err)
