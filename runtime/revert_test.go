@@ -67,7 +67,7 @@ func TestSweepReverts(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
 	w := newWorld(b)
-	deploy(t, b, withRevert)
+	deploy(t, b, strings.Replace(withRevert, "1s", "10s", 1)) // the timer has to be cancelled before it fires
 	_, stop := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
 	publish(t, b, "n1-1", nil)
 	a := actions(t, b, 1)["n1-1"][0]
