@@ -2,6 +2,7 @@ package sensor
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/rules"
@@ -10,6 +11,9 @@ import (
 )
 
 const lostRule = "Tiercel internal: records lost"
+
+// hostName stands for a container where there is none.
+const hostName = "host"
 
 // maxCharged is how many containers are named in one look; what others lost is told by ring.
 const maxCharged = 8
@@ -114,8 +118,12 @@ func (l *losses) tell(c *charge) {
 	name(target, c.id)
 	who := c.id.Short()
 	if who == "" {
-		who = "host"
+		who = hostName
 	}
+	l.s.lost.add(ContainerLoss{
+		Container: who, Name: target.Container, Namespace: target.Namespace, Pod: target.Pod, Cgroup: c.path,
+		Process: c.loss.Process, Event: c.loss.Event, Last: time.Now(),
+	})
 	fields := []rules.OutputField{
 		{Name: "container.id", Value: who},
 		{Name: "lost." + kernel.ProcessRing, Value: c.loss.Process},

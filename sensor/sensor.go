@@ -82,6 +82,7 @@ type Sensor struct {
 	program   *output.Program // nil if there is none
 	publisher publisher       // nil if there is no bus
 	domains   *domain.Names
+	lost      lossTally
 
 	wake     chan struct{} // capacity 1: somebody waits, or need not any more
 	set      atomic.Pointer[rules.Set]

@@ -19,6 +19,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 )
@@ -35,6 +36,7 @@ type daemon struct {
 	bus    *bus.Bus
 
 	ready   []readiness
+	losses  func() []sensor.ContainerLoss // nil without a sensor
 	parts   []func(context.Context) error // run until the context ends
 	closers []func() error                // after the parts have ended, before the bus
 }
@@ -74,7 +76,7 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 		}
 	}
 	if cfg.HTTP != "" {
-		srv, err := newStatusServer(cfg.HTTP, d.reg, d.ready)
+		srv, err := newStatusServer(cfg.HTTP, d.reg, d.ready, d.losses)
 		if err != nil {
 			return &cli.Error{Err: err, Hint: "--http picks another address, or none if empty"}
 		}

@@ -49,6 +49,7 @@ func (d *daemon) addSensor(alone bool) error {
 		return err
 	}
 	d.ready = append(d.ready, readiness{"sensor", s.Ready})
+	d.losses = s.Losses
 	d.parts = append(d.parts, s.Run)
 	return nil
 }

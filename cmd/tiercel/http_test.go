@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tiercel-project/tiercel/sensor"
 )
 
 func TestStatusServer(t *testing.T) {
@@ -18,7 +20,7 @@ func TestStatusServer(t *testing.T) {
 	s, err := newStatusServer("127.0.0.1:0", reg, []readiness{
 		{"bus", func() error { return nil }},
 		{"sensor", func() error { return waitsFor }},
-	})
+	}, func() []sensor.ContainerLoss { return []sensor.ContainerLoss{{Container: "host", Event: 3}} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +47,9 @@ func TestStatusServer(t *testing.T) {
 	waitsFor = nil
 	get("/readyz", http.StatusOK, "ok")
 	get("/metrics", http.StatusOK, "tiercel_test_total 0")
+	get("/losses", http.StatusOK, `[{"container":"host","process":0,"event":3,`)
 
-	if _, err := newStatusServer(s.Addr(), reg, nil); err == nil || !strings.Contains(err.Error(), "--http") {
+	if _, err := newStatusServer(s.Addr(), reg, nil, nil); err == nil || !strings.Contains(err.Error(), "--http") {
 		t.Errorf("an address in use: got %v", err)
 	}
 	cancel()

@@ -60,3 +60,26 @@ func BenchmarkLatency(b *testing.B) {
 	b.ReportMetric(took[len(took)*99/100], "µs-p99")
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkOpen gives what it takes to load and attach the programs, without any rules' filters, and how much of it is the kernel's: its verifier.
+func BenchmarkOpen(b *testing.B) {
+	var before, after unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &before); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := Open(Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &after); err != nil {
+		b.Fatal(err)
+	}
+	n := float64(b.N) * 1e9
+	b.ReportMetric(float64(after.Utime.Nano()-before.Utime.Nano())/n, "user-s/op")
+	b.ReportMetric(float64(after.Stime.Nano()-before.Stime.Nano())/n, "system-s/op")
+}

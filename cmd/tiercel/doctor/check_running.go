@@ -70,7 +70,7 @@ func checkSensor(ctx context.Context, e *Env) []Finding {
 	if resp.StatusCode != http.StatusOK {
 		return []Finding{found(Unknown, "%s/metrics answers %s: is that a tiercel?", e.HTTP, resp.Status)}
 	}
-	fs := judge(parseMetrics(resp.Body))
+	fs := append(judge(parseMetrics(resp.Body)), e.containerLosses(ctx)...)
 	return append(fs, e.readiness(ctx)...)
 }
 
@@ -92,7 +92,7 @@ func (e *Env) readiness(ctx context.Context) []Finding {
 type loss struct{ metric, text, hint string }
 
 var losses = []loss{
-	{"tiercel_sensor_records_lost_total", "records lost on their way out of the kernel", "raise --ring-bytes or --process-ring-bytes, or watch less; the events \"Tiercel internal: records lost\" name the containers"},
+	{"tiercel_sensor_records_lost_total", "records lost on their way out of the kernel", "raise --ring-bytes or --process-ring-bytes, or watch less; which containers lost them stands below"},
 	{"tiercel_sensor_records_undecoded_total", "records that could not be decoded", "report this: program and BPF object do not fit"},
 	{"tiercel_sensor_filter_unsound_total", "events that the kernel filter would have dropped and that matched", "report this with the lines of the log that begin so: they name the rules"},
 	{"tiercel_sensor_matches_throttled_total", "matches held back: a rule runs away with a target", "narrow that rule; the events \"Tiercel internal: rule throttled\" name it"},
