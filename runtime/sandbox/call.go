@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -16,13 +18,14 @@ import (
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
-// A call is the state of one invocation; the host's functions find it in their context.
+// A call is the state of one invocation, and the context that the guest is called with: so the host's functions find it.
 type call struct {
 	ctx      context.Context //nolint:containedctx // the caller's: an operation under way does not end with the guest's time
+	own      Invocation      // room for inv
 	inv      *Invocation
 	host     Host
 	report   *Report
-	clock    *stopwatch
+	clock    stopwatch
 	meter    meter
 	handling bool // initialisation is over
 
@@ -46,7 +49,54 @@ type call struct {
 
 type callKey struct{}
 
-func current(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+func current(ctx context.Context) *call {
+	if c, ok := ctx.(*call); ok {
+		return c
+	}
+	return ctx.Value(callKey{}).(*call)
+}
+
+// Deadline, Done, Err and Value make a context of a call.
+func (c *call) Deadline() (time.Time, bool) { return c.ctx.Deadline() }
+
+// Done implements context.Context.
+func (c *call) Done() <-chan struct{} { return c.ctx.Done() }
+
+// Err implements context.Context.
+func (c *call) Err() error { return c.ctx.Err() }
+
+// Value implements context.Context.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.ctx.Value(key)
+}
+
+// calls keeps calls that have come to their end: what one takes would else be most of what the host allocates for an event.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// maxKeptOutput is what the buffer of a kept call may have.
+const maxKeptOutput = 16 << 10
+
+// newCall returns a call for an invocation.
+func newCall(ctx context.Context, inv *Invocation, host Host) *call {
+	c := calls.Get().(*call)
+	c.ctx, c.own, c.host, c.report = ctx, *inv, host, &Report{}
+	c.own.Limits = c.own.Limits.withDefaults()
+	c.inv = &c.own
+	return c
+}
+
+// recycle keeps a call for another invocation. Nothing of it may be used any more, and its guest must have come to its end by itself.
+func (c *call) recycle() {
+	output := c.output[:0]
+	if cap(output) > maxKeptOutput {
+		output = nil
+	}
+	*c = call{output: output}
+	calls.Put(c)
+}
 
 // errEnd is what a host function panics with after it has said why in fault or stop.
 var errEnd = errors.New("the invocation was ended by the host")
@@ -133,7 +183,10 @@ func (c *call) log(level abi.Level, text []byte) {
 	if c.where != nil {
 		said = c.where(said)
 	}
-	for line := range strings.SplitSeq(strings.TrimRight(said, "\n"), "\n") {
+	said = strings.TrimRight(said, "\n")
+	for more := true; more; {
+		var line string
+		line, said, more = strings.Cut(said, "\n")
 		if c.logged+len(line)+1 > c.inv.Limits.Log {
 			c.report.LogDropped++
 			continue
@@ -174,7 +227,7 @@ func (c *call) perform(name, request []byte) ([]byte, *abi.Error) {
 	case len(request) > abi.MaxRequest:
 		return nil, abi.NewError(abi.CodeTooLarge, fmt.Sprintf("the request has %d bytes, more than %d", len(request), abi.MaxRequest))
 	}
-	switch op := string(name); op {
+	switch string(name) {
 	case abi.OpInvocation:
 		b, _ := json.Marshal(abi.Invocation{ID: c.inv.ID, Function: c.inv.Function}) // strings
 		return b, nil
@@ -191,8 +244,16 @@ func (c *call) perform(name, request []byte) ([]byte, *abi.Error) {
 		c.declared = res
 		return []byte("{}"), nil
 	default:
-		return c.ask(op, bytes.Clone(request))
+		return c.ask(operationName(name), bytes.Clone(request))
 	}
+}
+
+// operationName returns the name as text, without making one of a name that is known.
+func operationName(name []byte) string {
+	if op, ok := abi.Lookup(string(name)); ok {
+		return op.Name
+	}
+	return string(name)
 }
 
 // ask has the host perform an operation. The guest's time stands still meanwhile.

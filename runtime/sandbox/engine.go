@@ -85,7 +85,7 @@ func New(cfg Config, reg prometheus.Registerer) (*Engine, error) {
 		cache: cache,
 		slots: make(chan struct{}, cfg.Slots),
 	}
-	e.cacheDir, e.pool.most = cfg.CacheDir, cfg.Idle
+	e.cacheDir, e.pool.most, e.pool.perModule = cfg.CacheDir, cfg.Idle, runtime.GOMAXPROCS(0)
 	if cfg.Idle == 0 {
 		e.pool.most = 4 * cfg.Slots
 	}

@@ -80,7 +80,7 @@ func roundCPU(b *testing.B, m *Module, inv *Invocation, n int, fresh bool) float
 	start := usedCPU(b)
 	for range n {
 		c := &call{ctx: b.Context(), inv: inv, host: patched{}, report: &Report{}, clock: newStopwatch(inv.Limits.Timeout)}
-		status, err := m.handle(context.WithValue(b.Context(), callKey{}, c), c, in)
+		status, err := m.handle(c, in)
 		if err != nil {
 			b.Fatal(err)
 		}

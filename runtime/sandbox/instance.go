@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"container/list"
 	"context"
 	"fmt"
 
@@ -21,8 +20,8 @@ type instance struct {
 	globals []api.MutableGlobal // in the order of code.globals
 	stack   [1]uint64           // of a call of its handler: the argument, then the result
 
-	owner *Module       // while it waits in the pool
-	waits *list.Element // the same
+	owner        *Module   // while it waits in the pool
+	older, newer *instance // the same: those that have waited just longer, and just shorter
 }
 
 // export returns an exported function of the instance, or nil. It is not to be called while a call of the same function goes on.

@@ -55,28 +55,36 @@ func (m *Module) Handle(ctx context.Context, inv Invocation, host Host) (abi.Res
 	e := m.engine
 	select {
 	case e.slots <- struct{}{}:
-	case <-ctx.Done():
-		return abi.Result{Outcome: abi.OutcomeFailed}, &Report{}, ctx.Err()
+	default: // a select that waits takes longer
+		select {
+		case e.slots <- struct{}{}:
+		case <-ctx.Done():
+			return abi.Result{Outcome: abi.OutcomeFailed}, &Report{}, ctx.Err()
+		}
 	}
 	defer func() { <-e.slots }()
-	inv.Limits = inv.Limits.withDefaults()
-	c := &call{inv: &inv, host: host, report: &Report{}}
+	c := newCall(ctx, &inv, host)
+	report := c.report
 	res, err := m.run(ctx, c)
-	e.metrics.observe(c.report, err)
-	return res, c.report, err
+	e.metrics.observe(report, err)
+	if err == nil {
+		c.recycle()
+	}
+	return res, report, err
 }
 
 func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
-	c.ctx = ctx
 	failed := func(err error) (abi.Result, error) {
 		res := c.declared
 		res.Outcome, res.Retry = abi.OutcomeFailed, false
 		return res, err
 	}
+	if err := ctx.Err(); err != nil {
+		return failed(err)
+	}
 	if err := c.fits(m); err != nil {
 		return failed(err)
 	}
-	guest := context.WithValue(ctx, callKey{}, c)
 	c.clock = newStopwatch(c.inv.Limits.Timeout)
 	defer c.clock.stop()
 	if err := m.begin(); err != nil {
@@ -89,7 +97,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	}
 	sound := false
 	defer func() { m.give(in, sound) }()
-	status, err := m.handle(guest, c, in)
+	status, err := m.handle(c, in)
 	c.clock.stop()
 	c.report.Guest = c.clock.elapsed() - c.report.Setup
 	c.report.Memory = int64(in.memory.size)
@@ -120,16 +128,19 @@ func (c *call) fits(m *Module) error {
 }
 
 // handle calls the handler in an instance, which it makes if it is not there yet.
-func (m *Module) handle(ctx context.Context, c *call, in *instance) (status uint32, err error) {
+func (m *Module) handle(c *call, in *instance) (status uint32, err error) {
 	defer recoverTo(&err)
 	if in.mod == nil {
-		if err = m.prepare(ctx, in); err != nil {
+		if err = m.prepare(c, in); err != nil {
 			return 0, err
 		}
+		c.report.Setup = c.clock.elapsed()
 	}
-	c.report.Setup = c.clock.elapsed()
 	c.handling, c.meter.fuel = true, in.fuel
-	status, err = m.driver.handle(ctx, c, in)
+	if c.meter.granted == 0 {
+		c.meter.grant(c.inv.Limits.Fuel) // the meter would ask for it at the first step
+	}
+	status, err = m.driver.handle(c, c, in)
 	c.report.Fuel = c.meter.used()
 	return status, err
 }

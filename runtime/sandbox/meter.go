@@ -38,14 +38,22 @@ func (c *call) tick(m api.Module) {
 	if c.clock.expired() {
 		c.die(FaultDeadline, "it ran longer than %v%s", c.inv.Limits.Timeout, raise("timeout", time.Duration(abi.MaxTimeout)))
 	}
-	left, slice := int64(c.meter.fuel.Get()), int64(fuelSlice)
-	if limit := c.inv.Limits.Fuel; limit > 0 {
-		if slice = min(slice, limit-c.meter.granted); slice <= 0 {
-			c.die(FaultFuel, "it took more than %d steps%s", limit, raise("fuel", nil))
+	if !c.meter.grant(c.inv.Limits.Fuel) {
+		c.die(FaultFuel, "it took more than %d steps%s", c.inv.Limits.Fuel, raise("fuel", nil))
+	}
+}
+
+// grant gives a slice more, and reports false if there is none within the limit, of which 0 is none.
+func (m *meter) grant(limit int64) bool {
+	slice := int64(fuelSlice)
+	if limit > 0 {
+		if slice = min(slice, limit-m.granted); slice <= 0 {
+			return false
 		}
 	}
-	c.meter.granted += slice
-	c.meter.fuel.Set(uint64(left + slice))
+	m.granted += slice
+	m.fuel.Set(m.fuel.Get() + uint64(slice))
+	return true
 }
 
 // fuelOf returns the global that wasm.Meter put into every module.

@@ -1,25 +1,50 @@
 package sandbox
 
-import (
-	"container/list"
-	"runtime"
-	"sync"
-)
+import "sync"
 
 // A pool bounds how many instances wait for their next event, of all modules together: the one that has waited longest goes first. Each
 // holds at most the written pages of maxCopyPages and what the engine keeps of it; its module makes another from the sealed state.
 type pool struct {
-	most int
+	most      int // of all modules
+	perModule int // and size of memory: as many as can run at one time
 
-	mu    sync.Mutex
-	order list.List // of *instance, the one that has waited longest first; guarded by mu, as are the idle lists of all modules
+	mu             sync.Mutex
+	oldest, newest *instance // a list of those that wait; guarded by mu, as are the idle lists of all modules
+	waiting        int       // guarded by mu
 }
 
 // len is how many wait now.
 func (p *pool) len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.order.Len()
+	return p.waiting
+}
+
+// push puts an instance behind those that wait. The caller holds mu.
+func (p *pool) push(in *instance) {
+	p.waiting++
+	if in.older = p.newest; in.older != nil {
+		in.older.newer = in
+	} else {
+		p.oldest = in
+	}
+	p.newest = in
+}
+
+// remove takes an instance out of those that wait. The caller holds mu.
+func (p *pool) remove(in *instance) {
+	p.waiting--
+	if in.older != nil {
+		in.older.newer = in.newer
+	} else {
+		p.oldest = in.newer
+	}
+	if in.newer != nil {
+		in.newer.older = in.older
+	} else {
+		p.newest = in.older
+	}
+	in.older, in.newer = nil, nil
 }
 
 // take returns an instance of m that waits, or nil.
@@ -32,8 +57,7 @@ func (p *pool) take(m *Module, size int64) *instance {
 	}
 	in := l[len(l)-1]
 	m.idle[size] = l[:len(l)-1]
-	p.order.Remove(in.waits)
-	in.waits = nil
+	p.remove(in)
 	return in
 }
 
@@ -42,16 +66,17 @@ func (p *pool) give(m *Module, in *instance) *instance {
 	size := int64(len(in.memory.base))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m.idle == nil || len(m.idle[size]) >= runtime.GOMAXPROCS(0) || m.idle[size] == nil && len(m.idle) >= maxRegionSizes {
+	if m.idle == nil || len(m.idle[size]) >= p.perModule || m.idle[size] == nil && len(m.idle) >= maxRegionSizes {
 		return in
 	}
-	in.owner, in.waits = m, p.order.PushBack(in)
+	in.owner = m
+	p.push(in)
 	m.idle[size] = append(m.idle[size], in)
-	if p.order.Len() <= p.most {
+	if p.waiting <= p.most {
 		return nil
 	}
-	oldest := p.order.Remove(p.order.Front()).(*instance)
-	oldest.waits = nil
+	oldest := p.oldest
+	p.remove(oldest)
 	owner, size := oldest.owner, int64(len(oldest.memory.base))
 	for i, o := range owner.idle[size] {
 		if o == oldest {
@@ -68,7 +93,7 @@ func (p *pool) close(m *Module) (waiting []*instance) {
 	defer p.mu.Unlock()
 	for _, l := range m.idle {
 		for _, in := range l {
-			p.order.Remove(in.waits)
+			p.remove(in)
 			waiting = append(waiting, in)
 		}
 	}

@@ -151,8 +151,7 @@ func (p *published) seal(ctx context.Context, seed [32]byte) error {
 	}
 	in := &instance{memory: r}
 	defer in.discard()
-	guest := context.WithValue(ctx, callKey{}, c)
-	if err = p.initialise(guest, c, in); err != nil {
+	if err = p.initialise(c, c, in); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -147,8 +147,9 @@ func (r *region) copyBack() (pages int, ok bool) {
 		return 0, false
 	}
 	for _, p := range s.ranges[:n] {
-		pages += int(p.end-p.start) / os.Getpagesize()
+		pages += int(p.end - p.start)
 	}
+	pages /= os.Getpagesize()
 	if pages > maxCopyPages && r.image.way.name != "copy" {
 		return pages, false
 	}
@@ -167,6 +168,9 @@ var pagemap = sync.OnceValue(func() *os.File {
 	return f
 })
 
+// pagemapFD is its descriptor: it is never closed.
+var pagemapFD = sync.OnceValue(func() uintptr { return pagemap().Fd() })
+
 const (
 	pagemapScanCall = 0xc0606610 // _IOWR('f', 16, struct pm_scan_arg)
 
@@ -182,8 +186,7 @@ type scanArg struct {
 }
 
 func scanPagemap(r *region, s *scanner) (int, bool) {
-	f := pagemap()
-	if f == nil {
+	if pagemap() == nil {
 		return 0, false
 	}
 	base := uint64(uintptr(unsafe.Pointer(&r.base[0])))
@@ -192,7 +195,7 @@ func scanPagemap(r *region, s *scanner) (int, bool) {
 		vec: uint64(uintptr(unsafe.Pointer(&s.ranges[0]))), vecLen: maxRanges,
 		inverted: pageIsFile, mask: pageIsFile, anyOf: pageIsPresent | pageIsSwapped,
 	}
-	n, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), pagemapScanCall, uintptr(unsafe.Pointer(&s.arg)))
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, pagemapFD(), pagemapScanCall, uintptr(unsafe.Pointer(&s.arg)))
 	runtime.KeepAlive(s)
 	if errno != 0 || s.arg.walkEnd != s.arg.end || n > maxRanges {
 		return 0, false

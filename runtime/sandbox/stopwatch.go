@@ -16,16 +16,17 @@ var epoch = time.Now()
 func now() time.Duration { return time.Since(epoch) }
 
 // newStopwatch returns a running one.
-func newStopwatch(limit time.Duration) *stopwatch {
-	return &stopwatch{limit: limit, running: true, since: now()}
+func newStopwatch(limit time.Duration) stopwatch {
+	return stopwatch{limit: limit, running: true, since: now()}
 }
 
-// stop makes it stand.
+// stop makes it stand; one that stands already is left as it is.
 func (w *stopwatch) stop() {
-	t := now()
-	if w.running {
-		w.spent += t - w.since
+	if !w.running {
+		return
 	}
+	t := now()
+	w.spent += t - w.since
 	w.running, w.since = false, t
 }
 
