@@ -21,7 +21,7 @@ import (
 
 // Version names what a file is made into: the rewriter, the engine and how states are sealed. A product of one version is of no use to
 // another, and a run of one need not repeat a run of another. It changes with every change of these; TestVersion notices most.
-const Version = "2/" + wazeroVersion + "/" + abi.ImportModule
+const Version = "3/" + wazeroVersion + "/" + abi.ImportModule
 
 // wazeroVersion is that of go.mod, which TestVersion compares.
 const wazeroVersion = "v1.12.0"

@@ -112,11 +112,14 @@ func (m *meter) function(dst, body []byte, params uint32) ([]byte, error) {
 		w.out = append(w.out, body[in.start:in.end]...)
 		if in.op == opLoop {
 			loops++
-			w.charge(s.costs[loops])
+			w.chargeTurn(s.costs[loops], takesNothing(body[in.start+1:in.end]))
 		}
 	}
 	return w.out, nil
 }
+
+// takesNothing reports whether a block's type says so by itself: it has no values or one result, rather than the number of a type.
+func takesNothing(blockType []byte) bool { return len(blockType) == 1 && blockType[0]&0x40 != 0 }
 
 // A writer appends instructions.
 type writer struct {
@@ -133,6 +136,25 @@ func (w *writer) charge(cost int64) {
 	w.op(opGlobalGet, uint64(w.meter.globals))
 	w.out = append(appendS(append(w.out, opI64Const), cost), opI64Sub)
 	w.check()
+}
+
+// chargeTurn takes the cost of a loop's turn. Where the loop takes no values, the way back from the host goes to its head, where it is tried
+// again: so what follows is reached in one way only, which the compiler makes better code of.
+func (w *writer) chargeTurn(cost int64, again bool) {
+	if !again {
+		w.charge(cost)
+		return
+	}
+	w.meter.traits.Checks++
+	w.op(opGlobalGet, uint64(w.meter.globals))
+	w.out = append(appendS(append(w.out, opI64Const), cost), opI64Sub)
+	w.op(opLocalTee, w.left)
+	w.out = append(w.out, opI64Const, 0, opI64LtS, opIf, blockVoid)
+	w.op(opCall, uint64(w.meter.tick))
+	w.op(opBr, 1)
+	w.out = append(w.out, opEnd)
+	w.op(opLocalGet, w.left)
+	w.op(opGlobalSet, uint64(w.meter.globals))
 }
 
 // chargeBulk takes what the bulk operation that follows costs; its length is on top of the stack, and stays there.
