@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Valid reports whether b is one JSON value, exactly as json.Valid does, in a fifth of its time.
+// Valid reports whether b is one JSON value, exactly as json.Valid does, in a third of its time.
 func Valid(b []byte) bool {
 	c := checker{b: b}
 	i, ok := c.value(skipSpace(b, 0))
