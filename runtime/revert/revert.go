@@ -294,3 +294,33 @@ func Progress(ctx context.Context, state jetstream.KeyValue, invocation string) 
 	d, err := r.progress(ctx, invocation)
 	return d.N, d.OK, err
 }
+
+// Wait returns once more than n reverts of an invocation have ended or nothing is left to undo, and says how many have ended. Unlike
+// their outcomes, which are announced once, that is not missed by who begins to wait too late.
+func Wait(ctx context.Context, state jetstream.KeyValue, invocation string, n int) (int, error) {
+	w, err := state.Watch(ctx, key(donePrefix, invocation), jetstream.IgnoreDeletes())
+	if err != nil {
+		return 0, fmt.Errorf("watch the reverts of %s: %w", invocation, err)
+	}
+	defer w.Stop() //nolint:errcheck // the watcher's connection may be gone
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return 0, fmt.Errorf("watch the reverts of %s: %w", invocation, nats.ErrConnectionClosed)
+			}
+			if e == nil { // all that was there before
+				continue
+			}
+			var d done
+			if err := json.Unmarshal(e.Value(), &d); err != nil {
+				return 0, fmt.Errorf("reverts of %s: %w", invocation, err)
+			}
+			if d.N > n || d.OK {
+				return d.N, nil
+			}
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}

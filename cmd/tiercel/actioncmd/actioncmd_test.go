@@ -212,6 +212,11 @@ func TestListGetRevert(t *testing.T) {
 	if code, stdout, stderr := run(t, New, "revert", id, "--data", d); code != 1 || !strings.Contains(stderr, "was undone at") {
 		t.Errorf("second revert: %d %q %q", code, stdout, stderr)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if done, err := ask(ctx, b, j, a); err != nil || done.ID != id+"/revert/1" { // as somebody does who looked before it was undone
+		t.Errorf("a revert that another's came before: %v, %v", done, err)
+	}
 	if _, stdout, _ := run(t, New, "get", id, "--data", d); !strings.Contains(stdout, "revert "+id+"/revert/1 by ") {
 		t.Errorf("get after the revert: %q", stdout)
 	}

@@ -2,14 +2,11 @@ package actioncmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/user"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
@@ -50,14 +47,14 @@ func newRevert(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			done, err := ask(ctx, b, a)
+			done, err := ask(ctx, b, j, a)
 			if errors.Is(err, context.DeadlineExceeded) {
 				return &cli.Error{Err: fmt.Errorf("not done within %s", timeout), Hint: "it stays asked for, and is done as soon as a runtime can: see tiercel action get " + a.ID}
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(s.Out, "%s: %s: %s\n", done.Invocation, done.Outcome, safe(done.Text))
+			fmt.Fprintf(s.Out, "%s: %s: %s\n", done.ID, done.Outcome, safe(done.End.Text))
 			if done.Outcome != journal.Succeeded {
 				return cli.ErrSilent
 			}
@@ -91,33 +88,24 @@ func revertible(ctx context.Context, b *bus.Bus, j *journal.Journal, a *journal.
 	return nil
 }
 
-// ask has a runtime undo the action, and waits for its outcome.
-func ask(ctx context.Context, b *bus.Bus, a *journal.Action) (*journal.Settled, error) {
-	outcomes := make(chan *nats.Msg, 256)
-	sub, err := b.Conn().ChanSubscribe(bus.OutcomesSubjects, outcomes)
+// ask has a runtime undo the action, and returns the revert once it is on record: this one, or another's that came first.
+func ask(ctx context.Context, b *bus.Bus, j *journal.Journal, a *journal.Action) (*journal.Action, error) {
+	state, err := b.KeyValue(ctx, bus.BucketState)
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection ends anyway
+	n, _, err := revert.Progress(ctx, state, a.ID)
+	if err != nil {
+		return nil, err
+	}
 	if err := revert.Ask(ctx, b, revert.Request{Function: a.Function, Invocation: a.ID, By: whoami(), Manual: true}, ulid.Make().String()); err != nil {
 		return nil, err
 	}
-	for {
-		select {
-		case m := <-outcomes:
-			e, err := bus.Decode(m.Header, m.Data)
-			if err != nil || !strings.HasPrefix(e.ID, a.ID+"/revert/") {
-				continue
-			}
-			var s journal.Settled
-			if err := json.Unmarshal(e.Data, &s); err != nil {
-				return nil, err
-			}
-			return &s, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	n, err = revert.Wait(ctx, state, a.ID, n)
+	if err != nil {
+		return nil, err
 	}
+	return j.Find(ctx, revert.ID(a.ID, n), time.Time{})
 }
 
 func whoami() string {
