@@ -11,6 +11,8 @@ BIN         := bin/tiercel
 GOLANGCI_LINT := v2.15.0
 CLANG         := 14
 LINT          := .tools/golangci-lint-$(GOLANGCI_LINT)
+GOTESTSUM_VERSION := v1.13.0
+GOTESTSUM     := .tools/gotestsum-$(GOTESTSUM_VERSION)
 
 # Debian packages, by what needs them. None is needed to build or to run.
 PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
@@ -39,35 +41,42 @@ responders: ## compile the bundled responders to WebAssembly
 test: deps-test lint generate-check race sdks kernel kube e2e ## install what the tests need and run all of them
 	@echo "make test: all passed"
 
+# $(call test,packages,flags) is go test. What failed runs once more, alone, unless it is a data race or more than six (a subtest and its test are two), and is listed:
+# passing then, it was the machine, or a test that is to be mended.
+define test
+$(GOTESTSUM) --format standard-quiet --hide-summary skipped --rerun-fails=1 --rerun-fails-max-failures=6 --rerun-fails-abort-on-data-race \
+	--rerun-fails-run-root-test --packages="$(1)" -- $(2)
+endef
+
 unit: responders ## unit tests: no root, no network beyond loopback
 	$(GO) test ./...
 
 # Modules are compiled five times slower under the race detector; what mostly does that and runs nothing side by side goes without.
 WITHOUT_RACE = $(shell $(GO) list ./cmd/tiercel/fncmd ./functions 2>/dev/null)
-race: responders ## unit tests, under the race detector
-	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vxF $(WITHOUT_RACE:%=-e %))
-	$(GO) test -timeout 30m $(WITHOUT_RACE)
-	$(GO) test -run Allocations ./rules/match
+race: responders $(GOTESTSUM) ## unit tests, under the race detector
+	$(call test,$$($(GO) list ./... | grep -vxF $(WITHOUT_RACE:%=-e %)),-race -timeout 30m)
+	$(call test,$(WITHOUT_RACE),-timeout 30m)
+	$(call test,./rules/match,-run Allocations)
 
-sdks: deps-sdks ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
-	$(GO) test -tags sdk -count=1 -timeout 30m ./functions/...
-	$(GO) test -tags sdk -count=1 -timeout 30m -run SDK ./runtime/sandbox
+sdks: deps-sdks $(GOTESTSUM) ## the SDKs with compilers: C, Rust, AssemblyScript, Go, types of JavaScript (Debian packages, npm)
+	$(call test,./functions/...,-tags sdk -count=1 -timeout 30m)
+	$(call test,./runtime/sandbox,-tags sdk -count=1 -timeout 30m -run SDK)
 
 ISOLATION_EVENTS ?= 100000
 isolation: deps-sdks ## ISOLATION_EVENTS distinct events for each language: no byte of one is there for the next (minutes; `make test` does 2,000)
 	TIERCEL_ISOLATION_EVENTS=$(ISOLATION_EVENTS) $(GO) test -tags sdk -count=1 -timeout 60m -run Isolation -v ./runtime/sandbox
 
-kernel: responders ## tests against the running kernel (root)
-	$(GO) test -tags kernel -count=1 -p 1 -timeout 30m ./sensor/...
+kernel: responders $(GOTESTSUM) ## tests against the running kernel (root)
+	$(call test,./sensor/...,-tags kernel -count=1 -p 1 -timeout 30m)
 
 soundness: responders ## no drop of the kernel filter is wrong: 1,000 sets of rules, 1,000 reloads (root, an hour)
 	TIERCEL_SOUNDNESS_SETS=1000 TIERCEL_RELOADS=1000 $(GO) test -tags kernel -run 'Soundness|Reloads' -count=1 -timeout 3h -v ./sensor
 
-kube: ## tests against a real kube-apiserver and etcd
-	$(GO) test -tags kube -count=1 -p 1 -timeout 40m ./runtime/... ./test/kubetest/... ./test/responders/...
+kube: $(GOTESTSUM) ## tests against a real kube-apiserver and etcd
+	$(call test,./runtime/... ./test/kubetest/... ./test/responders/...,-tags kube -count=1 -p 1 -timeout 40m)
 
-e2e: build ## the whole program: kernel, containers, NATS, Kubernetes (root)
-	$(GO) test -tags e2e -count=1 -p 1 -timeout 40m ./test/e2e/...
+e2e: build $(GOTESTSUM) ## the whole program: kernel, containers, NATS, Kubernetes (root)
+	$(call test,./test/e2e/...,-tags e2e -count=1 -p 1 -timeout 40m)
 
 chaos: build ## two runtimes killed and stopped at random (minutes; not part of `make test`)
 	$(GO) test -tags chaos -count=1 -p 1 -timeout 60m -v ./test/chaos/...
@@ -120,6 +129,11 @@ $(LINT):
 	@echo "make lint: installing golangci-lint $(GOLANGCI_LINT) into .tools/"
 	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
 	@mv .tools/golangci-lint $@
+
+$(GOTESTSUM):
+	@echo "make test: installing gotestsum $(GOTESTSUM_VERSION) into .tools/"
+	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools $(GO) install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+	@mv .tools/gotestsum $@
 
 # $(call install,packages,why): installs the Debian packages that are missing, as root; otherwise says which are.
 define install
