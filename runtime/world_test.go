@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -296,12 +297,12 @@ func quick() Config {
 	return c
 }
 
-// start runs a runtime until the test ends or stop is called.
+// start runs a runtime until the test ends or stop is called. TIERCEL_TEST_LOG=1 shows its log.
 func start(t testing.TB, b *bus.Bus, cfg Config, deps Deps) (r *Runtime, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	deps.Bus = b
-	if testing.Verbose() {
+	if os.Getenv("TIERCEL_TEST_LOG") != "" {
 		deps.Log = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	deps.Metrics = prometheus.NewRegistry()
