@@ -302,7 +302,7 @@ func Wait(ctx context.Context, state jetstream.KeyValue, invocation string, n in
 	if err != nil {
 		return 0, fmt.Errorf("watch the reverts of %s: %w", invocation, err)
 	}
-	defer w.Stop() //nolint:errcheck // the watcher's connection may be gone
+	defer w.Stop()
 	for {
 		select {
 		case e, ok := <-w.Updates():
