@@ -13,8 +13,9 @@ finish() { # module name: appends the custom section; it is shorter than 128 byt
 		printf '\020tiercel.manifest%s' "$manifest"
 	} >"$2"
 }
-clang-14 --target=wasm32 -Os -nostdlib -ffreestanding -fno-builtin -Wall -Wextra -Werror \
-	-Wl,--no-entry,--strip-all,-z,stack-size=65536 -o "$tmp/probe.wasm" probe.c
+# Linked by hand: clang has wasm-opt change what it links, where that is installed.
+clang-14 --target=wasm32 -Os -nostdlib -ffreestanding -fno-builtin -Wall -Wextra -Werror -c -o "$tmp/probe.o" probe.c
+wasm-ld-14 --no-entry --strip-all -z stack-size=65536 -o "$tmp/probe.wasm" "$tmp/probe.o"
 finish "$tmp/probe.wasm" probe.wasm
 for source in *.wat refused/*.wat; do
 	wat2wasm --enable-annotations "$source" -o "$tmp/module.wasm"
