@@ -104,8 +104,14 @@ func TestShortLived(t *testing.T) {
 	}
 	id := cgroupID(t, dir)
 	paths, starts, execs := map[uint64]string{}, map[uint32]uint64{}, 0
-	for execs < n {
-		ev := <-w.events
+	for deadline := time.After(waitTime); execs < n; {
+		var ev *event.Event
+		select {
+		case ev = <-w.events:
+		case <-deadline:
+			st, err := w.Stats()
+			t.Fatalf("%d of %d execs arrived; rings and what they lost: %+v (%v)", execs, n, st.Rings, err)
+		}
 		switch {
 		case ev.Cgroup.Path != "":
 			paths[ev.Cgroup.ID] = ev.Cgroup.Path
