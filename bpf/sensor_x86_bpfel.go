@@ -372,7 +372,7 @@ type SensorSection struct {
 type SensorSelf struct {
 	_     structs.HostLayout
 	Pid   uint32
-	Pad   uint32
+	Exec  uint32
 	Start uint64
 }
 

@@ -119,12 +119,7 @@ struct {
 // 1: backend L's programs that see addresses are attached.
 volatile __u32 addresses_copied = 0;
 
-// The sensor's own processes: their calls are no events.
-#define SELVES 4
-struct self {
-	__u32 pid, pad;
-	__u64 start;
-};
+// The processes whose calls are no events: the sensor's own, and those that it passes over. What such a process execs is none of them.
 volatile struct self selves[SELVES] = {};
 
 // A message is one struct msghdr, or the arguments of sendto and recvfrom.
@@ -227,12 +222,18 @@ static __always_inline __u32 call_index(__u64 nr, struct task_struct *t)
 	return nr < CALLS_NATIVE ? nr : CALLS;
 }
 
-static __always_inline bool is_self(struct task_struct *t)
+// pass_over reports whether the task is of a process whose calls are no events, and counts the call.
+static __always_inline bool pass_over(struct task_struct *t)
 {
 	__u32 pid = t->tgid;
-	for (int i = 0; i < SELVES; i++)
-		if (selves[i].pid == pid && selves[i].start == t->group_leader->start_boottime)
-			return true;
+	for (__u32 i = 0; i < SELVES; i++) {
+		if (selves[i].pid != pid || selves[i].start != t->group_leader->start_boottime || selves[i].exec != (__u32)t->self_exec_id)
+			continue;
+		__u64 *n = bpf_map_lookup_elem(&exempted, &i);
+		if (n)
+			*n += 1;
+		return true;
+	}
 	return false;
 }
 
@@ -304,13 +305,8 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
 	if (!c || !l || (l->flags & CALL_FAILED_ONLY && result >= 0))
 		return 0;
-	if (is_self(t)) {
-		__u32 zero = 0;
-		__u64 *n = bpf_map_lookup_elem(&exempted, &zero);
-		if (n)
-			*n += 1;
+	if (pass_over(t))
 		return 0;
-	}
 	c->index = i;
 	c->result = result;
 	c->nr = call_number(regs);

@@ -64,6 +64,7 @@ int exempt_self(void *ctx)
 		if (selves[i].pid)
 			continue;
 		selves[i].start = t->group_leader->start_boottime;
+		selves[i].exec = t->self_exec_id;
 		selves[i].pid = t->tgid;
 		return 0;
 	}

@@ -234,7 +234,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	if (is_self(t))
+	if (pass_over(t))
 		return 0;
 	__u32 pending = op;
 	if (uring_recorded[op]) {

@@ -12,7 +12,8 @@ import (
 type Stats struct {
 	Rings     []RingStats
 	Wakeups   uint64 // of the reader, by a ring
-	Exempt    uint64 // calls of the sensor itself that were passed over
+	Exempt    uint64 // calls and forks of the sensor itself that were passed over
+	Others    uint64 // those of processes that are exempt as the sensor is
 	Undecoded uint64 // records that were none: 0 unless object and decoder differ
 	Limited   uint64 // events that did not leave for the flight recorder, beyond Config.RecordRate
 }
@@ -46,13 +47,20 @@ func (s *Sensor) Stats() (Stats, error) {
 	}
 	st := Stats{Wakeups: s.wakeups.Load(), Undecoded: s.undecoded.Load()}
 	var err error
-	if st.Exempt, err = perCPUSum(s.coll.Maps[bpf.SensorMapExempted], 0); err != nil {
-		return Stats{}, err
+	for i := range s.selves {
+		n, err := s.exempted(i)
+		if err != nil {
+			return Stats{}, err
+		}
+		if i == ownPlace {
+			st.Exempt = n
+		} else {
+			st.Others += n
+		}
 	}
 	if st.Limited, err = perCPUSum(s.coll.Maps[bpf.SensorMapRecordLimited], 0); err != nil {
 		return Stats{}, err
 	}
-	st.Exempt += s.passed.Load()
 	for i, r := range s.rings {
 		rs := RingStats{Name: r.name, Bytes: r.size, Used: r.used(), Received: r.received.Load()}
 		for j, why := range lossReasons {
@@ -99,7 +107,7 @@ func newCollector(s *Sensor) *collector {
 		used:      desc("ring_used_bytes", "Of a ring: what has not been read yet.", "ring"),
 		backend:   desc("backend", "1 for where paths of calls other than open come from: T, the program's memory; L, the kernel's copy.", "backend"),
 		wakeups:   desc("reader_wakeups_total", "Times that a ring woke the reader."),
-		exempt:    desc("calls_exempt_total", "System calls and forks of the sensor itself, which are no events."),
+		exempt:    desc("calls_exempt_total", "System calls and forks that are no events: of the sensor itself, and of other processes that are exempt.", "process"),
 		undecoded: desc("records_undecoded_total", "Records that could not be decoded."),
 	}
 }
@@ -129,7 +137,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	counter(c.wakeups, st.Wakeups)
-	counter(c.exempt, st.Exempt)
+	counter(c.exempt, st.Exempt, "sensor")
+	counter(c.exempt, st.Others, "other")
 	counter(c.undecoded, st.Undecoded)
 	ch <- prometheus.MustNewConstMetric(c.backend, prometheus.GaugeValue, 1, c.s.Backend())
 }

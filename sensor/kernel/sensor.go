@@ -27,7 +27,7 @@ const (
 
 var ringNames = [...]string{ProcessRing, EventRing}
 
-// A Sensor is the attached kernel side. Use, Stats, Losses and Close are safe for concurrent use. Run and Snapshot are called once
+// A Sensor is the attached kernel side. Use, Stats, Losses, Exempt and Close are safe for concurrent use. Run and Snapshot are called once
 // each, and Snapshot returns before Run begins; Reread is called while Run works.
 type Sensor struct {
 	cfg       Config
@@ -54,10 +54,12 @@ type Sensor struct {
 	filterRefused       atomic.Uint64
 	filterCollector     *filterCollector // nil without a registerer
 	closed              atomic.Bool
+	iterating           sync.Mutex // held while tasks are iterated
 
-	event     event.Event   // the one that Run hands out
-	self      self          // this process
-	passed    atomic.Uint64 // its events that rules did not get
+	event     event.Event              // the one that Run hands out
+	selves    selves                   // this process and those that are exempt as it is; guarded by mu
+	passing   atomic.Pointer[passing]  // the same, for Run
+	passed    [selvesMax]atomic.Uint64 // events that rules did not get, by place in selves
 	seq       uint64
 	requests  requests      // of io_uring, submitted and not completed
 	wake      atomic.Uint32 // kinds of process records that may wake the reader, as bits

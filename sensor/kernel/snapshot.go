@@ -39,21 +39,32 @@ func (s *Sensor) Reread(known func(*event.Event) bool, handle func(*event.Event)
 	if s.closed.Load() {
 		return ErrClosed
 	}
+	records, err := s.iterate()
+	if err != nil {
+		return err
+	}
+	return s.handSnapshot(records, known, handle)
+}
+
+// iterate returns the records of all processes and their cgroups.
+func (s *Sensor) iterate() ([][]byte, error) {
+	s.iterating.Lock() // two at once would write to one scratch
+	defer s.iterating.Unlock()
 	it, err := link.AttachIter(link.IterOptions{Program: s.coll.Programs[bpf.SensorProgSnapshotTask]})
 	if err != nil {
-		return fmt.Errorf("attach task iterator: %w", err)
+		return nil, fmt.Errorf("attach task iterator: %w", err)
 	}
 	defer it.Close()
 	r, err := it.Open()
 	if err != nil {
-		return fmt.Errorf("iterate tasks: %w", err)
+		return nil, fmt.Errorf("iterate tasks: %w", err)
 	}
 	defer r.Close()
 	records, err := readRecords(r)
 	if err != nil {
-		return fmt.Errorf("iterate tasks: %w", err)
+		return nil, fmt.Errorf("iterate tasks: %w", err)
 	}
-	return s.handSnapshot(records, known, handle)
+	return records, nil
 }
 
 // readRecords reads records, each after its length.
