@@ -37,7 +37,12 @@ func newDocument() *document {
 // tail returns the n bytes, if there are as many, that alloc will return next.
 func tail(n int) []byte { return arena[min(arenaAt, len(arena)):min(arenaAt+n, len(arena))] }
 
-const nodeSize = int(unsafe.Sizeof(node{}))
+// allocText returns n bytes that pad bytes follow.
+func allocText(n int) []byte {
+	b := alloc(n + pad)
+	b[n] = 0
+	return b[:n:n]
+}
 
 // roomForNodes returns where an index may be made. What of it keepNodes is not given is used again.
 func roomForNodes(int) []node {
@@ -54,4 +59,18 @@ func keepNodes(nodes []node) []node {
 		return nodes[:len(nodes):len(nodes)]
 	}
 	return nodes
+}
+
+// texts is where the first list of texts is, of which the collector has to know.
+var (
+	texts      [16]string
+	textsTaken bool
+)
+
+func roomForTexts() []string {
+	if textsTaken {
+		return nil
+	}
+	textsTaken = true
+	return texts[:0]
 }

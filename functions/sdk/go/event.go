@@ -50,50 +50,56 @@ type Target struct {
 	PIDStartTime uint64
 }
 
-// parse fills in an event, in place: it is large.
+// parse fills in an event, in place: it is large. pad bytes follow data.
 func (ev *Event) parse(data []byte) error {
-	v, err := ParseJSON(data)
+	v, err := parse(data)
 	if err != nil {
 		return errors.New("the event is not JSON")
 	}
 	ev.JSON = v
 	var alert Value
-	for c := v.cursor('{'); c.more(); c.pastField() {
-		value := c.value()
-		switch c.key() {
+	for c := v.cursor(Map); ; {
+		key, text, value, ok := c.next()
+		if !ok {
+			break
+		}
+		switch key {
 		case "id":
-			ev.ID = value.String()
+			ev.ID = text
 		case "source":
-			ev.Source = value.String()
+			ev.Source = text
 		case "type":
-			ev.Type = value.String()
+			ev.Type = text
 		case "subject":
-			ev.Subject = value.String()
+			ev.Subject = text
 		case "time":
-			ev.Time = value.String()
+			ev.Time = text
 		case "traceparent":
-			ev.TraceParent = value.String()
+			ev.TraceParent = text
 		case "rule":
-			ev.Rule = value.String()
+			ev.Rule = text
 		case "priority":
-			ev.Priority = value.String()
+			ev.Priority = text
 		case "eventsource":
-			ev.EventSource = value.String()
+			ev.EventSource = text
 		case "hostname":
-			ev.Hostname = value.String()
+			ev.Hostname = text
 		case "data":
 			alert = value
 		}
 	}
-	for c := alert.cursor('{'); c.more(); c.pastField() {
-		value := c.value()
-		switch c.key() {
+	for c := alert.cursor(Map); ; {
+		key, text, value, ok := c.next()
+		if !ok {
+			break
+		}
+		switch key {
 		case "output":
-			ev.Output = value.String()
+			ev.Output = text
 		case "tags":
 			ev.Tags = value.Strings()
 		case "priority":
-			ev.Priority = value.String() // as Falco writes it
+			ev.Priority = text // as Falco writes it
 		case "fields":
 			ev.fields = value
 		case "output_fields":
@@ -106,33 +112,36 @@ func (ev *Event) parse(data []byte) error {
 }
 
 func (t *Target) parse(v Value) {
-	for c := v.cursor('{'); c.more(); c.pastField() {
-		value := c.value()
-		switch c.key() {
+	for c := v.cursor(Map); ; {
+		key, text, value, ok := c.next()
+		if !ok {
+			break
+		}
+		switch key {
 		case "cluster":
-			t.Cluster = value.String()
+			t.Cluster = text
 		case "node":
-			t.Node = value.String()
+			t.Node = text
 		case "namespace":
-			t.Namespace = value.String()
+			t.Namespace = text
 		case "pod":
-			t.PodName = value.String()
+			t.PodName = text
 		case "podUID":
-			t.PodUID = value.String()
+			t.PodUID = text
 		case "container":
-			t.Container = value.String()
+			t.Container = text
 		case "containerID":
-			t.ContainerID = value.String()
+			t.ContainerID = text
 		case "image":
-			t.Image = value.String()
+			t.Image = text
 		case "imageDigest":
-			t.ImageDigest = value.String()
+			t.ImageDigest = text
 		case "cgroupID":
-			t.CgroupID = value.Uint()
+			t.CgroupID = whole(text)
 		case "pid":
 			t.PID = value.Int()
 		case "pidStartTime":
-			t.PIDStartTime = value.Uint()
+			t.PIDStartTime = whole(text)
 		}
 	}
 }

@@ -16,166 +16,328 @@ type document struct {
 // A node is a value, or a map's key.
 type node struct {
 	start, end uint32 // of its JSON
-	next       uint32 // the node after it and all that is in it; for a string, with hasEscape
+	next       uint32 // the node after it and all that is in it
+	what       uint32 // its Kind, and hasEscape
 }
 
 const (
-	hasEscape = 1 << 31
-	none      = ^uint32(0)
+	hasEscape = 1 << 8 // of a text
+	nodeSize  = int(unsafe.Sizeof(node{}))
+	none      = 1<<32 - 1
 
 	maxDepth    = 128
 	maxDocument = 1 << 30
+
+	// pad is how many bytes behind a text that is indexed may be read. The first of them is 0, which no JSON holds: so it ends whatever goes
+	// through the text, without a look at the text's length.
+	pad = 8
 )
 
-// An indexer goes through a document once. It is one function with jumps since calls and turns of loops are dear in Go's WebAssembly.
-//
-// index returns the nodes of s, appended to nodes, and whether s is JSON in UTF-8.
-func index(s string, nodes []node) ([]node, bool) {
-	var (
-		i, start     int
-		depth        int
-		open         = none // the node of the array or map that i is in, whose next is the one around it meanwhile
-		inMap, isKey bool
-		escape       uint32
-		c            byte
-	)
-	if len(s) > maxDocument {
+// What an indexer stops at, or goes on from.
+type stop uint8
+
+const (
+	stopFirst   stop = iota // a value begins
+	stopMember              // a map's key begins
+	stopKey                 // a map's key that is not all plain
+	stopText                // a text that is not all plain
+	stopOther               // a value that is neither a text, a map, an array nor a number without a fraction
+	stopInvalid             // what is not JSON
+	stopEnd                 // the end
+)
+
+// An indexer makes the index of a text in one go, but for what is rare in events: there it stops, and goes on behind it.
+type indexer struct {
+	base  unsafe.Pointer // the text, and pad bytes
+	size  int
+	nodes []node
+	first int  // where the text or other value begins that it stopped in
+	at    int  // where it stopped in that
+	open  int  // the node of the array or map that it is in, whose next is the one around it meanwhile
+	depth int  // of open
+	inMap bool // open is a map
+}
+
+// index returns the nodes of a text that pad bytes follow, appended to nodes, and whether it is JSON in UTF-8.
+func index(text []byte, nodes []node) ([]node, bool) {
+	if len(text) > maxDocument {
 		return nodes, false
 	}
-value: // one begins here, behind white space
-	for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
+	x := indexer{base: unsafe.Pointer(unsafe.SliceData(text)), size: len(text), nodes: nodes, open: none}
+	for at := stopFirst; ; {
+		if len(x.nodes)+2 > cap(x.nodes) {
+			more := make([]node, len(x.nodes), 2*cap(x.nodes)+16)
+			copy(more, x.nodes)
+			x.nodes = more
+		}
+		switch at = x.run(at); at {
+		case stopKey, stopText:
+			if !x.finishText() {
+				return x.nodes, false
+			}
+		case stopOther:
+			if !x.finishOther() {
+				return x.nodes, false
+			}
+		case stopInvalid:
+			return x.nodes, false
+		case stopEnd:
+			return x.nodes, x.at == x.size
+		}
+	}
+}
+
+func byteAt(p unsafe.Pointer, i int) byte   { return *(*byte)(unsafe.Add(p, i)) }
+func wordAt(p unsafe.Pointer, i int) uint64 { return *(*uint64)(unsafe.Add(p, i)) }
+
+// special returns a word whose lowest set bit is in the first byte of x, if there is one, that has a meaning in a JSON text: a quote, a
+// backslash, a control character, or one that is not ASCII.
+func special(x uint64) uint64 {
+	return ((x - ones*' ') | ((x ^ ones*'"') - ones) | ((x ^ ones*'\\') - ones) | x) & highs
+}
+
+// run goes on from where it has stopped, and does so again where there is no room for two more nodes.
+//
+// It is one function without a call and with most jumps forwards: calls, and jumps back, are dear in Go's WebAssembly.
+func (x *indexer) run(from stop) stop {
+	var (
+		base  = x.base
+		nodes = unsafe.Pointer(unsafe.SliceData(x.nodes))
+		n     = len(x.nodes)
+		most  = cap(x.nodes) - 2
+		i     = x.at
+		open  = x.open
+		inMap = x.inMap
+
+		start  int
+		found  uint64
+		c      byte
+		parent *node
+	)
+	switch from {
+	case stopMember:
+		goto member
+	case stopKey:
+		goto colon
+	case stopText, stopOther:
+		goto after
+	}
+
+value: // one begins here, behind white space; there is room
+	for c = byteAt(base, i); c <= ' ' && isSpace(c); c = byteAt(base, i) {
 		i++
 	}
-	if i >= len(s) {
-		return nodes, false
+	if c == '"' {
+		goto text
 	}
 	start = i
-	switch c = s[i]; c {
-	case '"':
-		isKey = false
-		goto text
-	case '{', '[':
-		if depth++; depth > maxDepth {
-			return nodes, false
+	switch {
+	case c == '{':
+		*(*node)(unsafe.Add(nodes, n*nodeSize)) = node{start: uint32(i), next: uint32(open), what: uint32(Map)}
+		inMap = true
+	case c == '[':
+		*(*node)(unsafe.Add(nodes, n*nodeSize)) = node{start: uint32(i), next: uint32(open), what: uint32(Array)}
+		inMap = false
+	case c >= '1' && c <= '9':
+		for i++; ; i++ {
+			if c = byteAt(base, i); c < '0' || c > '9' {
+				break
+			}
 		}
-		nodes = append(nodes, node{start: uint32(i), next: open})
-		open, inMap = uint32(len(nodes)-1), c == '{'
+		if c == '.' || c|0x20 == 'e' {
+			goto other
+		}
+		*(*node)(unsafe.Add(nodes, n*nodeSize)) = node{uint32(start), uint32(i), uint32(n + 1), uint32(Number)}
+		n++
+		goto after
+	default:
+		goto other
+	}
+	open = n
+	n++
+	i++
+	if x.depth++; x.depth > maxDepth {
+		return stopInvalid
+	}
+	for c = byteAt(base, i); c <= ' ' && isSpace(c); c = byteAt(base, i) {
 		i++
-		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
-			i++
-		}
-		if i >= len(s) {
-			return nodes, false
-		}
-		if s[i] == c+2 { // } and ] are two behind { and [
+	}
+	if inMap {
+		if c == '}' {
 			goto closed
 		}
-		if inMap {
-			goto key
+		goto member
+	}
+	if c == ']' {
+		goto closed
+	}
+	goto element
+
+member:
+	if n > most {
+		from = stopMember
+		goto stopped
+	}
+	for c = byteAt(base, i); c <= ' ' && isSpace(c); c = byteAt(base, i) {
+		i++
+	}
+	if c != '"' {
+		return stopInvalid
+	}
+	start = i
+	i++
+	for {
+		if found = special(wordAt(base, i)); found != 0 {
+			break
 		}
+		i += 8
+		if found = special(wordAt(base, i)); found != 0 {
+			break
+		}
+		i += 8
+	}
+	i += bits.TrailingZeros64(found) / 8
+	if byteAt(base, i) != '"' {
+		from = stopKey
+		goto stopped
+	}
+	i++
+	*(*node)(unsafe.Add(nodes, n*nodeSize)) = node{uint32(start), uint32(i), uint32(n + 1), uint32(Text)}
+	n++
+colon:
+	for c = byteAt(base, i); c <= ' ' && isSpace(c); c = byteAt(base, i) {
+		i++
+	}
+	if c != ':' {
+		return stopInvalid
+	}
+	i++
+	if byteAt(base, i) != '"' {
 		goto value
-	case 't':
-		i = checkWord(s, i, "true")
-	case 'f':
-		i = checkWord(s, i, "false")
-	case 'n':
-		i = checkWord(s, i, "null")
+	}
+text:
+	start = i
+	i++
+	for {
+		if found = special(wordAt(base, i)); found != 0 {
+			break
+		}
+		i += 8
+		if found = special(wordAt(base, i)); found != 0 {
+			break
+		}
+		i += 8
+		if found = special(wordAt(base, i)); found != 0 {
+			break
+		}
+		i += 8
+		if found = special(wordAt(base, i)); found != 0 {
+			break
+		}
+		i += 8
+	}
+	i += bits.TrailingZeros64(found) / 8
+	if byteAt(base, i) != '"' {
+		from = stopText
+		goto stopped
+	}
+	i++
+	*(*node)(unsafe.Add(nodes, n*nodeSize)) = node{uint32(start), uint32(i), uint32(n + 1), uint32(Text)}
+	n++
+after: // a value has ended
+	for c = byteAt(base, i); c <= ' ' && isSpace(c); c = byteAt(base, i) {
+		i++
+	}
+	if c == ',' && open != none {
+		i++
+		if inMap {
+			goto member
+		}
+		goto element
+	}
+	if open == none {
+		from = stopEnd
+		goto stopped
+	}
+	if inMap && c != '}' || !inMap && c != ']' {
+		return stopInvalid
+	}
+closed:
+	i++
+	x.depth--
+	parent = (*node)(unsafe.Add(nodes, open*nodeSize))
+	open = int(parent.next)
+	parent.end, parent.next = uint32(i), uint32(n)
+	inMap = open != none && (*node)(unsafe.Add(nodes, open*nodeSize)).what == uint32(Map)
+	goto after
+
+element:
+	if n > most {
+		from = stopFirst
+		goto stopped
+	}
+	goto value
+
+other:
+	i, from = start, stopOther
+stopped:
+	x.first, x.at, x.open, x.inMap = start, i, open, inMap
+	x.nodes = x.nodes[:n]
+	return from
+}
+
+// finishText finishes the text at x.first, of which all before x.at is plain.
+func (x *indexer) finishText() bool {
+	s := unsafe.String((*byte)(x.base), x.size)
+	what := uint32(Text)
+	for i := x.at; ; i++ {
+		if i = plainRun(s, i); i >= len(s) {
+			return false
+		}
+		switch c := s[i]; {
+		case c == '"':
+			x.at = i + 1
+			x.nodes = append(x.nodes, node{uint32(x.first), uint32(x.at), uint32(len(x.nodes) + 1), what})
+			return true
+		case c == '\\':
+			what |= hasEscape
+			if i = checkEscape(s, i+1); i < 0 {
+				return false
+			}
+		case c < ' ':
+			return false
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n < 2 {
+				return false
+			}
+			i += n - 1
+		}
+	}
+}
+
+// finishOther finishes the value at x.at.
+func (x *indexer) finishOther() bool {
+	s := unsafe.String((*byte)(x.base), x.size)
+	i, kind := x.at, Number
+	switch {
+	case i == len(s):
+		return false
+	case s[i] == 't':
+		i, kind = checkWord(s, i, "true"), Boolean
+	case s[i] == 'f':
+		i, kind = checkWord(s, i, "false"), Boolean
+	case s[i] == 'n':
+		i, kind = checkWord(s, i, "null"), Null
 	default:
 		i = checkNumber(s, i)
 	}
 	if i < 0 {
-		return nodes, false
+		return false
 	}
-	nodes = append(nodes, node{uint32(start), uint32(i), uint32(len(nodes) + 1)})
-	goto after
-key:
-	if i >= len(s) || s[i] != '"' {
-		return nodes, false
-	}
-	start, isKey = i, true
-text:
-	escape = 0
-	i++
-	for {
-		// Eight bytes a turn, to the first that has a meaning: a quote, a backslash, a control character, or one that is not ASCII.
-		for i+8 <= len(s) {
-			x := *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))
-			quote, backslash := x^(ones*'"'), x^(ones*'\\')
-			if found := (((x - ones*' ') &^ x) | ((quote - ones) &^ quote) | ((backslash - ones) &^ backslash) | x) & highs; found != 0 {
-				i += bits.TrailingZeros64(found) / 8
-				break
-			}
-			i += 8
-		}
-		if i >= len(s) {
-			return nodes, false
-		}
-		if c = s[i]; c == '"' {
-			break
-		}
-		switch {
-		case c == '\\':
-			escape = hasEscape
-			if i = checkEscape(s, i+1); i < 0 {
-				return nodes, false
-			}
-		case c < ' ':
-			return nodes, false
-		case c >= utf8.RuneSelf:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n < 2 {
-				return nodes, false
-			}
-			i += n - 1
-		}
-		i++
-	}
-	i++
-	nodes = append(nodes, node{uint32(start), uint32(i), uint32(len(nodes)+1) | escape})
-	if isKey {
-		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
-			i++
-		}
-		if i >= len(s) || s[i] != ':' {
-			return nodes, false
-		}
-		if i++; i < len(s) && s[i] == '"' {
-			start, isKey = i, false
-			goto text
-		}
-		goto value
-	}
-after: // a value has ended
-	for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
-		i++
-	}
-	if open == none {
-		return nodes, i == len(s)
-	}
-	if i >= len(s) {
-		return nodes, false
-	}
-	switch c = s[i]; {
-	case c == ',':
-		i++
-		if !inMap {
-			goto value
-		}
-		for i < len(s) && s[i] <= ' ' && isSpace(s[i]) {
-			i++
-		}
-		goto key
-	case c == '}' && inMap, c == ']' && !inMap:
-		goto closed
-	}
-	return nodes, false
-closed:
-	i++
-	depth--
-	nodes[open].end = uint32(i)
-	open, nodes[open].next = nodes[open].next, uint32(len(nodes))
-	inMap = open != none && s[nodes[open].start] == '{'
-	goto after
+	x.nodes = append(x.nodes, node{uint32(x.at), uint32(i), uint32(len(x.nodes) + 1), uint32(kind)})
+	x.at = i
+	return true
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

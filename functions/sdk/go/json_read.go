@@ -3,7 +3,9 @@ package tiercel
 import (
 	"errors"
 	"iter"
+	"math"
 	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -31,15 +33,21 @@ const (
 // ErrJSON is the error of a document that is not JSON.
 var ErrJSON = errors.New("not JSON")
 
-// ParseJSON checks a document and returns its value, which uses the memory of data: data must not change afterwards.
+// ParseJSON checks a document and returns its value.
 func ParseJSON(data []byte) (Value, error) {
-	d := newDocument()
-	d.text = unsafe.String(unsafe.SliceData(data), len(data))
-	nodes, ok := index(d.text, roomForNodes(len(data)))
+	text := allocText(len(data))
+	copy(text, data)
+	return parse(text)
+}
+
+// parse is ParseJSON of a text that pad bytes follow, see allocText. The value uses its memory.
+func parse(text []byte) (Value, error) {
+	nodes, ok := index(text, roomForNodes(len(text)))
 	if !ok {
 		return Value{}, ErrJSON
 	}
-	d.nodes = keepNodes(nodes)
+	d := newDocument()
+	d.text, d.nodes = unsafe.String(unsafe.SliceData(text), len(text)), keepNodes(nodes)
 	return Value{doc: d}, nil
 }
 
@@ -48,23 +56,11 @@ func (v Value) Kind() Kind {
 	if v.doc == nil {
 		return Missing
 	}
-	switch v.doc.text[v.doc.nodes[v.at].start] {
-	case 'n':
-		return Null
-	case 't', 'f':
-		return Boolean
-	case '"':
-		return Text
-	case '[':
-		return Array
-	case '{':
-		return Map
-	}
-	return Number
+	return Kind(v.doc.nodes[v.at].what)
 }
 
 // Exists reports whether there is such a value, other than null.
-func (v Value) Exists() bool { return v.doc != nil && v.doc.text[v.doc.nodes[v.at].start] != 'n' }
+func (v Value) Exists() bool { return v.Kind() > Null }
 
 // Raw returns the value as JSON, or "".
 func (v Value) Raw() string {
@@ -80,22 +76,40 @@ func (v Value) String() string {
 	if v.doc == nil {
 		return ""
 	}
-	n := &v.doc.nodes[v.at]
-	switch v.doc.text[n.start] {
-	case '"':
-		return v.doc.content(n)
-	case 'n', '[', '{':
-		return ""
+	return v.doc.string(v.at)
+}
+
+// string is the String of a node.
+func (d *document) string(at uint32) string {
+	n := &d.nodes[at]
+	if n.what == uint32(Text) {
+		return d.inside(n)
 	}
-	return v.doc.text[n.start:n.end]
+	return d.other(n)
+}
+
+// other is the String of a node that is not a text without escapes.
+func (d *document) other(n *node) string {
+	switch Kind(n.what) {
+	case Text:
+		return unquote(d.text[n.start:n.end])
+	case Number, Boolean:
+		return d.text[n.start:n.end]
+	}
+	return ""
 }
 
 // content returns the text of a string.
 func (d *document) content(n *node) string {
-	if n.next&hasEscape != 0 {
-		return unquote(d.text[n.start:n.end])
+	if n.what == uint32(Text) {
+		return d.inside(n)
 	}
-	return d.text[n.start+1 : n.end-1]
+	return d.other(n)
+}
+
+// inside returns what is between a string's quotes.
+func (d *document) inside(n *node) string {
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(d.text)), n.start+1)), int(n.end-n.start-2))
 }
 
 // Int returns a whole number within 64 bits, and 0 for all else.
@@ -103,18 +117,29 @@ func (v Value) Int() int64 {
 	if v.Kind() != Number {
 		return 0
 	}
-	n, err := strconv.ParseInt(v.Raw(), 10, 64)
-	if err != nil {
-		return 0
+	digits, negative := strings.CutPrefix(v.Raw(), "-")
+	n := whole(digits)
+	switch {
+	case negative && n <= 1<<63:
+		return -int64(n)
+	case n < 1<<63:
+		return int64(n)
 	}
-	return n
+	return 0
 }
 
 // Uint returns a whole number of up to 64 bits, written as a number or as a text of digits, and 0 for all else.
-func (v Value) Uint() uint64 {
-	n, err := strconv.ParseUint(v.String(), 10, 64)
-	if err != nil {
-		return 0
+func (v Value) Uint() uint64 { return whole(v.String()) }
+
+// whole reads digits; it is 0 for all else, and for what has more than 64 bits.
+func whole(s string) uint64 {
+	var n uint64
+	for i := range len(s) {
+		digit := uint64(s[i] - '0')
+		if digit > 9 || n > (math.MaxUint64-digit)/10 {
+			return 0
+		}
+		n = n*10 + digit
 	}
 	return n
 }
@@ -129,7 +154,7 @@ func (v Value) Float() float64 {
 }
 
 // Bool reports whether the value is true.
-func (v Value) Bool() bool { return v.doc != nil && v.doc.text[v.doc.nodes[v.at].start] == 't' }
+func (v Value) Bool() bool { return v.Kind() == Boolean && v.doc.text[v.doc.nodes[v.at].start] == 't' }
 
 // Get follows the keys of maps. If a map has a key twice, the first counts.
 func (v Value) Get(keys ...string) Value {
@@ -140,15 +165,12 @@ func (v Value) Get(keys ...string) Value {
 }
 
 func (v Value) get(key string) Value {
-	c := v.cursor('{')
-	for c.more() {
-		n := &c.doc.nodes[c.at]
-		if int(n.end-n.start) == len(key)+2 || n.next&hasEscape != 0 {
+	for c := v.cursor(Map); c.more(); c.pastField() {
+		if n := &c.doc.nodes[c.at]; int(n.end-n.start) == len(key)+2 || n.what != uint32(Text) {
 			if c.doc.content(n) == key {
 				return c.value()
 			}
 		}
-		c.pastField()
 	}
 	return Value{}
 }
@@ -156,7 +178,7 @@ func (v Value) get(key string) Value {
 // Fields goes through the keys and values of a map.
 func (v Value) Fields() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
-		for c := v.cursor('{'); c.more(); c.pastField() {
+		for c := v.cursor(Map); c.more(); c.pastField() {
 			if !yield(c.key(), c.value()) {
 				return
 			}
@@ -167,7 +189,7 @@ func (v Value) Fields() iter.Seq2[string, Value] {
 // Items goes through an array.
 func (v Value) Items() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		for c := v.cursor('['); c.more(); c.at = c.doc.after(c.at) {
+		for c := v.cursor(Array); c.more(); c.at = c.doc.after(c.at) {
 			if !yield(Value{c.doc, c.at}) {
 				return
 			}
@@ -181,16 +203,12 @@ type cursor struct {
 	at, end uint32
 }
 
-// cursor returns one at the first node in v, which must begin with open to have any.
-func (v Value) cursor(open byte) cursor {
-	if v.doc == nil {
+// cursor returns one at the first node in v, which must be of that kind to have any.
+func (v Value) cursor(kind Kind) cursor {
+	if v.Kind() != kind {
 		return cursor{}
 	}
-	n := &v.doc.nodes[v.at]
-	if v.doc.text[n.start] != open {
-		return cursor{}
-	}
-	return cursor{v.doc, v.at + 1, n.next}
+	return cursor{v.doc, v.at + 1, v.doc.nodes[v.at].next}
 }
 
 func (c *cursor) more() bool { return c.at < c.end }
@@ -199,17 +217,41 @@ func (c *cursor) more() bool { return c.at < c.end }
 func (c *cursor) key() string  { return c.doc.content(&c.doc.nodes[c.at]) }
 func (c *cursor) value() Value { return Value{c.doc, c.at + 1} }
 
-// pastField goes from a key to the next one.
-func (c *cursor) pastField() { c.at = c.doc.nodes[c.at+1].next &^ hasEscape }
+// next goes past a field, of which it returns the key, the value's String and the value. ok is false if there is none.
+func (c *cursor) next() (key, text string, value Value, ok bool) {
+	if c.at >= c.end {
+		return "", "", Value{}, false
+	}
+	value = Value{c.doc, c.at + 1}
+	n := &c.doc.nodes[c.at]
+	if n.what == uint32(Text) {
+		key = c.doc.inside(n)
+	} else {
+		key = c.doc.other(n)
+	}
+	n = &c.doc.nodes[c.at+1]
+	if n.what == uint32(Text) {
+		text = c.doc.inside(n)
+	} else {
+		text = c.doc.other(n)
+	}
+	c.at = n.next
+	return key, text, value, true
+}
 
-func (d *document) after(at uint32) uint32 { return d.nodes[at].next &^ hasEscape }
+// pastField goes from a key to the next one.
+func (c *cursor) pastField() { c.at = c.doc.nodes[c.at+1].next }
+
+func (d *document) after(at uint32) uint32 { return d.nodes[at].next }
 
 // Strings returns an array's texts.
 func (v Value) Strings() []string {
 	var out []string
-	for c := v.cursor('['); c.more(); c.at = c.doc.after(c.at) {
-		n := &c.doc.nodes[c.at]
-		if c.doc.text[n.start] == '"' {
+	for c := v.cursor(Array); c.more(); c.at = c.doc.after(c.at) {
+		if n := &c.doc.nodes[c.at]; Kind(n.what) == Text {
+			if out == nil {
+				out = roomForTexts()
+			}
 			out = append(out, c.doc.content(n))
 		}
 	}

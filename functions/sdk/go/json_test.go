@@ -37,6 +37,42 @@ func TestParseJSON(t *testing.T) {
 	}
 }
 
+// TestParseJSONAnywhere has what is not plain at every place in texts of many lengths, and more values than there is room for at first.
+func TestParseJSONAnywhere(t *testing.T) {
+	check := func(text string) {
+		t.Helper()
+		v, err := ParseJSON([]byte(text))
+		var want any
+		wantErr := json.Unmarshal([]byte(text), &want)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q: got %v, want %v", text, err, wantErr)
+		}
+		if diff := cmp.Diff(want, plain(v)); diff != "" {
+			t.Fatalf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+	for _, odd := range []string{"", `\"`, `\u00e9`, "é", "\x1f", `"`, "\x7f", "\x00"} {
+		for before := range 35 {
+			for _, after := range []int{0, 1, 7, 8, 9} {
+				s := strings.Repeat("x", before) + odd + strings.Repeat("y", after)
+				check(`"` + s + `"`)
+				check(`{"` + s + `":"` + s + `"}`)
+				check(`["` + s)
+			}
+		}
+	}
+	check("[" + strings.Repeat("1,", 1000) + "1]")
+	check("[" + strings.Repeat(`{"a":1},[],`, 1000) + "{}]")
+	var members strings.Builder
+	for i := range 1000 {
+		members.WriteString(`,"` + strings.Repeat("k", i%20) + string(rune('a'+i%26)) + `": [ ] `)
+	}
+	check("{" + members.String()[1:] + "}")
+	for n := range 40 {
+		check(strings.Repeat(" ", n) + "[ 12 , -3 ]"[:min(n, 11)])
+	}
+}
+
 // plain makes what encoding/json makes of a value.
 func plain(v Value) any {
 	switch v.Kind() {
@@ -204,7 +240,7 @@ func BenchmarkEvent(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		var ev Event
-		if err := ev.parse(text); err != nil || ev.Target.PodName != "p" {
+		if err := ev.parse(padded(text)); err != nil || ev.Target.PodName != "p" {
 			b.Fatal(err)
 		}
 	}

@@ -43,7 +43,7 @@ func unquote(q string) string {
 	if i == len(s) {
 		return s
 	}
-	b := append(make([]byte, 0, len(s)), s[:i]...)
+	b := append(alloc(len(s))[:0], s[:i]...) // an escape is longer than what it stands for
 	for i < len(s) {
 		if s[i] != '\\' {
 			b = append(b, s[i])
@@ -79,7 +79,7 @@ func unquote(q string) string {
 		}
 		i += 2
 	}
-	return string(b)
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // hex4 reads the four hexadecimal digits that a checked escape has.

@@ -1,7 +1,7 @@
 package tiercel
 
 import (
-	"strings"
+	"unsafe"
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
@@ -191,18 +191,31 @@ func (p Pod) Label(key, value string) error { return p.set("labels", key, value)
 func (p Pod) Annotate(key, value string) error { return p.set("annotations", key, value) }
 
 func (p Pod) set(what, key, value string) error {
-	patch := append(newRequest().key("metadata").open().key(what).open().appendText(key), ':')
-	return p.patch(append(patch.appendText(value), "}}}"...))
-}
-
-// Patch merges a patch into the pod.
-func (p Pod) Patch(patch Object) error { return p.patch(patch) }
-
-func (p Pod) patch(patch any) error {
 	if !p.Exists() {
 		return ErrNoPod
 	}
-	_, err := p.Namespace().Pods().PatchAs(PatchMerge, p.name, p.uid, patch)
+	q := p.beginPatch().open().key("metadata").open().key(what).open().appendText(key)
+	q = append(append(q, ':').appendText(value), "}}}"...)
+	return p.sendPatch(q)
+}
+
+// Patch merges a patch into the pod.
+func (p Pod) Patch(patch Object) error {
+	if !p.Exists() {
+		return ErrNoPod
+	}
+	_, err := p.Namespace().Pods().Patch(p.name, p.uid, patch)
+	return err
+}
+
+// beginPatch begins a request that sendPatch sends: what is between them is the patch.
+func (p Pod) beginPatch() request {
+	r := p.Namespace().Pods()
+	return r.named(r.begin(), p.name).key("patch")
+}
+
+func (p Pod) sendPatch(q request) error {
+	_, err := p.Namespace().Pods().kind(q).text("uid", p.uid).send(abi.OpKubernetesPatch)
 	return err
 }
 
@@ -269,13 +282,22 @@ const maxLabel = 63
 // LabelValue makes a label's value of any text: what may not be in one becomes "_", it is cut to 63 characters, and begins and
 // ends with a letter or digit.
 func LabelValue(s string) string {
-	b := []byte(s[:min(len(s), maxLabel)])
-	for i, c := range b {
-		if !alphanumeric(c) && c != '-' && c != '_' && c != '.' {
-			b[i] = '_'
+	b := alloc(min(len(s), maxLabel))
+	from, to := len(b), 0 // the first letter or digit, and behind the last
+	for i := range b {
+		c := s[i]
+		switch {
+		case alphanumeric(c):
+			from, to = min(from, i), i+1
+		case c != '-' && c != '_' && c != '.':
+			c = '_'
 		}
+		b[i] = c
 	}
-	return strings.Trim(string(b), "-_.")
+	if from >= to {
+		return ""
+	}
+	return unsafe.String(&b[from], to-from)
 }
 
 func alphanumeric(c byte) bool {

@@ -25,10 +25,10 @@ func hostLog(level int32, ptr unsafe.Pointer, n uint32)
 
 //go:wasmexport tiercel_handle
 func tiercelHandle(n uint32) int32 {
-	arenaAt, documentsAt = 0, 0
-	event := alloc(int(n))
+	arenaAt, documentsAt, textsTaken = 0, 0, false
+	event := allocText(int(n))
 	hostInput(pointer(event), n)
-	status, output := run(runtimeHost{}, event)
+	status, output := run(event)
 	hostOutput(pointer(output), uint32(len(output)))
 	return status
 }
@@ -38,29 +38,23 @@ func tiercelWarm() { warm() }
 
 func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 
-// runtimeHost is the runtime this module runs in.
-type runtimeHost struct{}
+// host is not needed here: operations go to the runtime.
+type host struct{}
 
 // The room a response is given at first: most fit, and one call does it all.
 const firstRoom = 8 << 10
 
-func (runtimeHost) Call(op string, request []byte) ([]byte, error) {
-	response := tail(firstRoom)
-	room := uint32(len(response))
+// perform performs an operation. pad bytes follow the response, and failed says whether that is an error.
+func perform(op string, request []byte) (response []byte, failed bool, err error) {
+	response = tail(firstRoom)
+	room := uint32(max(len(response)-pad, 0))
 	answer := hostCall(unsafe.Pointer(unsafe.StringData(op)), uint32(len(op)), pointer(request), uint32(len(request)), pointer(response), room)
-	status, n := uint32(answer>>32), uint32(answer)
+	n := uint32(answer)
+	response = allocText(int(n)) // what has been read, if there was room
 	if n > room {
-		response = make([]byte, n)
 		hostResponse(pointer(response), n)
-	} else {
-		response = alloc(int(n))
 	}
-	if status == abi.CallOK {
-		return response, nil
-	}
-	return nil, parseError(response)
+	return response, answer>>32 != abi.CallOK, nil
 }
 
-func (runtimeHost) Log(level abi.Level, line string) {
-	hostLog(int32(level), unsafe.Pointer(unsafe.StringData(line)), uint32(len(line)))
-}
+func writeLine(level abi.Level, line []byte) { hostLog(int32(level), pointer(line), uint32(len(line))) }

@@ -8,10 +8,26 @@ import (
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
+type host struct{ Host }
+
+func perform(op string, request []byte) (response []byte, failed bool, err error) {
+	response, err = current.host.Call(op, request)
+	return padded(response), false, err
+}
+
+func writeLine(level abi.Level, line []byte) { current.host.Log(level, string(line)) }
+
+func padded(data []byte) []byte {
+	text := allocText(len(data))
+	copy(text, data)
+	return text
+}
+
 // Run handles one event outside a runtime, with operations and log going to host: for a function's own tests. It returns how the
 // invocation ended. It does not exist in a module.
 func Run(host Host, event []byte) (abi.Result, error) {
-	status, output := run(host, event)
+	current.host.Host = host
+	status, output := run(padded(event))
 	res := abi.Result{Outcome: abi.OutcomeSucceeded}
 	if len(output) == 0 {
 		return res, nil

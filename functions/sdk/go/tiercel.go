@@ -87,20 +87,26 @@ func Retry(err error) error {
 	return &outcomeError{outcome: abi.OutcomeFailed, text: err.Error(), retry: true, err: err}
 }
 
-// Report adds a value to the data that is shown with the invocation, under a key of the function's own. What value may be: [AppendJSON].
+// Report adds a value, as it is now, to the data that is shown with the invocation, under a key of the function's own. What value may be:
+// [AppendJSON].
 func Report(key string, value any) {
+	text, err := AppendJSON(alloc(firstValue)[:0], value)
+	r := reported{key, text, err == nil}
 	for i := range current.data {
 		if current.data[i].key == key {
-			current.data[i].value = value
+			current.data[i] = r
 			return
 		}
 	}
-	current.data = append(current.data, reported{key, value})
+	current.data = append(current.data, r)
 }
+
+// firstValue is the room a reported value is given at first.
+const firstValue = 128
 
 // An invocation is the state of one run.
 type invocation struct {
-	host   Host
+	host   host
 	config Value
 	self   Value
 	data   []reported
@@ -110,13 +116,17 @@ type invocation struct {
 
 // A reported is a value of a result's data.
 type reported struct {
-	key   string
-	value any
+	key  string
+	text []byte // JSON
+	ok   bool   // it is
 }
 
-var current invocation
+var (
+	current invocation
+	few     [8]reported // room for an invocation's data
+)
 
-// A Host is where operations go: the runtime in a module, a test's own in a native test (see Run).
+// A Host is where operations go: a test's own in a native test, see Run. In a module they go to the runtime.
 type Host interface {
 	// Call performs an operation; an *Error is an answer.
 	Call(op string, request []byte) (response []byte, err error)
@@ -124,9 +134,9 @@ type Host interface {
 	Log(level abi.Level, line string)
 }
 
-// run handles one event and returns the status and the output of tiercel_handle.
-func run(host Host, event []byte) (status int32, output []byte) {
-	current = invocation{host: host}
+// run handles one event, which pad bytes follow, and returns the status and the output of tiercel_handle.
+func run(event []byte) (status int32, output []byte) {
+	current.config, current.self, current.data, current.progressed = Value{}, Value{}, few[:0], false
 	err := handle(event)
 	if err == nil && len(current.data) == 0 && !current.progressed {
 		return abi.StatusOK, nil
@@ -151,23 +161,24 @@ func run(host Host, event []byte) (status int32, output []byte) {
 }
 
 // appendData writes what was reported, by its keys' order.
-func appendData(dst []byte) ([]byte, error) {
+func appendData(q request) (request, error) {
+	q = q.open()
 	for i := range current.data { // they are few
 		for k := i; k > 0 && current.data[k].key < current.data[k-1].key; k-- {
 			current.data[k], current.data[k-1] = current.data[k-1], current.data[k]
 		}
 	}
-	for i, r := range current.data {
-		separator := byte(',')
-		if i == 0 {
-			separator = '{'
+	for i := range current.data {
+		r := &current.data[i]
+		if !r.ok {
+			return nil, ErrValue
 		}
-		var err error
-		if dst, err = AppendJSON(append(appendText(append(dst, separator), r.key), ':'), r.value); err != nil {
-			return nil, err
+		if i > 0 {
+			q = append(q, ',')
 		}
+		q = append(append(q.appendText(r.key), ':'), r.text...)
 	}
-	return append(dst, '}'), nil
+	return append(q, '}'), nil
 }
 
 // describe returns what a result says about err, which may be nil.

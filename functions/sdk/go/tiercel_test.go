@@ -27,7 +27,7 @@ func (f *fake) Call(op string, request []byte) ([]byte, error) {
 		answer = `{}`
 	}
 	if failure, bad := strings.CutPrefix(answer, "!"); bad {
-		return nil, parseError([]byte(failure))
+		return nil, parseError(padded([]byte(failure)))
 	}
 	return []byte(answer), nil
 }
@@ -174,7 +174,7 @@ func TestListFollowsPages(t *testing.T) {
 	f := &fake{}
 	pages := []string{`{"items":[{"n":1},{"n":2}],"continue":"next"}`, `{"items":[{"n":3}]}`}
 	res := with(t, f, `{}`, func(Event) error {
-		current.host = pager{f, &pages}
+		current.host.Host = pager{f, &pages}
 		items, more, err := Kubernetes("v1", "pods").List(ListOptions{})
 		Report("items", items)
 		Report("more", more)
