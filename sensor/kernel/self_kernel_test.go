@@ -29,12 +29,12 @@ func init() {
 				_, _ = unix.Openat(unix.AT_FDCWD, name, unix.O_RDONLY, 0)
 			case "run":
 				cmd := exec.Command("/proc/self/exe", name)
-				cmd.Env = append(os.Environ(), childEnv+"=open")
+				cmd.Env = append(os.Environ(), childEnv+"=open one")
 				if err := cmd.Run(); err != nil {
 					return err
 				}
 			case "become":
-				if err := os.Setenv(childEnv, "open"); err != nil {
+				if err := os.Setenv(childEnv, "open one"); err != nil {
 					return err
 				}
 				return unix.Exec("/proc/self/exe", []string{os.Args[0], name}, os.Environ())
@@ -42,7 +42,7 @@ func init() {
 		}
 		return nil
 	}
-	children["open"] = func(args []string) error {
+	children["open one"] = func(args []string) error {
 		_, _ = unix.Openat(unix.AT_FDCWD, args[0], unix.O_RDONLY, 0)
 		return nil
 	}
