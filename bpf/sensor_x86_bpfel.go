@@ -135,7 +135,8 @@ const (
 	SensorCallProgramCALL_GENERIC_EMIT SensorCallProgram = 6
 	SensorCallProgramCALL_RECORD       SensorCallProgram = 7
 	SensorCallProgramCALL_SOCKET_EMIT  SensorCallProgram = 8
-	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 9
+	SensorCallProgramCALL_OPEN_TEXTS   SensorCallProgram = 9
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 10
 )
 
 type SensorCgroupKey struct {
@@ -491,7 +492,9 @@ type SensorWalkBuffer struct {
 	Pos        uint32
 	Flags      uint32
 	Leaf       uint32
+	Root       uint32
 	Mark       uint32
+	_          [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -537,6 +540,7 @@ const (
 	SensorProgCallMessages       = "call_messages"
 	SensorProgCallOpen           = "call_open"
 	SensorProgCallOpenEmit       = "call_open_emit"
+	SensorProgCallOpenTexts      = "call_open_texts"
 	SensorProgCallRecord         = "call_record"
 	SensorProgCallSocket         = "call_socket"
 	SensorProgCallSocketEmit     = "call_socket_emit"
@@ -606,6 +610,8 @@ const (
 	SensorVarTypeConnect         = "type_connect"
 	SensorVarTypeExec            = "type_exec"
 	SensorVarTypeExit            = "type_exit"
+	SensorVarTypeOpen            = "type_open"
+	SensorVarTypeOpenat          = "type_openat"
 	SensorVarUringRecorded       = "uring_recorded"
 	SensorVarUringTypes          = "uring_types"
 	SensorVarV1Controller        = "v1_controller"
@@ -665,6 +671,7 @@ type SensorProgramSpecs struct {
 	CallMessages    *ebpf.ProgramSpec `ebpf:"call_messages"`
 	CallOpen        *ebpf.ProgramSpec `ebpf:"call_open"`
 	CallOpenEmit    *ebpf.ProgramSpec `ebpf:"call_open_emit"`
+	CallOpenTexts   *ebpf.ProgramSpec `ebpf:"call_open_texts"`
 	CallRecord      *ebpf.ProgramSpec `ebpf:"call_record"`
 	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.ProgramSpec `ebpf:"call_socket_emit"`
@@ -775,6 +782,8 @@ type SensorVariableSpecs struct {
 	TypeConnect         *ebpf.VariableSpec `ebpf:"type_connect"`
 	TypeExec            *ebpf.VariableSpec `ebpf:"type_exec"`
 	TypeExit            *ebpf.VariableSpec `ebpf:"type_exit"`
+	TypeOpen            *ebpf.VariableSpec `ebpf:"type_open"`
+	TypeOpenat          *ebpf.VariableSpec `ebpf:"type_openat"`
 	UringRecorded       *ebpf.VariableSpec `ebpf:"uring_recorded"`
 	UringTypes          *ebpf.VariableSpec `ebpf:"uring_types"`
 	V1Controller        *ebpf.VariableSpec `ebpf:"v1_controller"`
@@ -914,6 +923,8 @@ type SensorVariables struct {
 	TypeConnect         *ebpf.Variable `ebpf:"type_connect"`
 	TypeExec            *ebpf.Variable `ebpf:"type_exec"`
 	TypeExit            *ebpf.Variable `ebpf:"type_exit"`
+	TypeOpen            *ebpf.Variable `ebpf:"type_open"`
+	TypeOpenat          *ebpf.Variable `ebpf:"type_openat"`
 	UringRecorded       *ebpf.Variable `ebpf:"uring_recorded"`
 	UringTypes          *ebpf.Variable `ebpf:"uring_types"`
 	V1Controller        *ebpf.Variable `ebpf:"v1_controller"`
@@ -935,6 +946,7 @@ type SensorPrograms struct {
 	CallMessages    *ebpf.Program `ebpf:"call_messages"`
 	CallOpen        *ebpf.Program `ebpf:"call_open"`
 	CallOpenEmit    *ebpf.Program `ebpf:"call_open_emit"`
+	CallOpenTexts   *ebpf.Program `ebpf:"call_open_texts"`
 	CallRecord      *ebpf.Program `ebpf:"call_record"`
 	CallSocket      *ebpf.Program `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.Program `ebpf:"call_socket_emit"`
@@ -975,6 +987,7 @@ func (p *SensorPrograms) Close() error {
 		p.CallMessages,
 		p.CallOpen,
 		p.CallOpenEmit,
+		p.CallOpenTexts,
 		p.CallRecord,
 		p.CallSocket,
 		p.CallSocketEmit,

@@ -29,6 +29,7 @@ enum call_program {
 	CALL_GENERIC_EMIT,
 	CALL_RECORD, // no rule can match: the flight recorder's say
 	CALL_SOCKET_EMIT,
+	CALL_OPEN_TEXTS, // what a filter program wants to know besides of an open that failed
 	CALL_PROGRAMS
 };
 
@@ -325,11 +326,14 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 		c->l.record = RECORD_NOT;
 	}
 	if (c->l.record == RECORD_ONLY) {
-		bpf_tail_call(ctx, &call_programs, CALL_RECORD);
+		jump(ctx, &call_programs, CALL_RECORD);
 		return 0;
 	}
-	bpf_tail_call(ctx, &filter_early, c->l.type); // goes on to the next by itself
-	bpf_tail_call(ctx, &call_programs, c->l.program);
+	to_filter(ctx, &filter_early, c->l.type); // goes on to the next by itself
+	if (c->l.program == CALL_GENERIC)
+		jump(ctx, &call_programs, CALL_GENERIC);
+	else
+		bpf_tail_call(ctx, &call_programs, c->l.program);
 	return 0;
 }
 

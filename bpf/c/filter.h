@@ -48,6 +48,33 @@ struct {
 	__type(value, __u32);
 } filter_late SEC(".maps");
 
+// Event types of the calls that are filtered most.
+const volatile __u16 type_open = 0, type_openat = 0;
+
+// jump is a tail call to a place that is one number to the verifier, as constants of the object are: it becomes a jump of the machine's. One to
+// a place that varies is looked up, and indirect, which is what processors guard against speculation.
+static __always_inline void jump(void *ctx, void *table, __u32 place)
+{
+	asm volatile("r1 = %[ctx]\n\t"
+		     "r2 = %[table]\n\t"
+		     "r3 = %[place]\n\t"
+		     "call 12"
+		     :
+		     : [ctx] "r"(ctx), [table] "r"(table), [place] "r"(place)
+		     : "r0", "r1", "r2", "r3", "r4", "r5");
+}
+
+// to_filter goes to the program of an event type in one of the two tables. It comes back if there is none.
+static __always_inline void to_filter(void *ctx, void *table, __u32 type)
+{
+	if (type == type_openat)
+		jump(ctx, table, type_openat);
+	else if (type == type_open)
+		jump(ctx, table, type_open);
+	else
+		bpf_tail_call(ctx, table, type);
+}
+
 // Whether a cgroup is that of a container, as user space read its path; what is not in here is not known.
 enum cgroup_kind { CGROUP_UNKNOWN, CGROUP_HOST, CGROUP_CONTAINER };
 

@@ -109,7 +109,7 @@ int BPF_PROG(call_generic, struct pt_regs *regs, long result)
 		c->verdict |= VERDICT_CAPTURED;
 		bpf_tail_call(ctx, &filter_late, c->l.type);
 	}
-	bpf_tail_call(ctx, &call_programs, CALL_GENERIC_EMIT);
+	jump(ctx, &call_programs, CALL_GENERIC_EMIT);
 	return 0;
 }
 

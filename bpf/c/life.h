@@ -86,8 +86,8 @@ int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binp
 	o = put_kernel_string(SLOT_PROCESS, o, TAG_FILENAME, as_number((__u64)bprm->filename));
 	__u32 type = judge(s, o);
 	if (type)
-		bpf_tail_call(ctx, &exec_programs, type);
-	bpf_tail_call(ctx, &exec_programs, PROCESS_EMIT);
+		jump(ctx, &exec_programs, type_exec);
+	jump(ctx, &exec_programs, PROCESS_EMIT);
 	return 0;
 }
 
@@ -113,8 +113,8 @@ int BPF_PROG(process_exit, struct task_struct *t)
 	begin(s, SLOT_PROCESS, KIND_EXIT, type_exit, t->exit_code);
 	__u32 type = judge(s, sizeof(struct head));
 	if (type)
-		bpf_tail_call(ctx, &exit_programs, type);
-	bpf_tail_call(ctx, &exit_programs, PROCESS_EMIT);
+		jump(ctx, &exit_programs, type_exit);
+	jump(ctx, &exit_programs, PROCESS_EMIT);
 	return 0;
 }
 
@@ -163,7 +163,7 @@ int BPF_PROG(process_fork, struct task_struct *child, unsigned long clone_flags)
 	__u32 type = judge(s, put_struct(s, sizeof(*h), TAG_FORK, x));
 	if (type)
 		bpf_tail_call(ctx, &fork_programs, type);
-	bpf_tail_call(ctx, &fork_programs, PROCESS_EMIT);
+	jump(ctx, &fork_programs, PROCESS_EMIT);
 	return 0;
 }
 

@@ -78,6 +78,7 @@ struct walk_buffer {
 	__u64 through;               // 1: chroot and bind mounts are no end
 	__u32 pos, flags;
 	__u32 leaf; // length of the last component, with its slash
+	__u32 root; // where the path below the task's root begins, if the walk went on from there; 0: it did not
 	__u32 mark; // where the path below the marked directory begins; PATH_LEN + 1: the walk did not pass it
 };
 

@@ -43,6 +43,7 @@ enum open_state {
 	OPEN_WALKED = 1 << 0,    // the file's path is known
 	OPEN_AS_PASSED = 1 << 1, // it is just the path as passed; the walk buffer holds it
 	OPEN_BEYOND = 1 << 2,    // it goes on above the task's root
+	OPEN_SKETCHED = 1 << 3,  // it failed, and all that is known is the path as passed
 };
 
 // differs_in reports whether the words a and b differ in their first bytes, of which there may be more than eight.
@@ -220,6 +221,16 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		if (compare_forms(c, s, w, &texts->t[TEXT_SECOND], passed ? o - OPEN_RAW - sizeof(struct section) : 0, below))
 			c->state |= OPEN_AS_PASSED;
 	}
+	bool looks = c->l.texts && passed && !below;
+	if (looks && !f) { // most are dropped for the path as passed alone
+		c->state = OPEN_SKETCHED;
+		c->end = o;
+		c->verdict |= VERDICT_CAPTURED;
+		texts->forms = 0;
+		to_filter(ctx, &filter_late, c->l.type);
+		jump(ctx, &call_programs, CALL_OPEN_EMIT);
+		return 0;
+	}
 	__u32 dir = o;
 	if (!(c->state & OPEN_AS_PASSED)) {
 		if (c->state & OPEN_WALKED)
@@ -228,7 +239,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 			o = put_call_dir(o, 0);
 	}
 	c->end = o;
-	if (c->l.texts && passed && !below) {
+	if (looks) {
 		texts->forms = forms_of(c, texts);
 		if (texts->forms & FORM_FIRST)
 			text_of_section(TEXT_FIRST, OPEN_RAW, dir, o);
@@ -237,9 +248,36 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 			texts->t[TEXT_SECOND].dir = texts->t[TEXT_SECOND].len;
 		}
 		c->verdict |= VERDICT_CAPTURED;
-		bpf_tail_call(ctx, &filter_late, c->l.type);
+		to_filter(ctx, &filter_late, c->l.type);
 	}
-	bpf_tail_call(ctx, &call_programs, CALL_OPEN_EMIT);
+	jump(ctx, &call_programs, CALL_OPEN_EMIT);
+	return 0;
+}
+
+// finish_sketch appends the directory that the path of an open that failed starts from.
+static __always_inline void finish_sketch(struct call *c, struct scratch *s)
+{
+	if (s->b[OPEN_RAW + 4] != '/')
+		c->end = put_call_dir(c->end, 0);
+	c->state &= ~OPEN_SKETCHED;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_open_texts, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	struct scratch *s = scratch_of(SLOT_CALL);
+	struct texts *texts = current_texts();
+	if (!c || !s || !texts) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	__u32 dir = c->end;
+	finish_sketch(c, s);
+	texts->forms = FORM_FIRST;
+	text_of_section(TEXT_FIRST, OPEN_RAW, dir, c->end);
+	to_filter(ctx, &filter_late, c->l.type);
+	jump(ctx, &call_programs, CALL_OPEN_EMIT);
 	return 0;
 }
 
@@ -252,6 +290,8 @@ int BPF_PROG(call_open_emit, struct pt_regs *regs, long result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
+	if (c->state & OPEN_SKETCHED)
+		finish_sketch(c, s);
 	__u32 o = c->end;
 	if (c->file)
 		fill_file((void *)&s->b[sizeof(struct head) + sizeof(struct section)], c->file);

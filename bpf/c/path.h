@@ -5,6 +5,7 @@
 #include "read.h"
 
 #define WALK_DEPTH 256
+#define WALK_NEAR 12 // components that are walked without a call for each, which takes as long as its work
 #define SB_NOUSER (1UL << 31)
 #define TMPFS_MAGIC 0x01021994
 
@@ -14,83 +15,80 @@ enum walk_flag {
 	WALK_BEYOND = 1 << 2,  // went on from the task's root
 };
 
+// What changes on the way: it stands on the stack, where there is little room. The rest stands in the buffer.
 struct walk {
-	__u64 dentry, vfsmount, mount, top, root_dentry, root_mnt, mark_dentry, mark_mnt; // top: the root of the mount
-	__u64 head; // the first eight bytes of the path so far
+	__u64 dentry, mount, top; // top: the root of the mount
 	struct walk_buffer *w;
-	__u32 pos, flags, done, leaf, mark;
-	__u32 root; // position at the task's root, if the walk went on from there; 0: it did not
-	__u32 pad;
+	__u32 pos, pad;
 };
 
 // Names of up to so many bytes are copied by words, which takes a fifth of the time that the helper does.
 #define SHORT_NAME 32
 
-// push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit. head are
-// the first eight bytes of the path, before and after. The kernel aligns names to words, so that one that begins in a name is on its page.
-static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry, __u64 *head)
+// push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit. The kernel
+// aligns names to words, so that one that begins in a name is on its page.
+static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry)
 {
-	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1);
+	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1), end = pos;
 	__u64 name = (__u64)KREAD(struct dentry, dentry, d_name.name);
-	if (pos < len + 1)
+	if (pos < len + 1 || end > PATH_LEN)
 		return pos;
 	pos -= len + 1;
 	pos &= PATH_LEN - 1;
-	__u64 first = *head;
 	if (!bpf_rdonly_cast || len > SHORT_NAME) {
 		bpf_probe_read_kernel(&b->b[pos + 1], len, (void *)name);
-		first = *(__u64 *)&b->b[pos + 1];
 	} else {
+		__u64 after = *(__u64 *)&b->b[end]; // the last word may reach into what follows
 		for (__u32 i = 0; i < SHORT_NAME; i += 8) {
 			if (i >= len)
 				break;
-			__u64 w = KWORD(name + i);
-			__u32 rest = len - i;
-			if (rest < 8) // what follows stays
-				w = (w & ((1ULL << (8 * (rest & 7))) - 1)) | *head << (8 * (rest & 7));
-			*(__u64 *)&b->b[pos + 1 + i] = w;
-			if (!i)
-				first = w;
+			*(__u64 *)&b->b[pos + 1 + i] = KWORD(name + i);
 		}
+		*(__u64 *)&b->b[end] = after;
 	}
-	*head = '/' | first << 8;
-	*(__u64 *)&b->b[pos] = *head;
+	b->b[pos] = '/';
 	return pos;
 }
 
-static long walk_step(__u64 i, struct walk *w)
+// take_step goes one component up. It returns 1 at the end.
+static __always_inline long take_step(struct walk *w)
 {
-	__u64 d = w->dentry, m = w->vfsmount;
-	if (d == w->mark_dentry && m == w->mark_mnt)
-		w->mark = w->pos;
-	if (d == w->root_dentry && m == w->root_mnt) {
-		w->root = w->pos;
-		w->done = !w->w->through;
-		if (w->done)
+	struct walk_buffer *b = w->w;
+	__u64 d = w->dentry, mount = w->mount, m = (__u64)KADDR(struct mount, mount, mnt);
+	if (d == b->mark_dentry && m == b->mark_mnt)
+		b->mark = w->pos;
+	if (d == b->root_dentry && m == b->root_mnt) {
+		b->root = w->pos;
+		if (!b->through) {
+			b->flags = 0;
 			return 1;
+		}
 	}
 	__u64 parent = (__u64)KREAD(struct dentry, d, d_parent);
 	if (d == parent || d == w->top) {
-		__u64 mount = w->mount, up = (__u64)KREAD(struct mount, mount, mnt_parent);
+		__u64 up = (__u64)KREAD(struct mount, mount, mnt_parent);
 		if (up == mount || !up) {
-			w->flags |= !w->root ? WALK_OUTSIDE : w->pos != w->root ? WALK_BEYOND : 0;
-			w->done = 1;
+			b->flags = !b->root ? WALK_OUTSIDE : w->pos != b->root ? WALK_BEYOND : 0;
 			return 1;
 		}
 		w->dentry = (__u64)KREAD(struct mount, mount, mnt_mountpoint);
 		w->mount = up;
-		w->vfsmount = (__u64)KADDR(struct mount, up, mnt);
 		w->top = (__u64)KREAD(struct mount, up, mnt.mnt_root);
 		return 0;
 	}
-	__u32 pos = push_name(w->w, w->pos, d, &w->head);
+	__u32 pos = push_name(b, w->pos, d);
 	if (pos == w->pos)
 		return 1;
-	if (!w->leaf)
-		w->leaf = w->pos - pos;
+	if (!b->leaf)
+		b->leaf = w->pos - pos;
 	w->pos = pos;
 	w->dentry = parent;
 	return 0;
+}
+
+static long walk_step(__u64 i, struct walk *w)
+{
+	return take_step(w);
 }
 
 // What climbs from a directory to another one, or to the top of its file system.
@@ -125,7 +123,7 @@ __noinline int walk_in(struct walk_buffer *b)
 	if (!b)
 		return 0;
 	b->pos = PATH_LEN;
-	b->flags = b->leaf = 0;
+	b->flags = b->leaf = b->root = 0;
 	b->mark = PATH_LEN + 1;
 	__u64 d = b->dentry, m = b->mnt;
 	if (!d || !m)
@@ -133,41 +131,39 @@ __noinline int walk_in(struct walk_buffer *b)
 	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
 	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER) {
 		// Pipes, sockets and anonymous inodes have no path. A memfd has a name and no directory.
-		__u64 head = 0;
 		if (KREAD(struct super_block, sb, s_magic) == TMPFS_MAGIC)
-			b->pos = push_name(b, PATH_LEN, d, &head);
+			b->pos = push_name(b, PATH_LEN, d);
 		return 0;
 	}
 	__u64 root_mnt = b->root_mnt;
 	if (b->through && m != root_mnt && is_bound(as_number(m), as_number(root_mnt))) // functions of their own: stacks are small
 		m = root_mnt;
-	struct walk w = {
+	struct walk near = {
 		.dentry = d,
-		.vfsmount = m,
 		.mount = m - bpf_core_field_offset(struct mount, mnt),
 		.top = (__u64)KREAD(struct vfsmount, m, mnt_root),
-		.root_dentry = b->root_dentry,
-		.root_mnt = b->root_mnt,
-		.mark_dentry = b->mark_dentry,
-		.mark_mnt = b->mark_mnt,
 		.w = b,
 		.pos = PATH_LEN,
-		.mark = PATH_LEN + 1,
 	};
-	bpf_loop(WALK_DEPTH, walk_step, &w, 0); // 5.17
-	__u32 pos = w.pos;
-	if (!w.done) {
-		b->flags = WALK_CUT;
-		return 0; // unknown
+	long ended = 0;
+	b->flags = WALK_CUT; // until it has come to an end
+	if (bpf_rdonly_cast)
+		for (__u32 i = 0; i < WALK_NEAR && !ended; i++)
+			ended = take_step(&near);
+	struct walk w = near;
+	if (!ended)
+		bpf_loop(bpf_rdonly_cast ? WALK_DEPTH - WALK_NEAR : WALK_DEPTH, walk_step, &w, 0); // 5.17
+	if (b->flags == WALK_CUT) { // unknown
+		b->leaf = 0;
+		b->mark = PATH_LEN + 1;
+		return 0;
 	}
+	__u32 pos = w.pos;
 	if (pos >= PATH_LEN) {
 		b->b[PATH_LEN - 1] = '/';
 		pos = PATH_LEN - 1;
 	}
 	b->pos = pos;
-	b->flags = w.flags;
-	b->leaf = w.leaf;
-	b->mark = w.mark;
 	return 0;
 }
 

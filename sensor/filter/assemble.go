@@ -41,6 +41,7 @@ type Offsets struct {
 type Next struct {
 	Capture uint8 // after the early one
 	Emit    uint8 // after the late one
+	Texts   uint8 // of an open that failed: what the late one goes to if the path as passed does not decide, to be called again
 	Socket  bool  // the capture ends what the hooks of sockets noted for the call
 	Flags   int   // position of an argument plus one that may have MSG_FASTOPEN, which makes another event too; 0: none
 	Short   bool  // the programs must be short, at the price of more look-ups
@@ -321,6 +322,7 @@ func (g *generator) lateProgram() {
 	g.place("goon")
 	g.tailCall(g.next.Emit)
 	if opens(f.Type) {
+		g.sketched()
 		g.otherForm(StagePath)
 		g.otherForm(StageTask)
 	}
@@ -377,6 +379,7 @@ func (g *generator) openFacts(paths bool) {
 	}
 	g.add(
 		asm.LoadMem(asm.R1, text, textsForms, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, "sketched"),
 		asm.JSet.Imm(asm.R1, formSecond, "second"),
 		asm.Add.Imm(text, int32(textsFirst)),
 		asm.Ja.Label("form"),
@@ -385,6 +388,19 @@ func (g *generator) openFacts(paths bool) {
 		asm.JGT.Imm(asm.R1, maxText, "pass"),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
 	)
+}
+
+// sketched looks at an open that failed, of which nothing is captured yet but the path as passed.
+func (g *generator) sketched() {
+	if !g.used["sketched"] {
+		return
+	}
+	g.place("sketched")
+	raw := g.filter.Expr.known(func(t *Test) bool { return t.stage == StageCall || t.Subject == Raw })
+	if raw.Op != True {
+		g.stage(raw, StagePath, g.dropLabel(StagePath))
+	}
+	g.tailCall(g.next.Texts)
 }
 
 // otherForm takes the first text in hand where the second was, if the two differ; else the event is dropped.

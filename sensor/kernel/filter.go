@@ -227,7 +227,7 @@ func nextOf(t field.EventType) filter.Next {
 	next := filter.Next{Capture: l.Program, Emit: progGenericEmit, Socket: l.Program == progSocket || l.Program == progMessages}
 	switch l.Program {
 	case progOpen:
-		next.Emit = progOpenEmit
+		next.Emit, next.Texts = progOpenEmit, progOpenTexts
 	case progSocket:
 		next.Emit = progSocketEmit
 		if l.Data != 0 {

@@ -35,6 +35,7 @@ const (
 	progOpenEmit    = uint8(bpf.SensorCallProgramCALL_OPEN_EMIT)
 	progGenericEmit = uint8(bpf.SensorCallProgramCALL_GENERIC_EMIT)
 	progSocketEmit  = uint8(bpf.SensorCallProgramCALL_SOCKET_EMIT)
+	progOpenTexts   = uint8(bpf.SensorCallProgramCALL_OPEN_TEXTS)
 )
 
 // layouts say where the arguments of a call stand: positions from 1, 0 for none. Calls that are not listed give their numbers only.

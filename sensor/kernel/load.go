@@ -79,6 +79,8 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
 		bpf.SensorVarTypeBind:     uint16(field.EventBind),
+		bpf.SensorVarTypeOpen:     uint16(field.EventOpen),
+		bpf.SensorVarTypeOpenat:   uint16(field.EventOpenat),
 		bpf.SensorVarHashSeed:     seed,
 		bpf.SensorVarRecordRate:   uint64(s.cfg.RecordRate),
 		bpf.SensorVarRingBytes:    [...]uint64{uint64(s.cfg.ProcessRingBytes), uint64(s.cfg.RingBytes)},
@@ -227,6 +229,7 @@ var callPrograms = map[uint8]string{
 	progOpenEmit:    bpf.SensorProgCallOpenEmit,
 	progGenericEmit: bpf.SensorProgCallGenericEmit,
 	progSocketEmit:  bpf.SensorProgCallSocketEmit,
+	progOpenTexts:   bpf.SensorProgCallOpenTexts,
 }
 
 // lifeEmitters send records about processes, by the table in whose first place they stand (PROCESS_EMIT in bpf/c/life.h).
