@@ -32,6 +32,7 @@ type callRow struct {
 	file       string // below the folder of the benchmark; absolute: as it is
 	pause      time.Duration
 	batch      int // 0: batchCalls
+	calls      int // system calls that one of call is; 0: one
 }
 
 // deepFile and deepFolder make, with the folder that they stand in, a path of seven components.
@@ -40,40 +41,44 @@ const (
 	deepFolder = "a/b/c/folder"
 )
 
-// Each measurement is the least of so many batches of calls.
+// Each measurement is the least of so many batches of calls. The empty program comes and goes so many times in between, so that what the
+// machine does besides falls upon the calls with it and on those without it.
 const (
 	batches    = 60
+	turns      = 6
 	batchCalls = 300
 )
 
 // BenchmarkCalls gives what the sensor adds to a system call: without anything, with an empty program at the end of all system calls, and with
-// the sensor, in turn, once each round. It reports the least of twenty batches, as a median over the rounds, of what the sensor adds (ns) and
-// of what it adds for each nanosecond that the empty program does (x), and prints all of it with the least and the most. The sensor is whole,
+// the sensor, in turn, each round. It reports the least of sixty batches, as a median over the rounds, of what the sensor adds (ns) and of what
+// it adds for each nanosecond that the empty program adds to the same row (x), and prints all of it with the least and the most. Where what the
+// empty program adds is less than its own spread, so that the ratio would be chance, it is taken from the row of getppid, for each call of the
+// row: the table marks such ratios with a star. The sensor is whole,
 // its flight recorder on. A batch is of CPU time of the calling thread, which another process is than the sensor.
 func BenchmarkCalls(b *testing.B) {
 	b.Run("stable", func(b *testing.B) {
 		benchCalls(b, stockRules(b, false), false, []callRow{
-			{name: "getppid", call: "getppid"},
-			{name: "open-read", call: "read", file: deepFile},
-			{name: "open-flags", call: "directory", file: deepFolder}, // O_DIRECTORY: the flags decide
-			{name: "open-write", call: "write", file: deepFile},
+			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
+			{name: "open-read", call: "read", file: deepFile, calls: 2},
+			{name: "open-flags", call: "directory", file: deepFolder, calls: 2}, // O_DIRECTORY: the flags decide
+			{name: "open-write", call: "write", file: deepFile, calls: 2},
 			{name: "absent", call: "absent", file: "a/b/c/absent"},
 		})
 	})
 	b.Run("all-in-container", func(b *testing.B) {
 		benchCalls(b, stockRules(b, true), true, []callRow{
-			{name: "getppid", call: "getppid"},
-			{name: "open-read", call: "read", file: deepFile},
-			{name: "open-write", call: "write", file: deepFile},
-			{name: "open-create", call: "create", file: deepFile},
-			{name: "make+remove", call: "make+remove", file: "a/b/c/new"},
+			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
+			{name: "open-read", call: "read", file: deepFile, calls: 2},
+			{name: "open-write", call: "write", file: deepFile, calls: 2},
+			{name: "open-create", call: "create", file: deepFile, calls: 2},
+			{name: "make+remove", call: "make+remove", file: "a/b/c/new", calls: 3},
 			{name: "absent", call: "absent", file: "a/b/c/absent"},
 		})
 	})
 	// The event of each read goes to user space, whose rule does not match. Pauses let the ring be emptied.
 	b.Run("captured", func(b *testing.B) {
 		benchCalls(b, loadRules(b, false, ownRules(b, readRule)), false, []callRow{
-			{name: "getppid", call: "getppid"},
+			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
 			{name: "read", call: "read1", file: "/dev/zero", batch: 1000, pause: 5 * time.Millisecond},
 		})
 	})
@@ -89,7 +94,7 @@ const readRule = `
 
 // A callCost is what was measured of one row in one round.
 type callCost struct {
-	none         [2]float64 // before and after the others
+	none         [2]float64 // in turn with the empty program, and after all
 	empty, with  float64
 	inEmpty, ran float64 // by the kernel's count: ns in the empty program, and in the sensor's
 }
@@ -119,13 +124,10 @@ func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) 
 	for b.Loop() {
 		round := make([]callCost, len(rows))
 		for i, c := range callers {
-			round[i].none[0] = least(b, c)
+			round[i].none[0], round[i].empty = leastInTurn(b, c)
 		}
 		others := allPrograms(b, nil)
 		stop := emptyProgram(b)
-		for i, c := range callers {
-			round[i].empty = least(b, c)
-		}
 		for i, c := range callers {
 			round[i].inEmpty = leastRun(b, c, others)
 		}
@@ -133,7 +135,7 @@ func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) 
 		stop = runSensorWith(b, set)
 		before := ownTime()
 		for i, c := range callers {
-			round[i].with = least(b, c)
+			round[i].with = least(b, c, batches)
 			n += batches * c.n
 		}
 		cpu += ownTime() - before
@@ -143,7 +145,7 @@ func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) 
 		closeAll(others)
 		stop()
 		for i, c := range callers {
-			round[i].none[1] = least(b, c)
+			round[i].none[1] = least(b, c, batches)
 			costs[i] = append(costs[i], round[i])
 		}
 	}
@@ -152,14 +154,27 @@ func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) 
 	b.ReportMetric(0, "ns/op")
 }
 
-// least is what a call takes in the batch of many that is disturbed least.
-func least(b *testing.B, c *caller) float64 {
+// least is what a call takes in the one of n batches that is disturbed least.
+func least(b *testing.B, c *caller, n int) float64 {
 	b.Helper()
 	ns := c.batch(b)
-	for range batches - 1 {
+	for range n - 1 {
 		ns = min(ns, c.batch(b))
 	}
 	return ns
+}
+
+// leastInTurn is least without anything and with the empty program, in turn.
+func leastInTurn(b *testing.B, c *caller) (none, empty float64) {
+	b.Helper()
+	none, empty = math.Inf(1), math.Inf(1)
+	for range turns {
+		none = min(none, least(b, c, batches/turns))
+		stop := emptyProgram(b)
+		empty = min(empty, least(b, c, batches/turns))
+		stop()
+	}
+	return none, empty
 }
 
 // leastRun is how many nanoseconds programs other than others run during a call, by the kernel's count, in the batch of many that is
@@ -226,6 +241,7 @@ func reportCalls(b *testing.B, rows []callRow, costs [][]callCost) {
 	var table strings.Builder
 	line := func(v ...any) { fmt.Fprintf(&table, "%-13s %7s %22s %22s %9s %17s %17s\n", v...) }
 	line("ns a call", "nothing", "empty program adds", "sensor adds", "ratio", "in empty program", "in sensor's")
+	var first float64 // what the empty program adds to getppid, the first of all rows
 	for i, r := range rows {
 		of := func(what func(c callCost) float64) spread {
 			v := make([]float64, len(costs[i]))
@@ -235,11 +251,17 @@ func reportCalls(b *testing.B, rows []callRow, costs [][]callCost) {
 			return spreadOf(v)
 		}
 		none := of(callCost.without)
-		empty := of(func(c callCost) float64 { return c.empty - c.without() })
+		empty := of(func(c callCost) float64 { return c.empty - c.none[0] })
 		with := of(func(c callCost) float64 { return c.with - c.without() })
 		inEmpty, ran := of(func(c callCost) float64 { return c.inEmpty }), of(func(c callCost) float64 { return c.ran })
-		ratio := with.median / empty.median
-		line(r.name, none.format(), empty, with, fmt.Sprintf("%.2f", ratio), inEmpty, ran)
+		if i == 0 {
+			first = empty.median
+		}
+		ratio, mark := with.median/empty.median, ""
+		if empty.median < empty.most-empty.least || empty.least <= 0 {
+			ratio, mark = with.median/(first*float64(max(1, r.calls))), "*"
+		}
+		line(r.name, none.format(), empty, with, fmt.Sprintf("%.2f%s", ratio, mark), inEmpty, ran)
 		b.ReportMetric(with.median, r.name+"-ns")
 		b.ReportMetric(ratio, r.name+"-x")
 		b.ReportMetric(ran.median-inEmpty.median, r.name+"-run-ns")
