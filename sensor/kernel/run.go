@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -48,10 +47,11 @@ type poller struct {
 	conn   syscall.RawConn
 	ready  func(fd uintptr) bool
 	stop   int // descriptor
+	timer  int // descriptor of what ends a wait
 	state  *readerState
 	rings  []*ring
 	events [8]unix.EpollEvent
-	n      int // how many of events there are
+	n      int // how many of events are not of the timer
 	err    error
 	fd     uintptr // of epoll
 
@@ -73,15 +73,18 @@ func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, erro
 		_ = unix.Close(epoll)
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(stop)
+		_ = unix.Close(epoll)
+		return nil, fmt.Errorf("create timerfd: %w", err)
+	}
 	now := time.Now()
 	p := &poller{
-		fd: uintptr(epoll), stop: stop, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, processes: processBurst,
+		fd: uintptr(epoll), stop: stop, timer: timer, state: state, rings: rings, active: now, lastFill: now, tokens: wakeBurst, processes: processBurst,
 		wakeups: wakeups,
 	}
-	p.ready = func(fd uintptr) bool {
-		p.n, p.err = p.look(fd, 0)
-		return p.n > 0 || p.err != nil
-	}
+	p.ready = func(fd uintptr) bool { return p.look(fd) > 0 || p.err != nil }
 	if err := p.open(epoll); err != nil {
 		p.close()
 		return nil, err
@@ -89,15 +92,21 @@ func newPoller(state *readerState, rings []*ring, wakeups func()) (*poller, erro
 	return p, nil
 }
 
-// look asks how many descriptors have something to read, and waits for one up to d. The call is raw: the runtime's monitor wakes up for any
+// look takes what descriptors have become ready, and returns how many have. The calls are raw here: the runtime's monitor wakes up for any
 // other.
-func (p *poller) look(epoll uintptr, d time.Duration) (int, error) {
-	ms := uintptr(d.Milliseconds())
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), ms, 0, 0)
+func (p *poller) look(epoll uintptr) (ready int) {
+	p.n, p.err = 0, nil
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
 	if errno != 0 {
-		return 0, errno
+		p.err = errno
+		return 0
 	}
-	return int(n), nil
+	for i := range p.events[:n] {
+		if p.events[i].Fd != int32(p.timer) {
+			p.n++
+		}
+	}
+	return int(n)
 }
 
 // open gives the runtime the descriptor epoll, and epoll those of the rings.
@@ -110,7 +119,7 @@ func (p *poller) open(epoll int) error {
 	if p.conn, err = p.epoll.SyscallConn(); err != nil {
 		return fmt.Errorf("watch rings: %w", err)
 	}
-	fds := []int{p.stop}
+	fds := []int{p.stop, p.timer}
 	for _, r := range p.rings {
 		fds = append(fds, r.fd)
 	}
@@ -127,6 +136,7 @@ func (p *poller) open(epoll int) error {
 func (p *poller) close() {
 	_ = p.epoll.Close()
 	_ = unix.Close(p.stop)
+	_ = unix.Close(p.timer)
 }
 
 // interrupt ends the wait that is on or comes next.
@@ -154,11 +164,7 @@ func (p *poller) wait() error {
 			return nil // written before the kernel knew that we wait
 		}
 	}
-	sleep := p.sleep
-	if state == readerBusy && runtime.GOMAXPROCS(0) > 1 {
-		sleep = p.sleepThread
-	}
-	if err := sleep(deadline); err != nil {
+	if err := p.sleep(deadline); err != nil {
 		return fmt.Errorf("wait for rings: %w", err)
 	}
 	if p.n > 0 {
@@ -191,24 +197,15 @@ func (p *poller) next(now time.Time) (state uint64, deadline time.Duration) {
 	return readerWaits, readDeadline
 }
 
-// sleepThread is sleep for when much is going on: it keeps the thread, and its processor of the runtime's, which then has one more. Parking the
-// goroutine costs three times as much, for another thread wakes up to look for work.
-func (p *poller) sleepThread(d time.Duration) (err error) {
-	runtime.Gosched() // to those who were handed something, and so that the runtime's monitor sees no goroutine that never yields
-	p.n, err = p.look(p.fd, d)
-	if errors.Is(err, unix.EINTR) {
-		return nil
-	}
-	return err
-}
-
-// sleep parks the goroutine until a ring wakes it, or d has passed; n says which.
+// sleep parks the goroutine until a ring wakes it, or d has passed; n says which. The time is kept by a descriptor among the others: for one
+// of its own timers the runtime wakes its monitor, and a second thread that looks for work once the goroutine goes on.
 func (p *poller) sleep(d time.Duration) error {
 	p.n, p.err = 0, nil
-	if err := p.epoll.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return err
+	end := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	if _, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(p.timer), 0, uintptr(unsafe.Pointer(&end)), 0, 0, 0); errno != 0 {
+		return errno
 	}
-	if err := p.conn.Read(p.ready); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := p.conn.Read(p.ready); err != nil {
 		return err
 	}
 	if errors.Is(p.err, unix.EINTR) {
