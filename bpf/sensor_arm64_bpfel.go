@@ -87,6 +87,11 @@ type SensorCall struct {
 			Ip    [16]uint8
 		}
 	}
+	Exec [5]struct {
+		_   structs.HostLayout
+		At  uint32
+		Len uint32
+	}
 }
 
 type SensorCallFlag uint32

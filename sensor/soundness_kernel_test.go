@@ -87,8 +87,8 @@ func callRandomly(r *rand.Rand, dir string, n int) error {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to this namespace: %w", err)
 	}
-	for range 1 + n/200 {
-		_ = exec.Command([]string{"/bin/true", "/bin/false", "/bin/nothing", "/bin/sh"}[r.IntN(4)], "-c", ":").Run()
+	for range 1 + n/50 {
+		startRandomly(r)
 	}
 	if err := buildRoot(dir); err != nil {
 		return err
@@ -142,6 +142,42 @@ func callRandomly(r *rand.Rand, dir string, n int) error {
 	}
 	close(stop)
 	return nil
+}
+
+// startRandomly starts a program that does nothing.
+func startRandomly(r *rand.Rand) {
+	pick := func(words ...string) string { return words[r.IntN(len(words))] }
+	cmd := exec.Command(pick("/bin/true", "/bin/false", "/bin/nothing", "/bin/sh"), "-c", ":")
+	for range r.IntN(4) {
+		cmd.Args = append(cmd.Args, pick("-c", "", "/dev/shm/x", "a b", " ", "BEGIN Private", "\\", "stratum+tcp://x", strings.Repeat("y", r.IntN(300)), strings.Repeat("z", r.IntN(6000))))
+	}
+	if r.IntN(3) == 0 {
+		cmd.Args[0] = pick("", "./x", "/dev/shm/y", "./x y", strings.Repeat("e", r.IntN(600)))
+	}
+	cmd.Dir = pick("/", "/tmp", "/dev/shm", "/proc/self")
+	switch r.IntN(3) {
+	case 0:
+		cmd.Env = []string{}
+	case 1:
+		cmd.Env = []string{"A=b", "X=" + strings.Repeat("x", r.IntN(5000)), "GLIBC_TUNABLES=y"}
+	}
+	_ = cmd.Run()
+}
+
+// execCheck is a random comparison of a text of an exec.
+func (c *caller) execCheck() string {
+	f := c.pick("proc.exe", "proc.exepath", "proc.cwd", "proc.args", "proc.cmdline", "proc.env")
+	v := "'" + c.pick("/dev/shm", "/dev/shm/", "/", "/tmp/", "./", "./x", "./x y", "/bin/true", "/usr/bin/", "true", "-c :", "-c : a b", "-c : ", "-c", ":", "a b",
+		"stratum+tcp", "GLIBC_TUNABLES", "glibc_tun", "A=b", "begin private", "xx", "yyyy", "zz", " ", "e") + "'"
+	switch c.IntN(8) {
+	case 0:
+		return f + " in (" + v + ", " + c.pick("./x", "/bin/sh", "/bin/false", "x") + ")"
+	case 1:
+		return f + c.pick(" = anyof", " startswith allof", " contains oneof") + " (" + v + ", f1)"
+	case 2:
+		return f + c.pick(" exists", " = ''", " != ''", " startswith ''", " glob '*/true'", " glob './*'", " iglob '*TUN*'", " regex '.*yyy.*'", " regex '/dev/shm.*'", " glob '-c*'")
+	}
+	return f + c.pick(" = ", " != ", " startswith ", " startswith ", " endswith ", " contains ", " icontains ") + v
 }
 
 // buildRoot makes the files below dir that rules are about.
@@ -308,7 +344,9 @@ func (c *caller) socketCheck() string {
 
 // lifeCheck is a random comparison of what is known of a process.
 func (c *caller) lifeCheck() string {
-	switch c.IntN(3) {
+	switch c.IntN(6) {
+	case 3, 4, 5:
+		return c.execCheck()
 	case 0:
 		return c.pick("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_lower_layer", "proc.is_exe_from_memfd") + c.pick(" = true", " = false", " exists")
 	case 1:
@@ -318,7 +356,9 @@ func (c *caller) lifeCheck() string {
 }
 
 func (c *caller) check() string {
-	switch c.IntN(32) {
+	switch c.IntN(34) {
+	case 32, 33:
+		return c.execCheck()
 	case 24, 25, 26, 27:
 		return c.socketCheck()
 	case 28, 29:

@@ -148,6 +148,7 @@ struct call {
 	struct call_layout l;
 	struct message m;
 	struct socket_facts socket; // of a capture, for a filter program
+	struct exec_text exec[EXEC_TEXTS]; // of an exec, for a filter program
 };
 
 // A fork, an exec or an exit (life.h) has one of its own: of it the verdict counts, the result, and where the record ends.

@@ -155,6 +155,13 @@ static __always_inline struct texts *current_texts(void)
 	return bpf_map_lookup_elem(&filter_texts, &zero);
 }
 
+// The texts of an exec as its filter program reads them: where they stand in the scratch. Those of arguments and environment have NULs in them.
+enum exec_text_index { EXEC_EXE_PATH, EXEC_CWD, EXEC_EXE, EXEC_ARGS, EXEC_ENV, EXEC_TEXTS };
+
+struct exec_text {
+	__u32 at, len; // TEXT_UNKNOWN: cut, or it could not be read
+};
+
 #define EVERY(c) ((c) * 0x0101010101010101ULL)
 #define LOW7 EVERY(0x7fULL)
 
@@ -162,6 +169,17 @@ static __always_inline struct texts *current_texts(void)
 static __always_inline __u64 zero_bytes(__u64 w)
 {
 	return ~(((w & LOW7) + LOW7) | w | LOW7);
+}
+
+// lowest_byte is the place of the first of the bytes that zero_bytes found.
+static __always_inline __u32 lowest_byte(__u64 zero)
+{
+	__u32 n = 0;
+	if (!(__u32)zero)
+		n += 4, zero >>= 32;
+	if (!(__u16)zero)
+		n += 2, zero >>= 16;
+	return n + !(__u8)zero;
 }
 
 // BOUND says once more that n is below TEXT_LEN: the verifiers before 6.2 forget it in arithmetic of 32 bits.

@@ -63,6 +63,44 @@ static __always_inline int emit_process(enum kind kind)
 	return 0;
 }
 
+// note_text notes for a filter program the section that stands between two offsets; none is an empty text.
+static __always_inline void note_text(struct call *c, enum exec_text_index i, __u32 from, __u32 to)
+{
+	c->exec[i].at = from + sizeof(struct section);
+	c->exec[i].len = from == to ? 0 : to - from - sizeof(struct section);
+}
+
+// split_args parts what was noted as arguments into argv[0] and the rest. The first NUL is looked for in EXE_MAX bytes.
+#define EXE_MAX 256
+static __always_inline void split_args(struct call *c, struct scratch *s)
+{
+	struct exec_text *exe = &c->exec[EXEC_EXE], *args = &c->exec[EXEC_ARGS];
+	__u32 at = args->at, len = args->len, n = 0;
+	*exe = *args;
+	if (!len || len == TEXT_UNKNOWN)
+		return;
+	args->len = exe->len = TEXT_UNKNOWN;
+	if (at > RECORD_MAX)
+		return;
+	for (; n < EXE_MAX; n += 8) {
+		__u64 zero = zero_bytes(*(__u64 *)&s->b[at + n]);
+		if (zero) {
+			n += lowest_byte(zero);
+			break;
+		}
+	}
+	if (n >= EXE_MAX)
+		return;
+	if (n >= len) { // no NUL in it
+		exe->len = len;
+		args->len = 0;
+		return;
+	}
+	exe->len = n;
+	args->at = at + n + 1;
+	args->len = len - n - 1;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binprm *bprm)
 {
@@ -79,10 +117,33 @@ int BPF_PROG(process_exec, struct task_struct *t, int old_pid, struct linux_binp
 	__u64 file = (__u64)t->mm->exe_file;
 	fill_exec(&x, t, file);
 	__u32 o = put_struct(s, sizeof(struct head), TAG_EXEC, x);
+	struct call *c = process_call();
+	if (!c) {
+		count_loss(RING_PROCESS, LOSS_SCRATCH);
+		return 0;
+	}
+	__u32 from = o;
 	o = put_file_path(SLOT_PROCESS, o, TAG_EXE_PATH, t, file);
+	note_text(c, EXEC_EXE_PATH, from, o);
+	from = o;
 	o = put_cwd(SLOT_PROCESS, o, TAG_CWD, t);
+	note_text(c, EXEC_CWD, from, o);
+	from = o;
 	o = put_strings(s, SLOT_PROCESS, o, TAG_ARGS, t->mm->arg_start, t->mm->arg_end, HEAD_ARGS_TRUNCATED);
+	note_text(c, EXEC_ARGS, from, o);
+	from = o;
 	o = put_strings(s, SLOT_PROCESS, o, TAG_ENV, t->mm->env_start, t->mm->env_end, HEAD_ENV_TRUNCATED);
+	note_text(c, EXEC_ENV, from, o);
+	split_args(c, s);
+	__u32 flags = ((struct head *)s->b)->flags;
+	if (flags & (HEAD_PATH_TRUNCATED | HEAD_UNSTABLE))
+		c->exec[EXEC_EXE_PATH].len = c->exec[EXEC_CWD].len = TEXT_UNKNOWN;
+	if (flags & (HEAD_ARGS_TRUNCATED | HEAD_UNSTABLE))
+		c->exec[EXEC_ARGS].len = TEXT_UNKNOWN;
+	if (flags & HEAD_UNSTABLE)
+		c->exec[EXEC_EXE].len = TEXT_UNKNOWN;
+	if (flags & (HEAD_ENV_TRUNCATED | HEAD_UNSTABLE))
+		c->exec[EXEC_ENV].len = TEXT_UNKNOWN;
 	o = put_kernel_string(SLOT_PROCESS, o, TAG_FILENAME, as_number((__u64)bprm->filename));
 	__u32 type = judge(s, o);
 	if (type)

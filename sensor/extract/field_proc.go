@@ -91,9 +91,12 @@ func cmdline(im *process.Image) (string, bool) {
 	return s, s != ""
 }
 
-// cwd is the working directory with a slash behind it, as Falco has it.
+// cwd is the working directory with a slash behind it, as Falco has it. An exec says itself what it was.
 func (e *Event) cwd() (string, bool) {
 	c := e.proc.Cwd
+	if e.ev.Exec.Cwd != "" {
+		c = e.ev.Exec.Cwd
+	}
 	switch {
 	case c == "":
 		return "", false

@@ -130,10 +130,10 @@ func (f *Filter) Assemble(p *Plan, env *Env, next Next) (Programs, error) {
 	if LifeOf(f.Type) != NoLife {
 		g := &generator{env: env, filter: f, plan: p, next: next, life: LifeOf(f.Type)}
 		g.lifeProgram()
-		out.Life = g.ins
 		if err := g.err(); err != nil {
 			return Programs{}, err
 		}
+		out.Life = g.withFunctions()
 	}
 	return out, nil
 }
@@ -162,6 +162,7 @@ type generator struct {
 	label   string            // of the next instruction
 	alias   map[string]string // labels of the same instruction
 	labels  int
+	pairs   bool // pairFunction is called
 	used    map[string]bool
 	dropped [Stages]bool
 }

@@ -115,6 +115,8 @@ func (g *generator) literal(e *Expr, t, f, fall string) {
 		g.compare(asm.JNE, asm.R1, 0, t, f, fall)
 	case Path:
 		g.path(test, t, f, either, fall)
+	case Program:
+		g.program(test, t, f, either)
 	}
 }
 

@@ -126,7 +126,6 @@ func (g *generator) words(p asm.Register, at int16, s string, no string) {
 // contains goes to t if two neighbouring bytes of s may stand in the R4 bytes at R5, which are at most so many: without them s does not either.
 // It looks at eight places at a time, and may see the two where they are not; with fold, also in the other case.
 func (g *generator) contains(s string, at, most int16, fold bool, t string) {
-	const ones, highs = 0x0101010101010101, -0x7f7f7f7f7f7f7f80
 	if fold {
 		s = strings.ToLower(s)
 	}
@@ -149,11 +148,10 @@ func (g *generator) contains(s string, at, most int16, fold bool, t string) {
 
 // zeroBytes sets the high bit of each byte of reg where the byte at R5 and at is c. R0 holds ones, R3 is lost.
 func (g *generator) zeroBytes(reg asm.Register, at int16, c byte, fold bool) {
-	const ones, lower = 0x0101010101010101, 0x20 // the bit that tells the cases of a letter apart
 	g.add(asm.LoadMem(reg, asm.R5, at, asm.DWord))
 	if fold {
-		c |= lower
-		g.add(asm.LoadImm(asm.R3, lower*ones, asm.DWord), asm.Or.Reg(reg, asm.R3))
+		c |= lower & 0xff // the bit that tells the cases of a letter apart
+		g.add(asm.LoadImm(asm.R3, lower, asm.DWord), asm.Or.Reg(reg, asm.R3))
 	}
 	g.add(
 		asm.LoadImm(asm.R3, int64(uint64(c)*ones), asm.DWord),
@@ -167,6 +165,17 @@ func (g *generator) zeroBytes(reg asm.Register, at int16, c byte, fold bool) {
 
 // rarePair returns the two neighbouring bytes of s that paths have least.
 func rarePair(s string) (a, b byte) {
+	best := -1
+	for i := 0; i+1 < len(s); i++ {
+		if r := pairRarity(s[i], s[i+1]); r > best {
+			best, a, b = r, s[i], s[i+1]
+		}
+	}
+	return a, b
+}
+
+// pairRarity is how rare two neighbouring bytes are in paths.
+func pairRarity(a, b byte) int {
 	rarity := func(c byte) int {
 		switch {
 		case c >= 'a' && c <= 'z', c == '/':
@@ -178,15 +187,9 @@ func rarePair(s string) (a, b byte) {
 		}
 		return 4
 	}
-	best := -1
-	for i := 0; i+1 < len(s); i++ {
-		r := rarity(s[i]) + rarity(s[i+1])
-		if s[i] == s[i+1] {
-			r++
-		}
-		if r > best {
-			best, a, b = r, s[i], s[i+1]
-		}
+	r := rarity(a) + rarity(b)
+	if a == b {
+		r++
 	}
-	return a, b
+	return r
 }

@@ -59,8 +59,14 @@ func processTest(a *match.Atom, t field.EventType) *Test {
 	if offset, ok := headNumbers[a.Left.Ref.ID]; ok {
 		return number(a, &Test{Fact: Head, Arg: int(offset)})
 	}
-	if flag, ok := execFlags[a.Left.Ref.ID]; ok && life == Exec {
+	if life != Exec {
+		return nil
+	}
+	if flag, ok := execFlags[a.Left.Ref.ID]; ok {
 		return classOf(a, &Test{Fact: ExecFlag, Arg: flag}, isBool(false, true))
+	}
+	if s, ok := execTexts[a.Left.Ref.ID]; ok {
+		return execTest(a, s)
 	}
 	return nil
 }

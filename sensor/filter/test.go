@@ -41,6 +41,7 @@ const (
 	EndPort         // its port
 	ExecFlag        // class: no, yes: whether bit Arg is set of what is known of a program
 	Head            // a number in the record's head, where Arg says
+	ExecText        // a text of an exec: see Test.Subject
 )
 
 // A Stage says when something is known: each costs more than the one before.
@@ -70,7 +71,7 @@ func (f Fact) Stage() Stage {
 	switch f {
 	case Name, CgroupKind:
 		return StageTask
-	case Text, SocketKind, SocketProtocol, SocketServer, SocketConnected, SocketChanged, EndAddr, EndPort, ExecFlag, Head:
+	case Text, SocketKind, SocketProtocol, SocketServer, SocketConnected, SocketChanged, EndAddr, EndPort, ExecFlag, Head, ExecText:
 		return StagePath
 	}
 	return StageCall
@@ -89,6 +90,7 @@ const (
 	Path                     // Op of Subject with Strings
 	NameText                 // Op of the name with the only one of Strings
 	Address                  // Op of an end's address with Nets
+	Program                  // Op of a text of an exec with Strings; of Contains and IContains, with two neighbouring bytes of the rule's text
 )
 
 // A Width is how much of an argument register counts.
@@ -113,6 +115,12 @@ const (
 	Raw                          // as passed, an open's
 	First                        // path argument
 	Second
+	ExecPath // of the program that was started
+	ExecCwd  // working directory, with a slash behind it
+	ExecName // argv[0]
+	ExecArgs // the others
+	ExecEnv
+	ExecLine // the process's name and the arguments
 )
 
 // An End is what of a connection a Test looks at.
@@ -158,10 +166,14 @@ type Test struct {
 // finish fills what follows from the rest.
 func (t *Test) finish() *Test {
 	t.stage = t.Fact.Stage()
-	t.cost = [...]int{Class: 2, Number: 2, Bits: 3, Errno: 3, Names: 4, Path: 8, NameText: 5, Address: 8}[t.Kind]
+	t.cost = [...]int{Class: 2, Number: 2, Bits: 3, Errno: 3, Names: 4, Path: 8, NameText: 5, Address: 8, Program: 9}[t.Kind]
 	switch {
 	case t.Kind == Path && (t.Op == filter.Contains || t.Op == filter.IContains):
 		t.cost = 60
+	case t.Kind == Program && t.Subject == ExecEnv: // it is long
+		t.cost = 200
+	case t.Kind == Program && (t.Op == filter.Contains || t.Op == filter.IContains):
+		t.cost = 30
 	case t.Kind == Path:
 		t.cost += 4 * min(len(t.Strings), straightTexts)
 	case t.Kind == Address:
