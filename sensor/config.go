@@ -10,6 +10,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
@@ -48,6 +49,9 @@ type Config struct {
 
 	// RingBytes and ProcessRingBytes size the kernel's rings, as kernel.Config has them. Default 0: by memory.
 	RingBytes, ProcessRingBytes int
+
+	// SelfSocket is where other processes of Tiercel on this machine ask to be exempt as the sensor is: the name of a unix socket. Default: none.
+	SelfSocket string
 
 	// Recorder is the flight recorder. Default recorder.DefaultConfig().
 	Recorder recorder.Config
@@ -160,6 +164,11 @@ func (c Config) Validate() error {
 	}
 	if c.ThrottleBurst < 1 || c.ThrottleBurst > 1e6 {
 		bad("throttle.burst", "%d is not in 1 to 1000000", c.ThrottleBurst)
+	}
+	if c.SelfSocket != "" {
+		if err := exempt.ValidatePath(c.SelfSocket); err != nil {
+			bad("selfSocket", "%v", err)
+		}
 	}
 	if c.Spool != "" && c.SpoolBytes < 1<<20 {
 		bad("spoolSize", "%d is less than 1 MiB", c.SpoolBytes)

@@ -24,6 +24,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/domain"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/filter"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
@@ -40,6 +41,7 @@ type Source interface {
 	Reread(known func(*event.Event) bool, handle func(*event.Event)) error
 	Stats() (kernel.Stats, error)
 	Losses() ([]kernel.CgroupLoss, error)
+	Exempt(pid uint32, check func() error) (*kernel.Exemption, error)
 	Close() error
 }
 
@@ -82,6 +84,7 @@ type Sensor struct {
 	program   *output.Program // nil if there is none
 	publisher publisher       // nil if there is no bus
 	domains   *domain.Names
+	exempt    *exempt.Server // nil without a socket
 	lost      lossTally
 
 	wake     chan struct{} // capacity 1: somebody waits, or need not any more
@@ -110,6 +113,9 @@ func New(cfg Config, deps Deps) (*Sensor, error) {
 		return nil, err
 	}
 	s.newPipeline()
+	if cfg.SelfSocket != "" {
+		s.exempt = exempt.New(exempt.Config{Path: cfg.SelfSocket, Log: s.log, Registerer: deps.Registerer})
+	}
 	if deps.Bus != nil {
 		if err := s.newPublisher(); err != nil {
 			return nil, err
@@ -264,6 +270,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	losses := newLosses(s, src)
 	feeders.Go(func() error { return s.tend(aside, src, losses) })
 	feeders.Go(func() error { return s.serve(aside) })
+	feeders.Go(func() error { return s.exemptOthers(aside, src) })
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(signals)
@@ -395,6 +402,33 @@ func (s *Sensor) Ready() error {
 		return s.publisher.Ready()
 	}
 	return nil
+}
+
+// exemptOthers has the kernel side pass over processes that ask for it and may, until ctx ends.
+func (s *Sensor) exemptOthers(ctx context.Context, src Source) error {
+	if s.exempt == nil {
+		return nil
+	}
+	if !s.pipeline.seesProcesses {
+		s.log.Warn("not in the host's pid namespace: runtimes beside this sensor cannot be exempt, and rules see what they do")
+		return nil
+	}
+	s.exempt.Run(ctx, func(pid uint32, check func() error) (exempt.Exemption, error) {
+		e, err := src.Exempt(pid, check)
+		if err != nil {
+			return nil, err // a nil *kernel.Exemption is not a nil Exemption
+		}
+		return e, nil
+	})
+	return nil
+}
+
+// Exempt returns the processes that are exempt besides this one. It is safe for concurrent use.
+func (s *Sensor) Exempt() []exempt.Peer {
+	if s.exempt == nil {
+		return nil
+	}
+	return s.exempt.Peers()
 }
 
 // Provider says what events and fields this sensor gives to rules of the source "syscall"; it asks nothing of other sources.

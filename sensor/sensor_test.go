@@ -128,6 +128,10 @@ func (f *fakeSource) Losses() ([]kernel.CgroupLoss, error) {
 	return charged, nil
 }
 
+func (f *fakeSource) Exempt(uint32, func() error) (*kernel.Exemption, error) {
+	return nil, kernel.ErrExemptGone
+}
+
 func (f *fakeSource) Reread(known func(*event.Event) bool, handle func(*event.Event)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

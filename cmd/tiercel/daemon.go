@@ -20,6 +20,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/sensor"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 )
@@ -37,6 +38,7 @@ type daemon struct {
 
 	ready   []readiness
 	losses  func() []sensor.ContainerLoss // nil without a sensor
+	exempt  func() []exempt.Peer          // likewise
 	parts   []func(context.Context) error // run until the context ends
 	closers []func() error                // after the parts have ended, before the bus
 }
@@ -61,6 +63,9 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 			return requirement(err)
 		}
 	}
+	if parts == partRuntime {
+		defer d.askExemption()()
+	}
 	if err := d.startBus(ctx, parts); err != nil {
 		return err
 	}
@@ -76,7 +81,7 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 		}
 	}
 	if cfg.HTTP != "" {
-		srv, err := newStatusServer(cfg.HTTP, d.reg, d.ready, d.losses)
+		srv, err := newStatusServer(cfg.HTTP, d.reg, d.ready, d.views())
 		if err != nil {
 			return &cli.Error{Err: err, Hint: "--http picks another address, or none if empty"}
 		}
@@ -90,6 +95,14 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 	err := g.Wait()
 	d.log.Info("stopped")
 	return requirement(err)
+}
+
+// views are what the status server gives as JSON, by path.
+func (d *daemon) views() map[string]func() any {
+	if d.losses == nil {
+		return nil
+	}
+	return map[string]func() any{"/losses": func() any { return d.losses() }, "/exempt": func() any { return d.exempt() }}
 }
 
 // startBus connects to NATS, or starts the embedded server and connects to that, and makes the streams.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
@@ -54,6 +56,8 @@ type daemonConfig struct {
 	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
+	SelfSocket string // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root defaultSelfSocket.
+
 	NATS, Creds, CA, Cert, Key string
 	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
 	NATSSync                   time.Duration // how often the embedded server syncs its files; 0: before each acknowledgement
@@ -79,8 +83,11 @@ type throttleConfig struct {
 	Burst int `yaml:"burst"` // at once. Default 2000.
 }
 
+// defaultSelfSocket is in a folder of its own, so that it can be given to a container without anything else.
+const defaultSelfSocket = "/run/tiercel/self.sock"
+
 func defaultDaemonConfig() *daemonConfig {
-	return &daemonConfig{
+	c := &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
 		MinPriority: "debug", Identity: string(capability.ServiceAccount), Namespace: "tiercel",
 		nested: nestedConfig{
@@ -91,6 +98,10 @@ func defaultDaemonConfig() *daemonConfig {
 		NATSSync:  time.Second,
 		RingBytes: "0", ProcessRing: "0", SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
+	if os.Geteuid() == 0 {
+		c.SelfSocket = defaultSelfSocket
+	}
+	return c
 }
 
 // addFlags adds the flags that the parts have.
@@ -111,6 +122,7 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	f.StringVar(&c.Key, "key", c.Key, "key of --cert, PEM file")
 	f.IntVar(&c.NATSPort, "nats-port", c.NATSPort, "loopback port of the embedded NATS server; 0 for a free one")
 	f.DurationVar(&c.NATSSync, "nats-sync", c.NATSSync, "how often the embedded server syncs its files; 0 syncs before each acknowledgement")
+	f.StringVar(&c.SelfSocket, "self-socket", c.SelfSocket, "unix socket at which a runtime asks the sensor of its machine to be exempt from rules; empty for none")
 	f.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to act on (default that of the pod, if in one)")
 	if parts&partSensor != 0 {
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
@@ -185,6 +197,11 @@ func (c *daemonConfig) Validate() error {
 	}
 	if c.SpoolSync < 0 {
 		errs = append(errs, fmt.Errorf("spoolSync: %v is negative", c.SpoolSync))
+	}
+	if c.SelfSocket != "" {
+		if err := exempt.ValidatePath(c.SelfSocket); err != nil {
+			errs = append(errs, fmt.Errorf("selfSocket: %w", err))
+		}
 	}
 	if c.NATS == "" && (c.Creds != "" || c.CA != "" || c.Cert != "" || c.Key != "") {
 		errs = append(errs, errors.New("creds, ca, cert, key: only with nats"))

@@ -31,6 +31,7 @@ func TestDaemonConfigValidate(t *testing.T) {
 		{"rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "100000", "4Ki" }, []string{"ringBytes: 100000", "processRingBytes: 4096"}},
 		{"no rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "much", "-1" }, []string{`ringBytes: "much"`, `processRingBytes: "-1"`}},
 		{"sockets", func(c *daemonConfig) { c.nested.RuntimeSockets = []string{"/run/x.sock", "what:/x"} }, []string{"runtimeSockets["}},
+		{"self socket", func(c *daemonConfig) { c.SelfSocket = "self.sock" }, []string{`selfSocket: "self.sock" is no absolute path`}},
 		{"several", func(c *daemonConfig) { c.Output, c.Data = "xml", "" }, []string{"output: ", "data: "}},
 	}
 	for _, tt := range tests {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/tiercel-project/tiercel/bus"
@@ -16,7 +17,33 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/journal"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 )
+
+// exemptWait is how long the start waits for the sensor of this machine to decide: until then rules see what this process does.
+const exemptWait = 5 * time.Second
+
+// askExemption asks the sensor of this machine, if there is one, to pass over what this process does until the function that it returns is
+// called.
+func (d *daemon) askExemption() func() {
+	if d.cfg.SelfSocket == "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // what is done while the parts end is passed over too
+	asked, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		(&exempt.Client{Path: d.cfg.SelfSocket, Log: d.log}).Run(ctx, func() { close(asked) })
+	}()
+	select {
+	case <-asked:
+	case <-time.After(exemptWait):
+	}
+	return func() {
+		cancel()
+		<-done
+	}
+}
 
 // addRuntime makes the function runtime.
 func (d *daemon) addRuntime(ctx context.Context) error {

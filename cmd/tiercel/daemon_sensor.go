@@ -25,6 +25,7 @@ func (d *daemon) addSensor(alone bool) error {
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
+	cfg.SelfSocket = d.cfg.SelfSocket
 	cfg.SyslogOutput, cfg.ProgramOutput, cfg.ProgramKeepAlive = d.cfg.Syslog, d.cfg.Program, d.cfg.KeepAlive
 	var err error
 	if cfg.RingBytes, cfg.ProcessRingBytes, err = d.cfg.rings(); err != nil {
@@ -49,7 +50,7 @@ func (d *daemon) addSensor(alone bool) error {
 		return err
 	}
 	d.ready = append(d.ready, readiness{"sensor", s.Ready})
-	d.losses = s.Losses
+	d.losses, d.exempt = s.Losses, s.Exempt
 	d.parts = append(d.parts, s.Run)
 	return nil
 }

@@ -12,8 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/tiercel-project/tiercel/sensor"
 )
 
 // A readiness is a part's answer to /readyz: nil, or what it waits for.
@@ -22,15 +20,15 @@ type readiness struct {
 	check func() error
 }
 
-// A statusServer serves /metrics, /healthz and /readyz, and of a sensor /losses.
+// A statusServer serves /metrics, /healthz and /readyz, and what else is given.
 type statusServer struct {
 	ln  net.Listener
 	srv *http.Server
 }
 
-// newStatusServer listens on addr at once, so that an address in use is an error before anything else starts. Close it if it is not run. losses
-// is what /losses gives, nil without a sensor.
-func newStatusServer(addr string, reg *prometheus.Registry, ready []readiness, losses func() []sensor.ContainerLoss) (*statusServer, error) {
+// newStatusServer listens on addr at once, so that an address in use is an error before anything else starts. Close it if it is not run. views
+// are served as JSON, by path.
+func newStatusServer(addr string, reg *prometheus.Registry, ready []readiness, views map[string]func() any) (*statusServer, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for --http: %w", err)
@@ -51,10 +49,10 @@ func newStatusServer(addr string, reg *prometheus.Registry, ready []readiness, l
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	if losses != nil {
-		mux.HandleFunc("GET /losses", func(w http.ResponseWriter, _ *http.Request) {
+	for path, view := range views {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(losses()) // an error is the reader's: it has gone
+			_ = json.NewEncoder(w).Encode(view()) // an error is the reader's: it has gone
 		})
 	}
 	return &statusServer{ln: ln, srv: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil

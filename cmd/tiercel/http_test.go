@@ -20,7 +20,7 @@ func TestStatusServer(t *testing.T) {
 	s, err := newStatusServer("127.0.0.1:0", reg, []readiness{
 		{"bus", func() error { return nil }},
 		{"sensor", func() error { return waitsFor }},
-	}, func() []sensor.ContainerLoss { return []sensor.ContainerLoss{{Container: "host", Event: 3}} })
+	}, map[string]func() any{"/losses": func() any { return []sensor.ContainerLoss{{Container: "host", Event: 3}} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,7 @@ func checkSensor(ctx context.Context, e *Env) []Finding {
 		return []Finding{found(Unknown, "%s/metrics answers %s: is that a tiercel?", e.HTTP, resp.Status)}
 	}
 	fs := append(judge(parseMetrics(resp.Body)), e.containerLosses(ctx)...)
+	fs = append(fs, e.exemptProcesses(ctx)...)
 	return append(fs, e.readiness(ctx)...)
 }
 
@@ -115,6 +116,7 @@ func judge(all []sample) []Finding {
 	fs = append(fs, found(OK, "rings: %s", ringSizes(rings, byName["tiercel_sensor_ring_used_bytes"])))
 	fs = append(fs, judgeBackend(byName["tiercel_sensor_backend"])...)
 	fs = append(fs, judgeFilter(byName)...)
+	fs = append(fs, judgeExempt(byName["tiercel_sensor_exempt_refused_total"])...)
 	before := len(fs)
 	for _, l := range losses {
 		if text := nonZero(byName[l.metric]); text != "" {

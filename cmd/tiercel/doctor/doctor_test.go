@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/sensor/exempt"
 )
 
 const healthy = `# HELP tiercel_sensor_ring_size_bytes Size of a ring.
@@ -82,6 +84,29 @@ tiercel_sensor_output_alerts_total{output="http",result="failed"} 2
 				}
 			}
 		})
+	}
+}
+
+// TestExempt: who is exempt besides the sensor is named, and that somebody was refused is said.
+func TestExempt(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, healthy, `tiercel_sensor_exempt_refused_total{reason="program"} 2`+"\n"+`tiercel_sensor_exempt_refused_total{reason="user"} 0`+"\n")
+	})
+	mux.HandleFunc("/exempt", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode([]exempt.Peer{{PID: 7, Exe: "/usr/bin/tiercel", Since: time.Now().Add(-time.Hour), Calls: 9}})
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	got := texts(checkSensor(t.Context(), &Env{HTTP: strings.TrimPrefix(srv.URL, "http://"), Client: srv.Client()}))
+	for _, want := range []string{
+		"note processes asked to be exempt from rules and were refused since the start: 2 (reason program)",
+		`note rules do not see what process 7 ("/usr/bin/tiercel") does: it has been exempt for 1h0m`,
+		"ok nothing was lost or held back since the start",
+	} {
+		if !slices.ContainsFunc(got, func(text string) bool { return strings.HasPrefix(text, want) }) {
+			t.Errorf("no %q in %q", want, got)
+		}
 	}
 }
 
