@@ -23,6 +23,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/function"
+	"github.com/tiercel-project/tiercel/runtime/heap"
 	"github.com/tiercel-project/tiercel/runtime/journal"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/runtime/store"
@@ -39,6 +40,7 @@ type plant struct {
 
 func newPlant(b *testing.B) *plant {
 	b.Helper()
+	b.Cleanup(heap.Pace())
 	ctx := context.Background()
 	scfg := bus.DefaultServerConfig()
 	scfg.DataDir = b.TempDir()
@@ -155,22 +157,18 @@ func (p *plant) publish(b *testing.B, m *nats.Msg) jetstream.PubAckFuture {
 	return f
 }
 
-// ids are those of the next n events of a rule.
-func (p *plant) ids(n int, rule string) []string {
-	ids := make([]string, n)
-	for i := range ids {
-		ids[i] = fmt.Sprintf("n1-%s-%d", bus.RuleToken(rule), p.published[rule]+i)
-	}
-	p.published[rule] += n
-	return ids
+// id is that of the next event of a rule, as long as those of a sensor: a node's name and a ULID.
+func (p *plant) id(rule string) string {
+	p.published[rule]++
+	return fmt.Sprintf("n1-%s-%020d", bus.RuleToken(rule), p.published[rule])
 }
 
 // backlog publishes n events of a rule and waits until the stream has them.
 func (p *plant) backlog(b *testing.B, n int, rule string) {
 	b.Helper()
 	var last jetstream.PubAckFuture
-	for i, id := range p.ids(n, rule) {
-		last = p.publish(b, event(b, id, rule))
+	for i := range n {
+		last = p.publish(b, event(b, p.id(rule), rule))
 		if i%1000 == 999 {
 			<-p.bus.JetStream().PublishAsyncComplete()
 		}
@@ -293,8 +291,9 @@ func (p *plant) paced(b *testing.B, n, rate int, rule string, outcomes *sync.Map
 	b.Helper()
 	sent := make([]time.Time, n)
 	got := make([]chan time.Time, n)
-	ids := p.ids(n, rule)
+	ids := make([]string, n)
 	for i := range got {
+		ids[i] = p.id(rule)
 		got[i] = make(chan time.Time, 1)
 		outcomes.Store(ids[i], got[i])
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tiercel-project/tiercel/functions/builtin"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
+	"github.com/tiercel-project/tiercel/runtime/heap"
 	"github.com/tiercel-project/tiercel/runtime/journal"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	"github.com/tiercel-project/tiercel/sensor/exempt"
@@ -52,6 +53,8 @@ func (d *daemon) addRuntime(ctx context.Context) error {
 		return err
 	}
 	d.closers = append(d.closers, engine.Close)
+	unpace := heap.Pace()
+	d.closers = append(d.closers, func() error { unpace(); return nil })
 	registry, err := d.newCapabilities(ctx)
 	if err != nil {
 		return err
