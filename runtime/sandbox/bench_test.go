@@ -2,7 +2,6 @@ package sandbox_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -137,30 +136,6 @@ func BenchmarkValidate(b *testing.B) {
 	for b.Loop() {
 		if _, err := sandbox.Validate(bin); err != nil {
 			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkReset is the guest of testdata/isolation with a fresh state for each event, and as a baseline in the same run with the state of
-// the event before: nothing but globals is brought back.
-func BenchmarkReset(b *testing.B) {
-	for _, language := range []string{"go", "javascript"} {
-		for _, keep := range []bool{true, false} {
-			b.Run(fmt.Sprintf("%s/fresh=%t", language, !keep), func(b *testing.B) {
-				e := newEngine(b, 1)
-				if keep {
-					e.KeepState()
-				}
-				m := isolationModule(b, e, language)
-				inv := sandbox.Invocation{ID: "i", Event: event("plain"), Time: time.Unix(1, 0), Limits: sandbox.Limits{Memory: 64 << 20}}
-				cpu, faults := usage(b)
-				for b.Loop() {
-					if _, _, err := m.Handle(b.Context(), inv, replies{}); err != nil {
-						b.Fatal(err)
-					}
-				}
-				reportUsage(b, cpu, faults)
-			})
 		}
 	}
 }

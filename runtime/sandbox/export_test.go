@@ -37,8 +37,3 @@ func (m *Module) Differences() (instances int, diffs []string) {
 
 // fuelGlobal is the name under which the meter's own global is exported among the mutable ones: the last.
 func fuelGlobal(m *Module) string { return m.code.globals[len(m.code.globals)-1] }
-
-// KeepState has e bring nothing back between events but globals: what the reset costs is the difference.
-func (e *Engine) KeepState() {
-	e.way = &way{"none", func(*region, *scanner) (int, bool) { return 0, true }}
-}
