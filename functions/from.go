@@ -75,17 +75,22 @@ func renamed(document, from, name, module string) string {
 	return strings.NewReplacer("\n  name: "+from+"\n", "\n  name: "+name+"\n", "module: builtin:"+from+"\n", "module: file:"+module+"\n").Replace(document)
 }
 
+// Responders returns the names of the bundled responders.
+func Responders() []string {
+	var names []string
+	entries, _ := responders.ReadDir(".") // it is in the program
+	for _, e := range entries {
+		if e.Name() != "testdata" {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // responder returns the files of a bundled responder.
 func responder(name string) (map[string][]byte, error) {
 	if info, err := fs.Stat(responders, name); err != nil || !info.IsDir() || name == "testdata" || strings.Contains(name, "/") || name == "." {
-		var there []string
-		entries, _ := responders.ReadDir(".")
-		for _, e := range entries {
-			if e.Name() != "testdata" {
-				there = append(there, e.Name())
-			}
-		}
-		return nil, fmt.Errorf("builtin:%s: %w; there are %s", name, ErrResponder, strings.Join(there, ", "))
+		return nil, fmt.Errorf("builtin:%s: %w; there are %s", name, ErrResponder, strings.Join(Responders(), ", "))
 	}
 	files := map[string][]byte{}
 	err := fs.WalkDir(responders, name, func(p string, d fs.DirEntry, err error) error {

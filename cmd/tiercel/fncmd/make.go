@@ -13,6 +13,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/functions"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 	samples "github.com/tiercel-project/tiercel/samples/functions"
@@ -30,8 +31,15 @@ func newInit(s cli.Streams) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := args[0]
 			files, err := initialise(dir, lang, from)
-			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) || errors.Is(err, functions.ErrResponder) {
+			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) {
 				return cli.Usagef("%w", err)
+			}
+			if errors.Is(err, functions.ErrResponder) {
+				hint := ""
+				if near := spell.Nearest(strings.TrimPrefix(from, "builtin:"), functions.Responders()); near != "" {
+					hint = "did you mean builtin:" + near + "?"
+				}
+				return &cli.Error{Err: err, Hint: hint, Code: cli.ExitUsage}
 			}
 			if err != nil {
 				return err
