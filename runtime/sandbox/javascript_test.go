@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -159,8 +160,8 @@ func TestJavaScriptOperations(t *testing.T) {
 		want []string // requests
 		out  string   // report of "r"
 	}{
-		{`event.pod.label("a/b", tiercel.labelValue("--A b/c!"))`, []string{`kubernetes.patch {"apiVersion":"v1","resource":"pods",` + pod + `,"patch":{"metadata":{"labels":{"a/b":"A_b_c"}}},` + uid + `}`}, ""},
-		{`event.pod.annotate("a", "b")`, []string{`kubernetes.patch {"apiVersion":"v1","resource":"pods",` + pod + `,"patch":{"metadata":{"annotations":{"a":"b"}}},` + uid + `}`}, ""},
+		{`event.pod.label("a/b", tiercel.labelValue("--A b/c!"))`, []string{`kubernetes.patch {"apiVersion":"v1","resource":"pods",` + pod + `,` + uid + `,"patch":{"metadata":{"labels":{"a/b":"A_b_c"}}}}`}, ""},
+		{`event.pod.annotate("a", "b")`, []string{`kubernetes.patch {"apiVersion":"v1","resource":"pods",` + pod + `,` + uid + `,"patch":{"metadata":{"annotations":{"a":"b"}}}}`}, ""},
 		{`event.pod.delete({graceSeconds: 0})`, []string{`kubernetes.delete {"apiVersion":"v1","resource":"pods",` + pod + `,` + uid + `,"gracePeriodSeconds":0}`}, ""},
 		{`event.pod.evict({graceSeconds: 3})`, []string{`kubernetes.create {"apiVersion":"v1","resource":"pods","subresource":"eviction",` + pod + `,"object":{"apiVersion":"policy/v1","kind":"Eviction","deleteOptions":{"preconditions":{` + uid + `},"gracePeriodSeconds":3}}}`}, ""},
 		{`tiercel.report("r", event.pod.logs({container: "c", tailLines: 5}))`, []string{`kubernetes.get {"apiVersion":"v1","resource":"pods","subresource":"log",` + pod + `,"log":{"container":"c","tailLines":5}}`}, `"a line"`},
@@ -173,7 +174,7 @@ func TestJavaScriptOperations(t *testing.T) {
 		},
 		{
 			`tiercel.report("r", tiercel.kubernetes("apps/v1", "deployments").in("shop").patch("web", [{op: "remove", path: "/x"}], {type: "json", resourceVersion: "7"}).kind)`,
-			[]string{`kubernetes.patch {"apiVersion":"apps/v1","resource":"deployments","namespace":"shop","name":"web","patch":[{"op":"remove","path":"/x"}],"type":"json","resourceVersion":"7"}`},
+			[]string{`kubernetes.patch {"apiVersion":"apps/v1","resource":"deployments","namespace":"shop","name":"web","type":"json","resourceVersion":"7","patch":[{"op":"remove","path":"/x"}]}`},
 			`"P"`,
 		},
 		{`tiercel.namespace("shop").resource("apps/v1", "deployments").get("web", {subresource: "scale"})`, []string{`kubernetes.get {"apiVersion":"apps/v1","resource":"deployments","subresource":"scale","namespace":"shop","name":"web"}`}, ""},
@@ -380,6 +381,78 @@ func TestJavaScriptHostile(t *testing.T) {
 				t.Errorf("the same again: %v", err)
 			}
 		})
+	}
+}
+
+// Requests and results that the SDK writes by hand are those that JSON.stringify writes.
+func TestJavaScriptJSON(t *testing.T) {
+	m := pack(t, newEngine(t, 1), "x.js", handlerOf(`
+  const s = event.data.value;
+  const want = (request) => tiercel.call("want", request);
+  const pods = tiercel.kubernetes("v1", "pods").in(s);
+  pods.get(s, { subresource: s });
+  want({ apiVersion: "v1", resource: "pods", subresource: s, namespace: s, name: s });
+  pods.list({ labelSelector: s, fieldSelector: s, max: 5 });
+  want({ apiVersion: "v1", resource: "pods", namespace: s, labelSelector: s, fieldSelector: s, limit: 5 });
+  pods.create({ [s]: s }, { name: s });
+  want({ apiVersion: "v1", resource: "pods", namespace: s, name: s, object: { [s]: s } });
+  pods.patch(s, [{ s }], { type: "json", uid: s, resourceVersion: undefined });
+  want({ apiVersion: "v1", resource: "pods", namespace: s, name: s, type: "json", uid: s, patch: [{ s }] });
+  pods.delete(s, { uid: s, graceSeconds: 0 });
+  want({ apiVersion: "v1", resource: "pods", namespace: s, name: s, uid: s, gracePeriodSeconds: 0 });
+  event.pod.label(s, s);
+  want({ apiVersion: "v1", resource: "pods", namespace: "n", name: "p", uid: "u", patch: { metadata: { labels: { [s]: s } } } });
+  event.pod.annotate(s, undefined);
+  want({ apiVersion: "v1", resource: "pods", namespace: "n", name: "p", uid: "u", patch: { metadata: { annotations: {} } } });
+  event.pod.logs({ container: s, tailLines: 3 });
+  want({ apiVersion: "v1", resource: "pods", subresource: "log", namespace: "n", name: "p", log: { container: s, tailLines: 3 } });
+  tiercel.report("value", s);
+  tiercel.report("none", undefined);
+  tiercel.report("nested", { s: [s] });
+  tiercel.artifact("want", JSON.stringify({ value: s, none: undefined, nested: { s: [s] } }));
+  return tiercel.skip("a" + s);`))
+	const text = `"a \"quoted\" text \\ \u0001\u007f\n \u00e9 \u2028 \ud7ff \ud83d\ude00"`
+	for _, value := range []string{
+		`""`, `"a"`, text, `"\ud800"`, `"x\ude00y"`, `"` + strings.Repeat("long ", 8000) + `"`, `null`, `true`, `-1.5`, `[1,"a"]`, `{"b":null}`,
+	} {
+		r := &recorder{answers: map[string]string{
+			"want": `{}`, abi.OpKubernetesGet: `{"object":{}}`, abi.OpKubernetesList: `{"items":[]}`, abi.OpKubernetesCreate: `{}`, abi.OpKubernetesPatch: `{}`,
+			abi.OpKubernetesDelete: `{}`, abi.OpArtifactPut: `{"digest":"d"}`,
+		}}
+		ev := `{"data":{"value":` + value + `,"target":{"namespace":"n","pod":"p","podUID":"u"}}}`
+		res, _, err := m.Handle(t.Context(), sandbox.Invocation{Event: []byte(ev), Time: time.Unix(1, 0), Limits: sandbox.Limits{Output: 1 << 20}}, r)
+		if err != nil || res.Outcome != abi.OutcomeSkipped || len(r.requests) != 17 {
+			t.Fatalf("%.40s: %+v, %v, requests %q", value, res, err, r.requests)
+		}
+		for i := 0; i < 16; i += 2 {
+			op, got, _ := strings.Cut(r.requests[i], " ")
+			if _, want, _ := strings.Cut(r.requests[i+1], " "); got != want {
+				t.Errorf("%.40s: %s\n got %.300s\nwant %.300s", value, op, got, want)
+			}
+		}
+		var artifact struct{ Text string }
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(r.requests[16], abi.OpArtifactPut+" ")), &artifact); err != nil {
+			t.Fatal(err)
+		}
+		if string(res.Data) != artifact.Text {
+			t.Errorf("%.40s: reported\n got %.300s\nwant %.300s", value, res.Data, artifact.Text)
+		}
+	}
+}
+
+// The value of a label is made of the text's bytes, as in the other SDKs.
+func TestJavaScriptLabelValue(t *testing.T) {
+	m := pack(t, newEngine(t, 1), "x.js", handlerOf(`return tiercel.skip("[" + tiercel.labelValue(event.data.value) + "]")`))
+	for value, want := range map[string]string{
+		`""`: "[]", `"..-"`: "[]", `"a"`: "[a]", `"9"`: "[9]", `" @[{/: "`: "[]", `"@Az[a{z/0:9"`: "[Az_a_z_0_9]", `"-_.a.b_c-d-_."`: "[a.b_c-d]",
+		`"a\u00e9b"`: "[a__b]", `"a\u20acb"`: "[a___b]", `"a\ud83d\ude00b"`: "[a____b]", `443`: "[443]", `null`: "[null]",
+		`"` + strings.Repeat("x", 70) + `"`: "[" + strings.Repeat("x", 63) + "]", `"` + strings.Repeat("x", 62) + `\u00e9y"`: "[" + strings.Repeat("x", 62) + "]",
+	} {
+		ev := `{"data":{"value":` + value + `}}`
+		res, _, err := m.Handle(t.Context(), sandbox.Invocation{Event: []byte(ev), Time: time.Unix(1, 0)}, &recorder{})
+		if err != nil || res.Text != want {
+			t.Errorf("%s: got %+v, %v, want %s", value, res, err, want)
+		}
 	}
 }
 

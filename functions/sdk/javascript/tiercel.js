@@ -6,13 +6,17 @@
 //   output(text)              appends to the result
 //   random()                  the next of the invocation's random numbers, 0 <= x < 1
 //   event()                   the event's text
+//   quote(text)               the text as JSON; undefined if that is more than to put it in quotes
+//   begin(key, value, …)      the beginning of a JSON object with members whose values are texts, or undefined and left out; undefined if a
+//                             value is neither, or if a text is more than to put it in quotes
+//   labelValue(text)          the text as the value of a label
 //
 // Nothing here lasts from one event to the next: each finds the memory as it was when the function had been loaded. What a function does to
 // the engine's own objects is its own affair, but what is used below after loading is kept here first.
 (function (host) {
   "use strict";
   const { parse, stringify } = JSON;
-  const { hasOwn, setPrototypeOf } = Object;
+  const { hasOwn, keys, setPrototypeOf } = Object;
   const { apply } = Reflect;
   const then = Promise.prototype.then;
   const String = globalThis.String;
@@ -45,14 +49,25 @@
   const retry = (error) => new Outcome("failed", error instanceof Error ? error.message : String(error), error);
   const noPod = () => skip("the event is not about a pod, or its pod was not known");
 
-  const call = (operation, request) => {
-    const body = request === undefined ? "{}" : stringify(request);
+  const send = (operation, body) => {
     try {
       return host.call(operation, body);
     } catch (error) {
       if (error instanceof Error) throw error;
       throw new TiercelError(error.code, error.text, error.retry);
     }
+  };
+  const call = (operation, request) => send(operation, request === undefined ? "{}" : stringify(request));
+
+  // What has few members is written by hand: that takes a tenth of what JSON.stringify does.
+
+  // json is JSON.stringify.
+  const json = (value) => (typeof value === "string" ? host.quote(value) ?? stringify(value) : stringify(value));
+  // member is a member of an object behind another; nothing if its value is undefined.
+  const member = (key, value) => {
+    if (value === undefined) return "";
+    const text = json(value);
+    return text === undefined ? "" : `,"${key}":${text}`;
   };
 
   // ---- Kubernetes
@@ -67,48 +82,43 @@
       return new Resource(this.apiVersion, this.resource, namespace);
     }
     get(name, options) {
-      return call("kubernetes.get", ref(this, name, options?.subresource)).object;
+      return send("kubernetes.get", ref(this, name, options?.subresource) + "}").object;
     }
     list({ labelSelector, fieldSelector, max = 1000 } = {}) {
       const items = [];
-      const request = ref(this);
-      request.labelSelector = labelSelector;
-      request.fieldSelector = fieldSelector;
-      for (;;) {
-        request.limit = max - items.length < 200 ? max - items.length : 200;
-        const page = call("kubernetes.list", request);
+      const request = ref(this, undefined, undefined, "labelSelector", labelSelector, "fieldSelector", fieldSelector);
+      for (let next; ; ) {
+        const limit = max - items.length < 200 ? max - items.length : 200;
+        const page = send("kubernetes.list", request + member("limit", limit) + member("continue", next) + "}");
         for (let i = 0; i < page.items.length; i++) items[items.length] = page.items[i];
-        items.more = !!page.continue;
-        if (!page.continue || items.length >= max) return items;
-        request.continue = page.continue;
+        next = page.continue;
+        items.more = !!next;
+        if (!next || items.length >= max) return items;
       }
     }
     create(object, options) {
-      const request = ref(this, options?.name, options?.subresource);
-      request.object = object;
-      return call("kubernetes.create", request).object;
+      return send("kubernetes.create", ref(this, options?.name, options?.subresource) + member("object", object) + "}").object;
     }
     patch(name, patch, options) {
-      const request = ref(this, name, options?.subresource);
-      request.patch = patch;
-      if (options) {
-        request.type = options.type;
-        request.uid = options.uid;
-        request.resourceVersion = options.resourceVersion;
-      }
-      return call("kubernetes.patch", request).object;
+      return patchWith(this, name, json(patch), options);
     }
     delete(name, { uid, resourceVersion, graceSeconds, propagation } = {}) {
-      const request = ref(this, name);
-      request.uid = uid;
-      request.resourceVersion = resourceVersion;
-      request.gracePeriodSeconds = graceSeconds;
-      request.propagation = propagation;
-      call("kubernetes.delete", request);
+      const request = ref(this, name, undefined, "uid", uid, "resourceVersion", resourceVersion, "propagation", propagation);
+      send("kubernetes.delete", request + member("gracePeriodSeconds", graceSeconds) + "}");
     }
   }
-  // Members that are undefined are not in the request.
-  const ref = (r, name, subresource) => ({ apiVersion: r.apiVersion, resource: r.resource, subresource, namespace: r.namespace, name });
+  // ref is how a request about a resource begins, with three members more.
+  const ref = (r, name, subresource, a, x, b, y, c, z) =>
+    host.begin("apiVersion", r.apiVersion, "resource", r.resource, "subresource", subresource, "namespace", r.namespace, "name", name, a, x, b, y, c, z) ??
+    `{"apiVersion":${json(r.apiVersion) ?? null}` +
+      member("resource", r.resource) + member("subresource", subresource) + member("namespace", r.namespace) + member("name", name) +
+      member(a, x) + member(b, y) + member(c, z);
+  // patchWith sends a patch that is JSON already.
+  const patchWith = (r, name, patch, options) => {
+    let request = ref(r, name, options?.subresource, "type", options?.type, "uid", options?.uid, "resourceVersion", options?.resourceVersion);
+    if (patch !== undefined) request += `,"patch":${patch}`;
+    return send("kubernetes.patch", request + "}").object;
+  };
 
   class Namespace {
     constructor(name) {
@@ -141,10 +151,10 @@
       return object;
     }
     label(key, value) {
-      this.patch({ metadata: { labels: { [key]: value } } });
+      mark(this, "labels", key, value);
     }
     annotate(key, value) {
-      this.patch({ metadata: { annotations: { [key]: value } } });
+      mark(this, "annotations", key, value);
     }
     patch(patch) {
       return pods(this).patch(this.name, patch, { uid: this.uid });
@@ -157,9 +167,8 @@
       pods(this).create({ apiVersion: "policy/v1", kind: "Eviction", deleteOptions }, { name: this.name, subresource: "eviction" });
     }
     logs({ container, tailLines, sinceSeconds, previous } = {}) {
-      const request = ref(pods(this), this.name, "log");
-      request.log = { container, tailLines, sinceSeconds, previous };
-      return call("kubernetes.get", request).text;
+      const log = member("log", { container, tailLines, sinceSeconds, previous });
+      return send("kubernetes.get", ref(pods(this), this.name, "log") + log + "}").text;
     }
     exec(command, { container } = {}) {
       if (!this.exists) throw noPod();
@@ -184,6 +193,11 @@
       return skip("the pod is gone: " + error.message);
     }
   }
+  // mark patches one of the pod's labels or annotations.
+  const mark = (pod, kind, key, value) => {
+    const marks = host.begin(String(key), value) ?? `{${json(String(key))}:${json(value) ?? null}`;
+    patchWith(pods(pod), pod.name, `{"metadata":{"${kind}":${marks}}}}`, pod);
+  };
   const pods = (pod) => {
     if (!pod.exists) throw noPod();
     return pod.namespace.pods();
@@ -240,22 +254,6 @@
 
   // ---- what a function is given
 
-  const OTHER = /[^A-Za-z0-9._-]/g;
-  // As in the other SDKs: one for each byte of the character in UTF-8. Halves of a pair of surrogates come one by one.
-  const underscores = (unit) => {
-    const c = unit.charCodeAt(0);
-    return c < 0x80 ? "_" : c < 0x800 || (c >= 0xd800 && c < 0xe000) ? "__" : "___";
-  };
-  const alphanumeric = (c) => (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
-  const labelValue = (text) => {
-    const value = String(text).slice(0, 63).replace(OTHER, underscores).slice(0, 63);
-    let from = 0;
-    let to = value.length;
-    while (from < to && !alphanumeric(value.charCodeAt(from))) from++;
-    while (to > from && !alphanumeric(value.charCodeAt(to - 1))) to--;
-    return value.slice(from, to);
-  };
-
   let config, invocation, data, progressed;
   const tiercel = {
     call,
@@ -291,7 +289,7 @@
       put: (key, value, { ttlSeconds, revision } = {}) => call("kv.put", { key, value, ttlSeconds, revision }).revision,
       delete: (key, { revision } = {}) => void call("kv.delete", { key, revision }),
     },
-    labelValue,
+    labelValue: (text) => host.labelValue(String(text)),
   };
   class Response {
     constructor({ status, headers, body, truncated, dryRun }) {
@@ -392,6 +390,7 @@
   const exported = (exports, name) => (name in exports ? stringify(exports[name]) ?? "" : "");
 
   const dispatch = (event) => {
+    config = invocation = pod = undefined; // as they are, unless a benchmark lets the state last
     try {
       if (typeof event !== "object" || event === null) throw new TypeError("the event is not a JSON object");
       setPrototypeOf(event, Event.prototype);
@@ -418,21 +417,33 @@
     for (let i = 0; i < rejected.length; i++) if (rejected[i].promise === promise) rejected[i].promise = undefined;
   };
 
+  // resultText is the result as JSON, with what was reported.
+  const resultText = () => {
+    const { outcome, text, code, retry } = result;
+    let reported = "";
+    const names = data ? keys(data) : [];
+    for (let i = 0; i < names.length; i++) {
+      const value = json(data[names[i]]);
+      if (value !== undefined) reported += `${reported && ","}${json(names[i])}:${value}`;
+    }
+    const begun = host.begin("outcome", outcome, "text", text, "code", code) ?? `{"outcome":"${outcome}"` + member("text", text) + member("code", code);
+    return begun + member("retry", retry) + (data ? `,"data":{${reported}}}` : "}");
+  };
+
   // finish is called when nothing is left to run; it writes the result and returns the status of tiercel_handle.
   const finish = () => {
     if (!result) fail(new Error("the function waits for a promise that nothing will settle"));
     for (let i = 0; rejected && i < rejected.length; i++) {
       if (rejected[i].promise && result.outcome !== "failed") fail(rejected[i].reason);
     }
-    if (data) result.data = data;
     if (data || progressed || result.outcome !== "succeeded" || result.text) {
       let text;
       try {
-        text = stringify(result);
+        text = resultText();
       } catch (error) {
-        result.data = data = undefined;
+        data = undefined;
         fail(error);
-        text = stringify(result);
+        text = resultText();
       }
       host.output(text);
     }

@@ -57,7 +57,10 @@ func Boot(ctx context.Context, mod api.Module, export func(name string) api.Func
 	v.set(globalBuffer, v.call("malloc", bufferSize))
 
 	host := v.call("JS_NewObject", v.js)
-	for slot, name := range []string{slotCall: "call", slotLog: "log", slotOutput: "output", slotRandom: "random", slotEvent: "event"} {
+	for slot, name := range []string{
+		slotCall: "call", slotLog: "log", slotOutput: "output", slotRandom: "random", slotEvent: "event",
+		slotQuote: "quote", slotLabelValue: "labelValue", slotBegin: "begin",
+	} {
 		text := v.text(name) // in this order: the state that is sealed is the same each time
 		f := v.call("JS_NewCFunction2", v.js, uint64(table)+uint64(slot), text, 2, 0, 0)
 		v.call("JS_SetPropertyStr", v.js, host, text, f)

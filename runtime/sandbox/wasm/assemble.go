@@ -11,13 +11,14 @@ import (
 // plain are the instructions without an immediate that assemble knows.
 var plain = map[string]byte{
 	"unreachable": opUnreachable, "else": 0x05, "end": opEnd, "return": 0x0f, "drop": 0x1a,
-	"i32.eqz": 0x45, "i32.eq": 0x46, "i32.ne": 0x47, "i32.gt_s": 0x4a, "i32.gt_u": 0x4b, "i64.eq": 0x51, "i64.ne": 0x52, "i32.add": 0x6a, "i64.and": 0x83,
+	"i32.eqz": 0x45, "i32.eq": 0x46, "i32.ne": 0x47, "i32.lt_u": 0x49, "i32.gt_s": 0x4a, "i32.gt_u": 0x4b,
+	"i64.eq": 0x51, "i64.ne": 0x52, "i32.add": 0x6a, "i32.sub": 0x6b, "i32.or": 0x72, "i64.and": 0x83,
 	"i64.shr_u": opI64ShrU, "f64.mul": 0xa2, "i32.wrap_i64": 0xa7, "f64.convert_i64_u": 0xba,
 }
 
 // memory are loads and stores, with their alignment.
 var memory = map[string][2]byte{
-	"i32.load": {0x28, 2}, "i64.load": {0x29, 3}, "i32.store": {0x36, 2}, "i64.store": {0x37, 3}, "i32.store8": {0x3a, 0},
+	"i32.load": {0x28, 2}, "i64.load": {0x29, 3}, "i32.load8_u": {0x2d, 0}, "i32.store": {0x36, 2}, "i64.store": {0x37, 3}, "i32.store8": {0x3a, 0},
 }
 
 // indexed are instructions whose immediate is an index.
