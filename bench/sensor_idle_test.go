@@ -3,12 +3,15 @@
 package bench
 
 import (
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tiercel-project/tiercel/bus"
 )
 
 // idleTime is how long an idle program is looked at, after it has settled.
@@ -18,16 +21,19 @@ const (
 )
 
 // BenchmarkIdle gives the processor time of a program on which nobody calls: its readers are blocked. What others on the machine forked
-// meanwhile is reported beside it, since each of that is an event; on a quiet machine it is next to nothing. -benchtime 1x, or more for the
-// median.
+// meanwhile is reported beside it, since each of that is an event; on a quiet machine it is next to nothing. In remote the sensor is as in a
+// cluster: its NATS server is another process, this one. -benchtime 1x, or more for the median.
 func BenchmarkIdle(b *testing.B) {
 	needRoot(b)
 	_, name := ruleFiles(b)
-	for _, command := range []string{"sensor", "run"} {
-		b.Run(command+"/rules="+name, func(b *testing.B) {
-			var args []string
-			if command == "run" {
-				args = []string{"--functions", "../samples/functions"}
+	for _, setting := range []string{"sensor", "remote", "run"} {
+		b.Run(setting+"/rules="+name, func(b *testing.B) {
+			command, args := "sensor", []string(nil)
+			switch setting {
+			case "remote":
+				args = []string{"--nats", startServer(b)}
+			case "run":
+				command, args = "run", []string{"--functions", "../samples/functions"}
 			}
 			w := startProgram(b, command, args...)
 			w.drainLines(func(string, time.Time) {})
@@ -46,6 +52,28 @@ func BenchmarkIdle(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// startServer runs a NATS server in this process until the benchmark ends, and returns its URL.
+func startServer(b *testing.B) string {
+	b.Helper()
+	cfg := bus.DefaultServerConfig()
+	cfg.DataDir = b.TempDir()
+	s, err := bus.StartServer(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(s.Close)
+	a, err := bus.FindServer(cfg.DataDir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	u.User = url.UserPassword(a.User, a.Password)
+	return u.String()
 }
 
 // forked is how many processes and threads this machine has started.
