@@ -17,6 +17,7 @@ var sourcesRust embed.FS
 
 const (
 	rustTarget  = "wasm32-unknown-unknown"
+	rustFlags   = "-C target-feature=+simd128,+bulk-memory" // texts are looked at 16 bytes at a time; RUSTFLAGS comes first
 	installRust = "install the Debian packages cargo rustc libstd-rust-dev-wasm32 lld-14, or with rustup: rustup target add " + rustTarget
 )
 
@@ -26,7 +27,7 @@ func buildRust(ctx context.Context, dir, tmp string, _ []string) ([]byte, error)
 		return nil, err
 	}
 	// Beside the crate's own target folder: another compiler's products are no use.
-	env := []string{"CARGO_TARGET_DIR=" + tmp, "RUSTC=" + filepath.Join(bin, "rustc")}
+	env := []string{"CARGO_TARGET_DIR=" + tmp, "RUSTC=" + filepath.Join(bin, "rustc"), "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=" + rustFlags}
 	if err := runCompiler(ctx, dir, env, filepath.Join(bin, "cargo"), "build", "--release", "--quiet", "--target", rustTarget); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-use crate::json_read::{parse, Fields, Value};
+use crate::json_read::{Reader, Value};
 use crate::kubernetes::Pod;
 use crate::Ended;
 
@@ -68,67 +68,71 @@ impl Target {
 
 /// Goes through an event once.
 pub fn parse_event(text: &'static str) -> Option<Event> {
-    let json = parse(text)?;
-    let mut ev = Event { json, ..Event::default() };
+    let mut ev = Event::default();
     let mut priority = None;
-    let mut fields = json.fields();
-    while let Some(key) = fields.key() {
-        match &*key {
-            "id" => ev.id = fields.value().str(),
-            "source" => ev.source = fields.value().str(),
-            "type" => ev.kind = fields.value().str(),
-            "subject" => ev.subject = fields.value().str(),
-            "time" => ev.time = fields.value().str(),
-            "traceparent" => ev.traceparent = fields.value().str(),
-            "rule" => ev.rule = fields.value().str(),
-            "priority" => ev.priority = fields.value().str(),
-            "eventsource" => ev.event_source = fields.value().str(),
-            "hostname" => ev.hostname = fields.value().str(),
-            "data" => priority = parse_data(&mut ev, &mut fields),
-            _ => drop(fields.value()),
+    let mut r = Reader::new(text);
+    r.map(|r, key| {
+        match key {
+            "id" => ev.id = r.str()?,
+            "source" => ev.source = r.str()?,
+            "type" => ev.kind = r.str()?,
+            "subject" => ev.subject = r.str()?,
+            "time" => ev.time = r.str()?,
+            "traceparent" => ev.traceparent = r.str()?,
+            "rule" => ev.rule = r.str()?,
+            "priority" => ev.priority = r.str()?,
+            "eventsource" => ev.event_source = r.str()?,
+            "hostname" => ev.hostname = r.str()?,
+            "data" => priority = parse_data(&mut ev, r)?,
+            _ => drop(r.value()?),
         }
-    }
+        Some(())
+    })?;
+    ev.json = r.end()?;
     ev.priority = priority.unwrap_or(ev.priority); // as Falco writes it
     Some(ev)
 }
 
 /// Reads the alert and returns its priority. Of a key that is there twice, the last counts.
-fn parse_data(ev: &mut Event, at: &mut Fields) -> Option<&'static str> {
+fn parse_data(ev: &mut Event, r: &mut Reader) -> Option<Option<&'static str>> {
     let mut priority = None;
     let (mut output, mut tags, mut target) = ("", Value::default(), Target::default());
     let (mut standard, mut output_fields) = (Value::default(), Value::default());
-    at.inside(|fields, key| match key {
-        "output" => output = fields.value().str(),
-        "tags" => tags = fields.value(),
-        "priority" => priority = Some(fields.value().str()),
-        "fields" => standard = fields.value(),
-        "output_fields" => output_fields = fields.value(),
-        "target" => target = parse_target(fields),
-        _ => drop(fields.value()),
-    });
+    r.map(|r, key| {
+        match key {
+            "output" => output = r.str()?,
+            "tags" => tags = r.value()?,
+            "priority" => priority = Some(r.str()?),
+            "fields" => standard = r.value()?,
+            "output_fields" => output_fields = r.value()?,
+            "target" => target = parse_target(r)?,
+            _ => drop(r.value()?),
+        }
+        Some(())
+    })?;
     (ev.output, ev.tags, ev.target, ev.fields, ev.output_fields) = (output, tags, target, standard, output_fields);
-    priority
+    Some(priority)
 }
 
-fn parse_target(at: &mut Fields) -> Target {
+fn parse_target(r: &mut Reader) -> Option<Target> {
     let mut t = Target::default();
-    at.inside(|fields, key| {
-        let value = fields.value();
+    r.map(|r, key| {
         match key {
-            "cluster" => t.cluster = value.str(),
-            "node" => t.node = value.str(),
-            "namespace" => t.namespace = value.str(),
-            "pod" => t.pod_name = value.str(),
-            "podUID" => t.pod_uid = value.str(),
-            "container" => t.container = value.str(),
-            "containerID" => t.container_id = value.str(),
-            "image" => t.image = value.str(),
-            "imageDigest" => t.image_digest = value.str(),
-            "cgroupID" => t.cgroup_id = value.uint(),
-            "pid" => t.pid = value.int(),
-            "pidStartTime" => t.pid_start_time = value.uint(),
-            _ => {}
+            "cluster" => t.cluster = r.str()?,
+            "node" => t.node = r.str()?,
+            "namespace" => t.namespace = r.str()?,
+            "pod" => t.pod_name = r.str()?,
+            "podUID" => t.pod_uid = r.str()?,
+            "container" => t.container = r.str()?,
+            "containerID" => t.container_id = r.str()?,
+            "image" => t.image = r.str()?,
+            "imageDigest" => t.image_digest = r.str()?,
+            "cgroupID" => t.cgroup_id = r.value()?.uint(),
+            "pid" => t.pid = r.value()?.int(),
+            "pidStartTime" => t.pid_start_time = r.value()?.uint(),
+            _ => drop(r.value()?),
         }
-    });
-    t
+        Some(())
+    })?;
+    Some(t)
 }

@@ -19,7 +19,8 @@ pub fn space(s: &[u8], mut i: usize) -> usize {
     i
 }
 
-fn value(s: &[u8], i: usize, depth: usize) -> Option<usize> {
+/// Goes behind the value that begins at i, in depth arrays and maps.
+pub fn value(s: &[u8], i: usize, depth: usize) -> Option<usize> {
     if depth > MAX_DEPTH {
         return None;
     }
@@ -87,12 +88,19 @@ pub fn plain(s: &[u8], mut i: usize) -> usize {
 }
 
 fn string(s: &[u8], i: usize) -> Option<usize> {
-    let mut i = i + 1;
+    text(s, i).map(|(end, _)| end)
+}
+
+/// Goes behind the string that begins at i, and says whether it has escapes.
+#[inline]
+pub fn text(s: &[u8], i: usize) -> Option<(usize, bool)> {
+    let (mut i, mut escapes) = (i + 1, false);
     loop {
         i = plain(s, i);
         match *s.get(i)? {
-            b'"' => return Some(i + 1),
+            b'"' => return Some((i + 1, escapes)),
             b'\\' => {
+                escapes = true;
                 i += 1;
                 match *s.get(i)? {
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => i += 1,

@@ -1,4 +1,4 @@
-use crate::json_check::{document, plain, space};
+use crate::json_check::{document, plain, space, text, value};
 use std::borrow::Cow;
 
 /// A JSON value within a document that is known to be well-formed. The default one does not exist: everything asked of it is empty too,
@@ -148,19 +148,13 @@ impl Cursor {
     }
 
     fn take(&mut self) -> &'static str {
-        let start = self.at;
-        let end = skip(self.s.as_bytes(), start);
-        self.past(end);
-        &self.s[start..end]
-    }
-
-    /// Goes behind what ends at end.
-    fn past(&mut self, end: usize) {
-        let s = self.s.as_bytes();
+        let (s, start) = (self.s.as_bytes(), self.at);
+        let end = skip(s, start);
         self.at = space(s, end);
         if matches!(s.get(self.at), Some(b',' | b':')) {
             self.at = space(s, self.at + 1);
         }
+        &self.s[start..end]
     }
 }
 
@@ -174,28 +168,82 @@ impl Fields {
         }
         Some((self.0.take(), Value { raw: self.0.take() }))
     }
+}
 
-    /// The next key, without looking for the end of its value: [`Fields::value`] or [`Fields::inside`] come next.
-    pub(crate) fn key(&mut self) -> Option<Cow<'static, str>> {
-        (!self.0.done()).then(|| unquote(self.0.take()))
+/// Goes through a document that nobody has looked at yet, and checks it meanwhile. Where it is not JSON, what is asked of it is None.
+pub(crate) struct Reader {
+    s: &'static str,
+    start: usize, // of the document's value
+    at: usize,
+    depth: usize,
+}
+
+impl Reader {
+    pub(crate) fn new(s: &'static str) -> Reader {
+        let start = space(s.as_bytes(), 0);
+        Reader { s, start, at: start, depth: 0 }
     }
 
-    pub(crate) fn value(&mut self) -> Value {
-        Value { raw: self.0.take() }
+    /// The whole document, which has been gone through.
+    pub(crate) fn end(&self) -> Option<Value> {
+        (space(self.s.as_bytes(), self.at) == self.s.len()).then(|| Value { raw: &self.s[self.start..self.at] })
     }
 
-    /// Goes through the value if it is a map, with f for each key, which takes that key's value.
-    pub(crate) fn inside(&mut self, mut f: impl FnMut(&mut Fields, &str)) {
-        let Cursor { s, at } = self.0;
-        if s.as_bytes()[at] != b'{' {
-            self.0.take();
-            return;
+    /// The value that comes next.
+    pub(crate) fn value(&mut self) -> Option<Value> {
+        let start = self.at;
+        self.at = value(self.s.as_bytes(), start, self.depth)?;
+        Some(Value { raw: &self.s[start..self.at] })
+    }
+
+    /// [`Value::str`] of the value that comes next.
+    pub(crate) fn str(&mut self) -> Option<&'static str> {
+        let start = self.at;
+        if self.s.as_bytes().get(start) != Some(&b'"') {
+            return self.value().map(Value::str);
         }
-        let mut inner = Fields(Cursor { s, at: space(s.as_bytes(), at + 1) });
-        while let Some(key) = inner.key() {
-            f(&mut inner, &key);
+        let (end, escapes) = text(self.s.as_bytes(), start)?;
+        self.at = end;
+        if escapes {
+            return Some(Value { raw: &self.s[start..end] }.str());
         }
-        self.0.past(inner.0.at + 1);
+        Some(&self.s[start + 1..end - 1])
+    }
+
+    /// Goes through the value that comes next if it is a map, with f for each key, which takes that key's value; past it if it is none.
+    #[inline]
+    pub(crate) fn map(&mut self, mut f: impl FnMut(&mut Reader, &str) -> Option<()>) -> Option<()> {
+        let s = self.s.as_bytes();
+        if s.get(self.at) != Some(&b'{') {
+            return self.value().map(drop);
+        }
+        self.at = space(s, self.at + 1);
+        if s.get(self.at) == Some(&b'}') {
+            self.at += 1;
+            return Some(());
+        }
+        self.depth += 1;
+        loop {
+            if s.get(self.at) != Some(&b'"') {
+                return None;
+            }
+            let key = self.str()?;
+            self.at = space(s, self.at);
+            if s.get(self.at) != Some(&b':') {
+                return None;
+            }
+            self.at = space(s, self.at + 1);
+            f(self, key)?;
+            self.at = space(s, self.at);
+            match *s.get(self.at)? {
+                b',' => self.at = space(s, self.at + 1),
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        self.depth -= 1;
+        Some(())
     }
 }
 
