@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +16,7 @@ import (
 var (
 	errUser    = errors.New("not of the sensor's user")
 	errOutside = errors.New("not in a pid namespace that the sensor sees: both need the host's (hostPID: true)")
-	errProgram = errors.New("another program than the sensor's")
+	errProgram = errors.New("another program than the sensor's: both must be the same build of tiercel")
 	errGone    = errors.New("ended meanwhile")
 	errBusy    = errors.New("too many connections")
 )
@@ -112,14 +111,12 @@ func (c *caller) exePath() string { return fmt.Sprintf("/proc/%d/exe", c.pid) }
 
 // A program is the file that this process runs.
 type program struct {
-	path string
-
-	once   sync.Once
-	digest []byte
-	err    error
+	path   string
+	digest []byte // once it was asked for
 }
 
-// check returns nil if the caller runs the same program: the same file, or one with the same content, as in containers of one image.
+// check returns nil if the caller runs the same program: the same file, or one with the same content, as in containers of one image. One check
+// at a time.
 func (p *program) check(c *caller) error {
 	own, err := os.Stat(p.path)
 	if err != nil {
@@ -138,9 +135,10 @@ func (p *program) check(c *caller) error {
 		if own.Size() != is.Size() {
 			return errProgram
 		}
-		p.once.Do(func() { p.digest, p.err = digestFile(p.path) })
-		if p.err != nil {
-			return fmt.Errorf("look at own program: %w", p.err)
+		if p.digest == nil {
+			if p.digest, err = digestFile(p.path); err != nil {
+				return fmt.Errorf("look at own program: %w", err)
+			}
 		}
 		got, err := digest(f)
 		if err != nil {

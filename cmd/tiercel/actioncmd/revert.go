@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -98,7 +97,7 @@ func ask(ctx context.Context, b *bus.Bus, j *journal.Journal, a *journal.Action)
 	if err != nil {
 		return nil, err
 	}
-	if err := revert.Ask(ctx, b, revert.Request{Function: a.Function, Invocation: a.ID, By: whoami(), Manual: true}, ulid.Make().String()); err != nil {
+	if err := revert.Ask(ctx, b, revert.Request{Function: a.Function, Invocation: a.ID, By: cli.Whoami(), Manual: true}, ulid.Make().String()); err != nil {
 		return nil, err
 	}
 	n, err = revert.Wait(ctx, state, a.ID, n)
@@ -106,12 +105,4 @@ func ask(ctx context.Context, b *bus.Bus, j *journal.Journal, a *journal.Action)
 		return nil, err
 	}
 	return j.Find(ctx, revert.ID(a.ID, n), time.Time{})
-}
-
-func whoami() string {
-	u, err := user.Current()
-	if err != nil {
-		return "somebody"
-	}
-	return u.Username
 }

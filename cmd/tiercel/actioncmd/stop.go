@@ -69,6 +69,6 @@ func turn(cmd *cobra.Command, flags *connect.Flags, stop guard.Stop) error {
 	if err != nil {
 		return &cli.Error{Err: err, Hint: "start tiercel run or tiercel runtime once, which makes the buckets"}
 	}
-	stop.By, stop.Time = whoami(), time.Now().UTC()
+	stop.By, stop.Time = cli.Whoami(), time.Now().UTC()
 	return guard.WriteStop(cmd.Context(), state, stop)
 }

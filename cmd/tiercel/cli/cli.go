@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/user"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -133,4 +134,13 @@ func blockStyle(n *yaml.Node) {
 	for _, c := range n.Content {
 		blockStyle(c)
 	}
+}
+
+// Whoami is the name of the user who runs the command, for the record of what was asked for; "somebody" if it has none.
+func Whoami() string {
+	u, err := user.Current()
+	if err != nil {
+		return "somebody"
+	}
+	return u.Username
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -116,7 +115,7 @@ func (o *invoke) run(ctx context.Context, s cli.Streams, b *bus.Bus, e *store.En
 		return err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection ends anyway
-	id, err := runtime.Invoke(ctx, b, e.ID, event, whoami(), o.dryRun)
+	id, err := runtime.Invoke(ctx, b, e.ID, event, cli.Whoami(), o.dryRun)
 	if err != nil {
 		return err
 	}
@@ -161,12 +160,4 @@ func find(ctx context.Context, j *journal.Journal, id string) (*journal.Action, 
 			return nil, err
 		}
 	}
-}
-
-func whoami() string {
-	u, err := user.Current()
-	if err != nil {
-		return "somebody"
-	}
-	return u.Username
 }
