@@ -41,7 +41,6 @@ type SensorCall struct {
 	Nr         uint32
 	File       uint64
 	L          SensorCallLayout
-	_          [6]byte
 	M          struct {
 		_       structs.HostLayout
 		Name    uint64
@@ -126,6 +125,7 @@ type SensorCallLayout struct {
 	OpenHow   uint8
 	Texts     uint8
 	Record    uint8
+	_         [6]byte
 }
 
 type SensorCallProgram uint32

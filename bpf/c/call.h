@@ -53,7 +53,7 @@ struct call_layout {
 	__u8 open_flags, open_mode, open_how;
 	__u8 texts;  // 1: a filter program looks at the paths, or at the ends of the socket
 	__u8 record; // enum record_interest
-};
+} __attribute__((aligned(8))); // so that it is copied by words
 
 // What the flight recorder has to do with a call.
 enum record_interest { RECORD_NOT, RECORD_TOO, RECORD_ONLY };

@@ -19,7 +19,7 @@ static long hash_step(__u64 i, struct hashing *v)
 	barrier_var(at);
 	if (at > SCRATCH_LEN - 8)
 		return 1;
-	__u64 w = *(__u64 *)&v->s->b[at];
+	__u64 w = word_at(&v->s->b[at]);
 	if (rest < 8)
 		w &= (1ULL << (8 * (rest & 7))) - 1;
 	__u64 h = (v->h ^ w) * 0x9e3779b97f4a7c15ULL;
@@ -112,7 +112,7 @@ static __always_inline bool differs(struct entered *e, struct scratch *s, __u32 
 		barrier_var(o);
 		if (o > RECORD_MAX)
 			return true;
-		len = ((struct section *)&s->b[o])->len;
+		len = section_at(s, o)->len;
 	}
 	if (len != e->len[second])
 		return true;

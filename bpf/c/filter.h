@@ -201,13 +201,13 @@ __noinline int finish_text(__u32 i, __u32 len)
 	if (!len || len >= TEXT_LEN || t->b[0] != '/')
 		return 0;
 	BOUND(len);
-	*(__u64 *)&t->b[len] = 0; // what ends the path ends its last component
-	*(__u64 *)&t->b[len + 8] = 0;
+	set_word(&t->b[len], 0); // what ends the path ends its last component
+	set_word(&t->b[len + 8], 0);
 	__u64 unclean = 0, last = 0, last_at = 0;
 	for (__u32 at = 0; at < TEXT_LEN; at += 8) { // without branches but one: the verifier follows each
 		if (at >= len)
 			break;
-		__u64 w = *(__u64 *)&t->b[at], w1 = *(__u64 *)&t->b[at + 1], w2 = *(__u64 *)&t->b[at + 2];
+		__u64 w = word_at(&t->b[at]), w1 = word_at(&t->b[at + 1]), w2 = word_at(&t->b[at + 2]);
 		__u64 slash = zero_bytes(w ^ EVERY('/'));
 		__u64 ends1 = zero_bytes(w1 ^ EVERY('/')) | zero_bytes(w1), dot1 = zero_bytes(w1 ^ EVERY('.'));
 		__u64 ends2 = zero_bytes(w2 ^ EVERY('/')) | zero_bytes(w2) | zero_bytes(w2 ^ EVERY('.'));
@@ -243,14 +243,14 @@ __noinline int text_of_section(__u32 i, __u32 o, __u32 dir, __u32 end)
 	t->len = TEXT_UNKNOWN;
 	if (o == end)
 		return 0;
-	__u32 n = ((struct section *)&s->b[o])->len, at = 0;
+	__u32 n = section_at(s, o)->len, at = 0;
 	if (!n || n >= TEXT_LEN)
 		return 0;
 	BOUND(n);
 	if (s->b[o + 4] != '/') {
 		if (dir == end)
 			return 0;
-		at = ((struct section *)&s->b[dir])->len;
+		at = section_at(s, dir)->len;
 		if (!at || at >= TEXT_LEN)
 			return 0;
 		BOUND(at);

@@ -31,7 +31,7 @@ static __always_inline void note_argument(__u32 i, __u32 o, __u32 end)
 	struct scratch *s = scratch_of(SLOT_CALL);
 	__u32 dir = end;
 	if (s && o != end && o <= RECORD_MAX) {
-		dir = o + sizeof(struct section) + ((struct section *)&s->b[o])->len;
+		dir = o + sizeof(struct section) + section_at(s, o)->len;
 	}
 	text_of_section(i, o, dir, end);
 }

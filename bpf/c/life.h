@@ -83,7 +83,7 @@ static __always_inline void split_args(struct call *c, struct scratch *s)
 	if (at > RECORD_MAX)
 		return;
 	for (; n < EXE_MAX; n += 8) {
-		__u64 zero = zero_bytes(*(__u64 *)&s->b[at + n]);
+		__u64 zero = zero_bytes(word_at(&s->b[at + n]));
 		if (zero) {
 			n += lowest_byte(zero);
 			break;

@@ -61,7 +61,7 @@ enum slot { SLOT_PROCESS, SLOT_CALL, SLOT_URING, SLOT_CGROUP, SLOT_ITERATOR, SLO
 
 struct scratch {
 	__u8 b[SCRATCH_LEN];
-};
+} __attribute__((aligned(8)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -143,6 +143,24 @@ struct {
 static __always_inline struct scratch *scratch_of(__u32 slot)
 {
 	return bpf_map_lookup_elem(&scratches, &slot);
+}
+
+// word_at and set_word take eight bytes at once, wherever they stand. Of a cast of &b[i] clang makes eight loads or stores: it sees that b is one
+// of bytes.
+static __always_inline __u64 word_at(const void *p)
+{
+	return *(const __u64 *)p;
+}
+
+static __always_inline void set_word(void *p, __u64 w)
+{
+	*(__u64 *)p = w;
+}
+
+// section_at is the section at offset o.
+static __always_inline struct section *section_at(struct scratch *s, __u32 o)
+{
+	return (void *)&s->b[o];
 }
 
 static __always_inline struct walk_buffer *walk_of(__u32 slot)

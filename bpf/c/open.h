@@ -72,7 +72,7 @@ __noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 
 	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
 		if (i >= n)
 			break;
-		if (differs_in(n - i, *(__u64 *)&s->b[OPEN_RAW + 4 + i], *(__u64 *)&w->b[at + i]))
+		if (differs_in(n - i, word_at(&s->b[OPEN_RAW + 4 + i]), word_at(&w->b[at + i])))
 			return 0;
 	}
 	return 1;
@@ -96,9 +96,9 @@ __noinline int note_walked(struct text *t, struct scratch *s, struct walk_buffer
 	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
 		if (i >= len)
 			break;
-		__u64 word = *(__u64 *)&w->b[pos + i];
-		*(__u64 *)&t->b[i] = word;
-		differ |= differs_in(len - i, word, *(__u64 *)&s->b[OPEN_RAW + 4 + i]);
+		__u64 word = word_at(&w->b[pos + i]);
+		set_word(&t->b[i], word);
+		differ |= differs_in(len - i, word, word_at(&s->b[OPEN_RAW + 4 + i]));
 	}
 	t->len = len;
 	t->base = len - leaf + 1;

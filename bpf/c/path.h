@@ -18,6 +18,7 @@ enum walk_flag {
 // What changes on the way: it stands on the stack, where there is little room. The rest stands in the buffer.
 struct walk {
 	__u64 dentry, mount, top; // top: the root of the mount
+	__u64 head; // what stands at pos
 	struct walk_buffer *w;
 	__u32 pos, pad;
 };
@@ -26,8 +27,9 @@ struct walk {
 #define SHORT_NAME 32
 
 // push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit. The kernel
-// aligns names to words, so that one that begins in a name is on its page.
-static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry)
+// aligns names to words, so that one that begins in a name is on its page. The last word of a name may reach into what follows, so head has the
+// eight bytes that follow: to load them, just after they were written in parts, would have to wait until they are in the cache.
+static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry, __u64 *head)
 {
 	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1), end = pos;
 	__u64 name = (__u64)KREAD(struct dentry, dentry, d_name.name);
@@ -37,16 +39,21 @@ static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 d
 	pos &= PATH_LEN - 1;
 	if (!bpf_rdonly_cast || len > SHORT_NAME) {
 		bpf_probe_read_kernel(&b->b[pos + 1], len, (void *)name);
-	} else {
-		__u64 after = *(__u64 *)&b->b[end]; // the last word may reach into what follows
-		for (__u32 i = 0; i < SHORT_NAME; i += 8) {
-			if (i >= len)
-				break;
-			*(__u64 *)&b->b[pos + 1 + i] = KWORD(name + i);
-		}
-		*(__u64 *)&b->b[end] = after;
+		b->b[pos] = '/';
+		*head = word_at(&b->b[pos]);
+		return pos;
 	}
-	b->b[pos] = '/';
+	__u64 first = KWORD(name), room = len < 7 ? 8 * len : 56; // what the name has of the word that begins with its slash
+	barrier_var(room);
+	set_word(&b->b[pos + 1], first);
+	for (__u32 i = 8; i < SHORT_NAME; i += 8) {
+		if (i >= len)
+			break;
+		set_word(&b->b[pos + 1 + i], KWORD(name + i));
+	}
+	set_word(&b->b[end], *head);
+	*head = *head << 8 << room | (first & ((1ULL << room) - 1)) << 8 | '/';
+	set_word(&b->b[pos], *head);
 	return pos;
 }
 
@@ -76,7 +83,7 @@ static __always_inline long take_step(struct walk *w)
 		w->top = (__u64)KREAD(struct mount, up, mnt.mnt_root);
 		return 0;
 	}
-	__u32 pos = push_name(b, w->pos, d);
+	__u32 pos = push_name(b, w->pos, d, &w->head);
 	if (pos == w->pos)
 		return 1;
 	if (!b->leaf)
@@ -130,9 +137,10 @@ __noinline int walk_in(struct walk_buffer *b)
 		return 0;
 	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
 	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER) {
+		__u64 nothing = 0;
 		// Pipes, sockets and anonymous inodes have no path. A memfd has a name and no directory.
 		if (KREAD(struct super_block, sb, s_magic) == TMPFS_MAGIC)
-			b->pos = push_name(b, PATH_LEN, d);
+			b->pos = push_name(b, PATH_LEN, d, &nothing);
 		return 0;
 	}
 	__u64 root_mnt = b->root_mnt;

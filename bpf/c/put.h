@@ -89,14 +89,16 @@ __noinline int put_walk(__u32 slot, __u32 o, __u32 tag)
 	return o + 4 + n;
 }
 
-// put_struct appends a fixed structure from the stack. It is no function: the size must be a constant.
+// put_struct appends a fixed structure from the stack. It is no function: the size must be a constant. As in word_at the address comes through a
+// pointer of the structure's own type.
 #define put_struct(s, o, t, v)                                                \
 	({                                                                    \
 		__u32 __o = (o);                                              \
 		barrier_var(__o);                                             \
 		if (__o <= RECORD_MAX) {                                      \
 			put_section((s), __o, (t), sizeof(v));                \
-			__builtin_memcpy(&(s)->b[__o + 4], &(v), sizeof(v));  \
+			typeof(v) *__to = (void *)&(s)->b[__o + 4];           \
+			__builtin_memcpy(__to, &(v), sizeof(v));              \
 			__o += 4 + sizeof(v);                                 \
 		}                                                             \
 		__o;                                                          \

@@ -251,7 +251,7 @@ static __always_inline void passed_end(struct scratch *s, __u32 at, __u16 *famil
 	struct socket_end e = {};
 	if (at > RECORD_MAX)
 		return;
-	__u32 n = ((struct section *)&s->b[at])->len;
+	__u32 n = section_at(s, at)->len;
 	__u8 *p = &s->b[at + sizeof(struct section)];
 	__u16 f = *(__u16 *)p, port = bpf_ntohs(*(__u16 *)(p + 2));
 	if (n < 2)
