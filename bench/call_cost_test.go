@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
@@ -32,7 +30,6 @@ type callRow struct {
 	file       string // below the folder of the benchmark; absolute: as it is
 	pause      time.Duration
 	batch      int // 0: batchCalls
-	calls      int // system calls that one of call is; 0: one
 }
 
 // deepFile and deepFolder make, with the folder that they stand in, a path of seven components.
@@ -41,37 +38,34 @@ const (
 	deepFolder = "a/b/c/folder"
 )
 
-// Each measurement is the least of so many batches of calls. The empty program comes and goes so many times in between, so that what the
-// machine does besides falls upon the calls with it and on those without it.
+// By the kernel's count each measurement is the least of so many batches of calls.
 const (
 	batches    = 60
-	turns      = 6
 	batchCalls = 300
 )
 
-// BenchmarkCalls gives what the sensor adds to a system call: without anything, with an empty program at the end of all system calls, and with
-// the sensor, in turn, each round. It reports the least of sixty batches, as a median over the rounds, of what the sensor adds (ns) and of what
-// it adds for each nanosecond that the empty program adds to the same row (x), and prints all of it with the least and the most. Where what the
-// empty program adds is less than its own spread, so that the ratio would be chance, it is taken from the row of getppid, for each call of the
-// row: the table marks such ratios with a star. Where calls were once faster with the sensor than without it, there is no ratio. The sensor is
-// whole, its flight recorder on. A batch is of CPU time of the calling thread, which another process is than the sensor.
+// BenchmarkCalls gives what the sensor adds to a system call, against what an empty program at the end of all system calls adds to it. What is
+// attached changes some sixty times a round (call_turns_test.go), and in each state the batch counts that was disturbed least; the median of
+// the rounds is reported, of what the sensor adds (ns) and of what it adds for each nanosecond that the empty program adds to the same row in
+// the same round (x), and printed with the least and the most. Each round has a sensor and callers of its own, so that it is not one place in memory that
+// is measured. The sensor is whole, its flight recorder on. Callers have a processor to themselves, without a collector of garbage, and a batch is of
+// the CPU time of its thread. Rounds in which another process watched system calls are counted (watched-rounds) and printed.
 func BenchmarkCalls(b *testing.B) {
 	b.Run("stable", func(b *testing.B) {
 		benchCalls(b, stockRules(b, false), false, []callRow{
 			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
-			{name: "open-read", call: "read", file: deepFile, calls: 2},
-			{name: "open-flags", call: "directory", file: deepFolder, calls: 2}, // O_DIRECTORY: the flags decide
-			{name: "open-write", call: "write", file: deepFile, calls: 2},
+			{name: "open-read", call: "read", file: deepFile},
+			{name: "open-flags", call: "directory", file: deepFolder}, // O_DIRECTORY: the flags decide
+			{name: "open-write", call: "write", file: deepFile},
 			{name: "absent", call: "absent", file: "a/b/c/absent"},
 		})
 	})
 	b.Run("all-in-container", func(b *testing.B) {
 		benchCalls(b, stockRules(b, true), true, []callRow{
 			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
-			{name: "open-read", call: "read", file: deepFile, calls: 2},
-			{name: "open-write", call: "write", file: deepFile, calls: 2},
-			{name: "open-create", call: "create", file: deepFile, calls: 2},
-			{name: "make+remove", call: "make+remove", file: "a/b/c/new", calls: 3},
+			{name: "open-read", call: "read", file: deepFile},
+			{name: "open-write", call: "write", file: deepFile},
+			{name: "open-create", call: "create", file: deepFile},
 			{name: "absent", call: "absent", file: "a/b/c/absent"},
 		})
 	})
@@ -92,14 +86,12 @@ const readRule = `
   priority: NOTICE
 `
 
-// A callCost is what was measured of one row in one round.
+// A callCost is what was measured of one row in one round, in nanoseconds.
 type callCost struct {
-	none         [2]float64 // in turn with the empty program, and after all
-	empty, with  float64
-	inEmpty, ran float64 // by the kernel's count: ns in the empty program, and in the sensor's
+	none          float64 // what the call takes
+	empty, sensor float64 // what is added to that
+	inEmpty, ran  float64 // by the kernel's count: in the empty program, and in the sensor's
 }
-
-func (c callCost) without() float64 { return (c.none[0] + c.none[1]) / 2 }
 
 func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) {
 	if os.Geteuid() != 0 {
@@ -111,70 +103,65 @@ func benchCalls(b *testing.B, set *rules.Set, inContainer bool, rows []callRow) 
 	if inContainer {
 		cgroup = containerCgroup(b)
 	}
+	processor := leaveLastProcessor(b)
+	costs := make([][]callCost, len(rows))
+	watched := 0
+	for b.Loop() {
+		if who := otherWatchers(); len(who) > 0 {
+			b.Logf("round %d: system calls are watched by others too: %s", len(costs[0]), strings.Join(who, ", "))
+			watched++
+		}
+		callers := startCallers(b, rows, dir, processor, cgroup)
+		for i, c := range measureCalls(b, set, callers) {
+			costs[i] = append(costs[i], c)
+		}
+		for _, c := range callers {
+			c.stop()
+		}
+	}
+	reportCalls(b, rows, costs)
+	b.ReportMetric(float64(watched), "watched-rounds")
+	b.ReportMetric(0, "ns/op")
+}
+
+func startCallers(b *testing.B, rows []callRow, dir string, processor int, cgroup string) []*caller {
+	b.Helper()
 	callers := make([]*caller, len(rows))
 	for i, r := range rows {
 		if !filepath.IsAbs(r.file) {
 			r.file = filepath.Join(dir, r.file)
 		}
-		callers[i] = startCaller(b, r.call, r.file, cmp.Or(r.batch, batchCalls), r.pause, cgroup)
+		callers[i] = startCaller(b, r.call, r.file, cmp.Or(r.batch, batchCalls), r.pause, processor, cgroup)
 	}
-	costs := make([][]callCost, len(rows))
-	var cpu time.Duration
-	n := 0
-	for b.Loop() {
-		round := make([]callCost, len(rows))
-		for i, c := range callers {
-			round[i].none[0], round[i].empty = leastInTurn(b, c)
-		}
-		others := allPrograms(b, nil)
-		stop := emptyProgram(b)
-		for i, c := range callers {
-			round[i].inEmpty = leastRun(b, c, others)
-		}
-		stop()
-		stop = runSensorWith(b, set)
-		before := ownTime()
-		for i, c := range callers {
-			round[i].with = least(b, c, batches)
-			n += batches * c.n
-		}
-		cpu += ownTime() - before
-		for i, c := range callers {
-			round[i].ran = leastRun(b, c, others)
-		}
-		closeAll(others)
-		stop()
-		for i, c := range callers {
-			round[i].none[1] = least(b, c, batches)
-			costs[i] = append(costs[i], round[i])
-		}
-	}
-	reportCalls(b, rows, costs)
-	b.ReportMetric(float64(cpu.Nanoseconds())/float64(n), "sensor-ns/call")
-	b.ReportMetric(0, "ns/op")
+	return callers
 }
 
-// least is what a call takes in the one of n batches that is disturbed least.
-func least(b *testing.B, c *caller, n int) float64 {
+// measureCalls measures what the calls of each caller cost, once.
+func measureCalls(b *testing.B, set *rules.Set, callers []*caller) []callCost {
 	b.Helper()
-	ns := c.batch(b)
-	for range n - 1 {
-		ns = min(ns, c.batch(b))
+	round, costs := newCallRound(len(callers)), make([]callCost, len(callers))
+	others := allPrograms(b, nil)
+	defer closeAll(others)
+	stop := emptyProgram(b)
+	for i, c := range callers {
+		costs[i].inEmpty = leastRun(b, c, others)
 	}
-	return ns
-}
-
-// leastInTurn is least without anything and with the empty program, in turn.
-func leastInTurn(b *testing.B, c *caller) (none, empty float64) {
-	b.Helper()
-	none, empty = math.Inf(1), math.Inf(1)
-	for range turns {
-		none = min(none, least(b, c, batches/turns))
-		stop := emptyProgram(b)
-		empty = min(empty, least(b, c, batches/turns))
-		stop()
+	stop()
+	stop = runSensorWith(b, set)
+	for i, c := range callers {
+		costs[i].ran = leastRun(b, c, others)
 	}
-	return none, empty
+	end := findCallsEnd(b)
+	defer end.Close()
+	round.withSensor(b, end, callers)
+	stop()
+	round.withoutSensor(b, end.begun, callers)
+	for i := range callers {
+		c := round.cost(i)
+		c.inEmpty, c.ran = costs[i].inEmpty, costs[i].ran
+		costs[i] = c
+	}
+	return costs
 }
 
 // leastRun is how many nanoseconds programs other than others run during a call, by the kernel's count, in the batch of many that is
@@ -239,9 +226,8 @@ func allPrograms(b *testing.B, others map[ebpf.ProgramID]*ebpf.Program) map[ebpf
 // reportCalls reports medians, and prints them with the least and the most.
 func reportCalls(b *testing.B, rows []callRow, costs [][]callCost) {
 	var table strings.Builder
-	line := func(v ...any) { fmt.Fprintf(&table, "%-13s %7s %22s %22s %9s %17s %17s\n", v...) }
+	line := func(v ...any) { fmt.Fprintf(&table, "%-11s %7s %20s %20s %20s %17s %17s\n", v...) }
 	line("ns a call", "nothing", "empty program adds", "sensor adds", "ratio", "in empty program", "in sensor's")
-	var first float64 // what the empty program adds to getppid, the first of all rows
 	for i, r := range rows {
 		of := func(what func(c callCost) float64) spread {
 			v := make([]float64, len(costs[i]))
@@ -250,25 +236,13 @@ func reportCalls(b *testing.B, rows []callRow, costs [][]callCost) {
 			}
 			return spreadOf(v)
 		}
-		none := of(callCost.without)
-		empty := of(func(c callCost) float64 { return c.empty - c.none[0] })
-		with := of(func(c callCost) float64 { return c.with - c.without() })
+		none := of(func(c callCost) float64 { return c.none })
+		empty, sensor := of(func(c callCost) float64 { return c.empty }), of(func(c callCost) float64 { return c.sensor })
+		ratio := of(func(c callCost) float64 { return c.sensor / c.empty })
 		inEmpty, ran := of(func(c callCost) float64 { return c.inEmpty }), of(func(c callCost) float64 { return c.ran })
-		if i == 0 {
-			first = empty.median
-		}
-		ratio, mark := with.median/empty.median, ""
-		if empty.median < empty.most-empty.least || empty.least <= 0 {
-			ratio, mark = with.median/(first*float64(max(1, r.calls))), "*"
-		}
-		text := fmt.Sprintf("%.2f%s", ratio, mark)
-		if with.least <= 0 {
-			text = "chance"
-		} else {
-			b.ReportMetric(ratio, r.name+"-x")
-		}
-		line(r.name, none.format(), empty, with, text, inEmpty, ran)
-		b.ReportMetric(with.median, r.name+"-ns")
+		line(r.name, none.format(), empty, sensor, fmt.Sprintf("%.2f [%.2f..%.2f]", ratio.median, ratio.least, ratio.most), inEmpty, ran)
+		b.ReportMetric(ratio.median, r.name+"-x")
+		b.ReportMetric(sensor.median, r.name+"-ns")
 		b.ReportMetric(ran.median-inEmpty.median, r.name+"-run-ns")
 	}
 	b.Logf("%d rounds: median [least..most]\n%s", len(costs[0]), table.String())
@@ -300,28 +274,6 @@ func ownTime() time.Duration {
 	var u unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// emptyProgram attaches a program that does nothing to the end of all system calls until stop is called.
-func emptyProgram(b *testing.B) (stop func()) {
-	b.Helper()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sys_exit", License: "Dual BSD/GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: p})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return func() {
-		if err := l.Close(); err != nil {
-			b.Error(err)
-		}
-		p.Close()
-	}
 }
 
 // containerCgroup makes a cgroup that is named as a container's.

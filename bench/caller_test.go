@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 func init() { children["calls"] = callChild }
 
-// callChild times calls: CALL FILE BATCH PAUSE. For each byte on its standard input it pauses, makes BATCH calls on FILE and answers with the
+// callChild times calls: CALL FILE BATCH PAUSE PROCESSOR. It stays on that processor, if that is none below zero. For each byte on its standard input it pauses, makes BATCH calls on FILE and answers with the
 // nanoseconds of the thread's CPU time that a call took. The calls go past Go's scheduler.
 func callChild(args []string) error {
 	runtime.LockOSThread()
@@ -31,6 +32,9 @@ func callChild(args []string) error {
 	}
 	pause, err := time.ParseDuration(args[3])
 	if err != nil {
+		return err
+	}
+	if err := stayOn(args[4]); err != nil {
 		return err
 	}
 	call := calls[args[0]](file)
@@ -54,6 +58,17 @@ func callChild(args []string) error {
 	}
 }
 
+// stayOn keeps the calling thread on a processor.
+func stayOn(processor string) error {
+	n, err := strconv.Atoi(processor)
+	if err != nil || n < 0 {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(n)
+	return unix.SchedSetaffinity(0, &set)
+}
+
 func threadTime() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
@@ -65,12 +80,14 @@ type caller struct {
 	in  io.WriteCloser
 	out io.Reader
 	n   int // calls of one batch
+
+	stop func() // may be called twice, and is when the benchmark ends
 }
 
-// startCaller starts a process that times a call on a file, in the cgroup at dir unless that is empty.
-func startCaller(b *testing.B, call, file string, batch int, pause time.Duration, dir string) *caller {
+// startCaller starts a process that times a call on a file, on a processor unless that is below zero, in the cgroup at dir unless that is empty.
+func startCaller(b *testing.B, call, file string, batch int, pause time.Duration, processor int, dir string) *caller {
 	b.Helper()
-	cmd := child(b, "calls", call, file, strconv.Itoa(batch), pause.String())
+	cmd := child(b, "calls", call, file, strconv.Itoa(batch), pause.String(), strconv.Itoa(processor))
 	if dir != "" {
 		f, err := os.Open(dir)
 		if err != nil {
@@ -96,13 +113,13 @@ func startCommand(b *testing.B, cmd *exec.Cmd, batch int) *caller {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	c := &caller{in: in, out: out, n: batch}
-	b.Cleanup(func() {
+	c := &caller{in: in, out: out, n: batch, stop: sync.OnceFunc(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
 			b.Error(err)
 		}
-	})
+	})}
+	b.Cleanup(c.stop)
 	return c
 }
 
