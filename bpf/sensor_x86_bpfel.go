@@ -295,6 +295,7 @@ const (
 	SensorHeadFlagHEAD_CGROUP_V1      SensorHeadFlag = 64
 	SensorHeadFlagHEAD_DROPPED        SensorHeadFlag = 128
 	SensorHeadFlagHEAD_RECORDED       SensorHeadFlag = 256
+	SensorHeadFlagHEAD_BROAD          SensorHeadFlag = 512
 )
 
 type SensorKind uint32
@@ -482,6 +483,8 @@ const (
 	SensorVerdictVERDICT_EMIT     SensorVerdict = 2
 	SensorVerdictVERDICT_RECORD   SensorVerdict = 4
 	SensorVerdictVERDICT_CAPTURED SensorVerdict = 8
+	SensorVerdictVERDICT_BROAD    SensorVerdict = 16
+	SensorVerdictVERDICT_LIKELY   SensorVerdict = 32
 )
 
 type SensorWalkBuffer struct {

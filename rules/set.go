@@ -129,6 +129,27 @@ func (s *Set) NewMatcher() *Matcher {
 	return m
 }
 
+// NewMatcherOf returns a Matcher of those enabled rules of s for which of is true.
+func (s *Set) NewMatcherOf(of func(*Rule) bool) *Matcher {
+	m := &Matcher{set: s}
+	for _, x := range s.sources {
+		var some []*Rule
+		var programs []*match.Program
+		for _, r := range x.rules {
+			if of(r) {
+				some = append(some, r)
+				programs = append(programs, r.prog)
+			}
+		}
+		if len(some) > 0 {
+			m.sources = append(m.sources, sourceMatcher{
+				source: x.source, m: match.NewIndex(programs, s.opts.Matching == First).NewMatcher(), rules: some,
+			})
+		}
+	}
+	return m
+}
+
 // Set returns the Set that m matches.
 func (m *Matcher) Set() *Set { return m.set }
 

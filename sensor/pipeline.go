@@ -13,6 +13,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"github.com/tiercel-project/tiercel/sensor/extract"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"github.com/tiercel-project/tiercel/sensor/process"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
 )
@@ -31,6 +32,7 @@ type pipeline struct {
 	seesProcesses bool               // pids are the same here as in the kernel's records
 	recording     *recording         // nil: nothing is recorded
 	recorder      *recorder.Recorder // nil: it is off
+	checkAll      bool               // compare with all rules whatever the kernel says, and see that it is right
 
 	mu        sync.Mutex // guards all below
 	table     *process.Table
@@ -41,6 +43,7 @@ type pipeline struct {
 	matched   []*rules.Rule
 	throttle  throttle
 	unsound   unsound
+	unchecked int // events since the last that was compared with all rules, though the kernel excluded some
 }
 
 // A match is a rule that matched, with what is needed to tell of it. It is valid during report only.
@@ -56,15 +59,21 @@ type match struct {
 type judge struct {
 	generation uint32
 	matcher    *rules.Matcher
+	broad      *rules.Matcher // of those rules alone that events marked as event.Broad may match
 	interest   field.EventSet
 }
+
+// checkEvery is of how many events that are compared with some rules only one is compared with all, to check what the kernel said.
+const checkEvery = 10000
 
 // maxJudges bounds the generations whose events may still be in the rings. Those of older ones are judged by the oldest left.
 const maxJudges = 16
 
 // setRules makes set the rules of the events from a generation on.
 func (p *pipeline) setRules(set *rules.Set, generation uint32) {
-	j := judge{generation: generation, matcher: set.NewMatcher(), interest: set.EventTypes(extract.RuleSource)}
+	j := judge{
+		generation: generation, matcher: set.NewMatcher(), broad: set.NewMatcherOf(isBroad), interest: set.EventTypes(extract.RuleSource),
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.judges = append(p.judges, j); len(p.judges) > maxJudges {
@@ -80,6 +89,30 @@ func (p *pipeline) judge(ev *event.Event) *judge {
 		}
 	}
 	return &p.judges[0]
+}
+
+// isBroad reports whether r is one of those that events marked as event.Broad may match.
+func isBroad(r *rules.Rule) bool {
+	for t := range r.Program().EventTypes().All() {
+		if filter.Broad(r.Program(), t) {
+			return true
+		}
+	}
+	return false
+}
+
+// matcher returns what ev is compared with: all rules, or those that the kernel could not exclude. check says that it is all of them to see
+// that the kernel was right.
+func (p *pipeline) matcher(ev *event.Event) (m *rules.Matcher, check bool) {
+	j := p.judge(ev)
+	if ev.Flags&event.Broad == 0 {
+		return j.matcher, false
+	}
+	if p.unchecked++; p.unchecked < checkEvery && !p.checkAll {
+		return j.broad, false
+	}
+	p.unchecked = 0
+	return j.matcher, true
 }
 
 // handle takes one event. It keeps nothing of ev.
@@ -182,7 +215,12 @@ func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *contain
 // mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.
 func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, reading bool) bool {
 	defer p.wholeArguments(ev, proc)()
-	return p.judge(ev).matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
+	j := p.judge(ev)
+	matcher := j.matcher
+	if ev.Flags&event.Broad != 0 && !p.checkAll {
+		matcher = j.broad
+	}
+	return matcher.MayMatch(p.extract.Bind(ev, proc, id), func(ref *field.Ref) bool { return extract.Unknown(ref, id, reading) })
 }
 
 // giveUp is id without the names that were waited for.
@@ -197,16 +235,16 @@ func giveUp(id *container.Identity) *container.Identity {
 func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity) {
 	shorten := p.wholeArguments(ev, proc)
 	e := p.extract.Bind(ev, proc, id)
-	matcher := p.judge(ev).matcher
+	matcher, check := p.matcher(ev)
 	p.matched = matcher.Match(e, p.matched[:0])
 	shorten()
 	p.metrics.events.Inc()
-	if ev.Flags&event.Dropped != 0 {
+	if check = check || ev.Flags&event.Dropped != 0; check {
 		p.metrics.checked.Inc()
-		p.metrics.unsound.Add(float64(len(p.matched)))
 	}
 	for _, r := range p.matched {
-		if ev.Flags&event.Dropped != 0 {
+		if check && (ev.Flags&event.Dropped != 0 || !filter.Broad(r.Program(), ev.Type)) {
+			p.metrics.unsound.Inc()
 			p.unsound.tell(r, ev, e, p.now())
 		}
 		p.metrics.observeMatch(ev, r, p.now())

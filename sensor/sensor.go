@@ -226,7 +226,7 @@ func (s *Sensor) newPipeline() {
 		Hostname: s.cfg.Hostname, Table: p.table, Names: p.users, Domains: s.domains.Of, Wall: p.clock.wall,
 	})
 	p.report = s.reporter.report
-	p.unsound.log = s.log
+	p.unsound.log, p.checkAll = s.log, s.cfg.FilterShadow
 	p.throttle = newThrottle(s.cfg.ThrottleRate, s.cfg.ThrottleBurst)
 	p.throttle.began, p.throttle.ended = s.reporter.throttled, s.reporter.unthrottled
 	if s.deps.Capture != nil {

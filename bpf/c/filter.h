@@ -14,6 +14,8 @@ enum verdict {
 	VERDICT_EMIT = 1 << 1,     // it leaves the kernel all the same, so that the verdict is checked
 	VERDICT_RECORD = 1 << 2,   // no rule can match, but the flight recorder wants it: it wakes nobody (CALL_RECORD sets this)
 	VERDICT_CAPTURED = 1 << 3, // the paths have been captured
+	VERDICT_BROAD = 1 << 4,    // of a process event: only rules may match of which the kernel can tell next to nothing
+	VERDICT_LIKELY = 1 << 5,   // of a process event: another rule may match
 };
 
 // Where an event was dropped.

@@ -59,7 +59,12 @@ static __always_inline int emit_process(enum kind kind)
 	bool dropped = c->verdict & VERDICT_DROP;
 	if (dropped)
 		set_flag(s, c->verdict & VERDICT_EMIT ? HEAD_DROPPED : HEAD_DROPPED | HEAD_RECORDED);
-	submit(RING_PROCESS, SLOT_PROCESS, c->end, !dropped && wakes(kind));
+	else if (c->verdict & VERDICT_BROAD)
+		set_flag(s, HEAD_BROAD);
+	enum wake wake = WAKE_IDLE;
+	if (!dropped && wakes(kind))
+		wake = c->verdict & VERDICT_LIKELY ? WAKE_ANY : WAKE_WAITS;
+	submit(RING_PROCESS, SLOT_PROCESS, c->end, wake);
 	return 0;
 }
 

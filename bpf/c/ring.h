@@ -11,6 +11,12 @@ const volatile __u64 ring_bytes[RINGS] = {};
 #define FAIR_SHARE 2
 #define QUIET 16
 
+// A ring that is fuller than one part in CROWDED wakes the reader whatever the record is.
+#define CROWDED 4
+
+// Whom a record wakes: an idle reader; any that waits; one that has not had enough of process events.
+enum wake { WAKE_IDLE, WAKE_ANY, WAKE_WAITS };
+
 static __always_inline __u64 ring_query(__u32 ring, __u64 what)
 {
 	return ring == RING_PROCESS ? bpf_ringbuf_query(&process_ring, what) : bpf_ringbuf_query(&event_ring, what); // 5.8
@@ -29,10 +35,10 @@ static __always_inline __u64 occupied(struct account *a, __u64 read, __u64 writt
 	return a->before + a->now;
 }
 
-// may_enter reports whether the cgroup that runs may have n more bytes of the ring, and puts them on its account.
-static __always_inline bool may_enter(__u32 ring, __u32 n)
+// may_enter reports whether the cgroup that runs may have n more bytes of the ring, of whose size bytes some are taken, and puts them on its
+// account.
+static __always_inline bool may_enter(__u32 ring, __u32 n, __u64 size, __u64 taken)
 {
-	__u64 size = ring_bytes[ring & (RINGS - 1)], taken = ring_query(ring, BPF_RB_AVAIL_DATA);
 	if (taken < size / QUIET)
 		return true;
 	struct cgroup_key k;
@@ -65,8 +71,7 @@ static __always_inline void charge(__u32 ring, enum loss why)
 		__sync_fetch_and_add(&l->n[ring & (RINGS - 1)], 1);
 }
 
-// submit sends n bytes of slot's scratch and returns 1, or 0 if they are lost. wake says that somebody waits for this one; otherwise it
-// wakes an idle reader only.
+// submit sends n bytes of slot's scratch and returns 1, or 0 if they are lost. wake is one of enum wake.
 //
 // The reader announces that it is about to sleep and looks at the rings once more. So: write, then look at what the reader does. Where
 // it went to sleep in between, an empty record carries the wake-up.
@@ -82,11 +87,12 @@ __noinline int submit(__u32 ring, __u32 slot, __u32 n, __u32 wake)
 		charge(ring, LOSS_SIZE);
 		return 0;
 	}
-	if (!may_enter(ring, n)) {
+	__u64 size = ring_bytes[ring & (RINGS - 1)], taken = ring_query(ring, BPF_RB_AVAIL_DATA);
+	if (!may_enter(ring, n, size, taken)) {
 		charge(ring, LOSS_SHARE);
 		return 0;
 	}
-	__u64 least = !wake ? READER_IDLE : ring == RING_PROCESS ? READER_WAITS : READER_BUSY;
+	__u64 least = wake == WAKE_ANY || taken > size / CROWDED ? READER_BUSY : wake == WAKE_WAITS ? READER_WAITS : READER_IDLE;
 	bool rouse = r->state >= least && __sync_lock_test_and_set(&r->state, READER_AWAKE) != READER_AWAKE;
 	long err = ring == RING_PROCESS
 			   ? bpf_ringbuf_output(&process_ring, s->b, n, rouse ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)  // 5.8

@@ -123,6 +123,7 @@ var flagTable = [...]struct {
 	{bpf.SensorHeadFlagHEAD_CGROUP_V1, event.CgroupV1},
 	{bpf.SensorHeadFlagHEAD_DROPPED, event.Dropped},
 	{bpf.SensorHeadFlagHEAD_RECORDED, event.Recorded},
+	{bpf.SensorHeadFlagHEAD_BROAD, event.Broad},
 }
 
 func flags(v uint32) event.Flags {

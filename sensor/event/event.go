@@ -33,6 +33,8 @@ const (
 	Dropped
 	// Recorded: the event left the kernel for the flight recorder, or the process table, alone; rules do not see it.
 	Recorded
+	// Broad: of the rules only those for which filter.Broad is true may match.
+	Broad
 )
 
 // An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.

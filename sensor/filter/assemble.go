@@ -333,25 +333,56 @@ func (g *generator) lateProgram() {
 // lifeProgram looks at a record about a process, which it finds in the scratch.
 func (g *generator) lifeProgram() {
 	f := g.filter
-	g.prologue(needsTask(f.Expr))
-	if f.Expr.uses(func(t *Test) bool { return t.stage == StagePath }) {
+	exprs, all := []*Expr{f.early, f.task, f.Expr}, f.Expr
+	if f.likely != nil {
+		exprs, all = exprs[:2], &Expr{Op: Or, Kids: []*Expr{f.likely, f.broad}}
+	}
+	g.prologue(needsTask(all))
+	if all.uses(func(t *Test) bool { return t.stage == StagePath }) {
 		g.lookup(g.env.Scratches, slotOfLives)
 		g.add(asm.StoreMem(asm.RFP, slotScratch, asm.R0, asm.DWord))
 	}
 	before, known := always, false
-	for stage, e := range []*Expr{f.early, f.task, f.Expr} {
+	facts := func() {
+		if !known {
+			g.taskFacts(all)
+			known = true
+		}
+	}
+	for stage, e := range exprs {
 		if e.key == before.key {
 			continue
 		}
-		if before = e; stage > 0 && !known {
-			g.taskFacts(f.Expr)
-			known = true
+		if before = e; stage > 0 {
+			facts()
 		}
 		g.stage(e, Stage(stage), g.dropLabel(Stage(stage)))
 	}
-	g.place("pass")
+	if f.likely != nil {
+		facts()
+		g.parts()
+	}
+	if f.likely == nil || g.used["pass"] {
+		g.place("pass")
+		g.verdict(bpf.SensorVerdictVERDICT_LIKELY)
+	}
+	g.place("emitted")
 	g.count(countEmitted)
 	g.epilogue(lifeEmit)
+}
+
+// parts tells what one of the likely rules may match from what only the broad ones may.
+func (g *generator) parts() {
+	on := g.newLabel()
+	g.eval(g.filter.likely, "pass", on, on)
+	g.place(on)
+	g.stage(g.filter.broad, StagePath, g.dropLabel(StagePath))
+	g.verdict(bpf.SensorVerdictVERDICT_BROAD)
+	g.jump("emitted")
+}
+
+func (g *generator) verdict(v bpf.SensorVerdict) {
+	g.add(asm.Mov.Imm(asm.R1, int32(v)), asm.StoreMem(call, callVerdict, asm.R1, asm.Word))
 }
 
 // textOffset is where the text of s stands from the text register.

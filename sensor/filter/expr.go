@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/tiercel-project/tiercel/rules/filter"
 )
 
 // An Op says what an Expr is.
@@ -184,6 +186,20 @@ func (e *Expr) known(is func(*Test) bool) *Expr {
 		return join(e.Op, kids)
 	}
 	return e
+}
+
+// ordinary reports whether e is true of a process event that has nothing that rules ask for: no name or text is one of theirs, no flag is set; and
+// be it in a container or not.
+func (e *Expr) ordinary() bool {
+	switch e.Op {
+	case Literal:
+		return e.Test.Fact == CgroupKind || e.Not != (e.Test.Op == filter.NotEqual)
+	case And:
+		return !slices.ContainsFunc(e.Kids, func(k *Expr) bool { return !k.ordinary() })
+	case Or:
+		return slices.ContainsFunc(e.Kids, (*Expr).ordinary)
+	}
+	return e.Op == True
 }
 
 // walk calls visit for each literal of e.

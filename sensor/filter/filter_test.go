@@ -177,3 +177,37 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A rule is broad if a program that has nothing of what the rule asks for may match it, as far as the kernel can tell.
+func TestBroad(t *testing.T) {
+	for _, tt := range []struct {
+		condition string
+		want      bool
+	}{
+		{"proc.pname = x", true},
+		{"proc.name = x", false},
+		{"proc.name != x and user.name = y", true},
+		{"not proc.name in (x, y)", true},
+		{"not (proc.name = x or proc.exe startswith /dev/shm)", true},
+		{"proc.pname = x and proc.name = y", false},
+		{"proc.pname = x or proc.name = y", true},
+		{"container.id != host and proc.pname = x", true},
+		{"container.id = host and proc.pname = x", true},
+		{"proc.is_exe_from_memfd = true", false},
+		{"proc.cmdline contains zq", false},
+		{"not proc.cmdline contains zq", true},
+		{"proc.tty != 0", true},
+		{"proc.vpid = 1", false},
+	} {
+		p := program(t, "evt.type = execve and "+tt.condition)
+		if got := Broad(p, field.EventExecve); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.condition, got, tt.want)
+		}
+		if Broad(p, field.EventOpenat) {
+			t.Errorf("%s: broad for another type", tt.condition)
+		}
+	}
+	if Broad(program(t, "evt.type = openat and proc.pname = x"), field.EventOpenat) {
+		t.Error("a call is broad")
+	}
+}

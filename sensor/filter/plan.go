@@ -44,6 +44,17 @@ type Filter struct {
 
 	// Early is Expr as far as the call itself tells, Task as far as that and its task do, Late as far as that and its paths do.
 	early, task, late *Expr
+	// Of process events, unless likely is nil: Expr is "likely or broad", of which broad is what the rules for which Broad is true say.
+	likely, broad *Expr
+}
+
+// Broad reports whether the kernel can tell next to nothing of the condition p for process events of type t: it may be true of what has none of
+// the names and texts that p compares. What only such rules may match is marked, and compared with no others.
+func Broad(p *match.Program, t field.EventType) bool {
+	if LifeOf(t) == NoLife || !p.EventTypes().Has(t) {
+		return false
+	}
+	return mayBe(p.RootFor(t), t, false).ordinary()
 }
 
 // Compile makes a plan of conditions.
@@ -70,7 +81,7 @@ type compiler struct {
 
 // compile adds what is to be done with events of type t.
 func (c *compiler) compile(t field.EventType, programs []*match.Program) {
-	var any []*Expr
+	var any, broad, likely []*Expr
 	paths := false
 	for _, prog := range programs {
 		if !prog.EventTypes().Has(t) {
@@ -79,7 +90,12 @@ func (c *compiler) compile(t field.EventType, programs []*match.Program) {
 		root := prog.RootFor(t)
 		if root.Kind != match.False {
 			paths = paths || comparesPath(root)
-			any = append(any, mayBe(root, t, false))
+			e := mayBe(root, t, false)
+			if any = append(any, e); e.ordinary() {
+				broad = append(broad, e)
+			} else {
+				likely = append(likely, e)
+			}
 		}
 	}
 	e := join(Or, any)
@@ -90,14 +106,16 @@ func (c *compiler) compile(t field.EventType, programs []*match.Program) {
 	if paths {
 		c.plan.Paths.Add(t)
 	}
-	if e.Op == True {
+	f := &Filter{Type: t, Expr: e.known(c.number)}
+	if LifeOf(t) != NoLife && len(broad) > 0 {
+		f.likely, f.broad = join(Or, likely).known(c.number), join(Or, broad).known(c.number)
+		if f.likely.Op == True {
+			f.likely, f.broad = nil, nil
+		}
+	}
+	if e = f.Expr; e.Op == True && f.likely == nil {
 		return
 	}
-	e = e.known(c.number)
-	if e.Op == True {
-		return
-	}
-	f := &Filter{Type: t, Expr: e}
 	f.early = e.known(func(t *Test) bool { return t.stage == StageCall })
 	f.task = e.known(func(t *Test) bool { return t.stage != StagePath })
 	f.late = e.known(func(t *Test) bool { return t.stage != StageTask })

@@ -123,3 +123,47 @@ func TestFilterExecTexts(t *testing.T) {
 		}
 	}
 }
+
+// What only rules may match of which the kernel can tell next to nothing is marked, whatever other rules there are; what another may match is not.
+func TestFilterBroad(t *testing.T) {
+	w := start(t, func(ev *event.Event) bool { return ev.Type == field.EventExecve || ev.Type == field.EventProcexit })
+	for _, tt := range []struct {
+		name           string
+		typ            field.EventType
+		conditions     []string
+		broad, dropped bool
+	}{
+		{"broad alone", field.EventExecve, []string{"proc.pname = x"}, true, false},
+		{"broad, and one that matches", field.EventExecve, []string{"proc.pname = x", "proc.name = true"}, false, false},
+		{"broad, and one that does not", field.EventExecve, []string{"proc.pname = x", "proc.name = false"}, true, false},
+		{"broad, and texts that are not there", field.EventExecve, []string{"proc.name != false and user.name = y", "proc.cmdline contains zq or proc.exe startswith ./"}, true, false},
+		{"broad, and a text that is there", field.EventExecve, []string{"proc.name != false and user.name = y", "proc.exepath endswith rue"}, false, false},
+		{"broad, but not of this one", field.EventExecve, []string{"proc.name != true and user.name = y", "proc.name = false"}, false, true},
+		{"none that is broad", field.EventExecve, []string{"proc.name = true and proc.pname = x"}, false, false},
+		{"exit", field.EventProcexit, []string{"proc.pname = x", "proc.name = false"}, true, false},
+	} {
+		for _, shadow := range []bool{false, true} {
+			var conditions []string
+			for _, c := range tt.conditions {
+				conditions = append(conditions, "evt.type = "+tt.typ.String()+" and ("+c+")")
+			}
+			p := compilePlan(t, filter.Options{Shadow: shadow}, conditions...)
+			if err := w.Use(p, p); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.filter.refused[tt.typ]; err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			pid := run(t, exec.Command("/bin/true"))
+			ev := w.find(t, tt.name, func(ev *event.Event) bool {
+				return ev.Task.PID == pid && ev.Type == tt.typ && ev.Generation == p.Generation && ev.Result == 0
+			})
+			if got := ev.Flags&event.Broad != 0; got != tt.broad {
+				t.Errorf("%s: broad: %v", tt.name, got)
+			}
+			if got := ev.Flags&event.Dropped != 0; got != tt.dropped {
+				t.Errorf("%s: dropped: %v", tt.name, got)
+			}
+		}
+	}
+}

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// readDeadline is how long records that wake nobody may lie in a ring.
-	readDeadline = 5 * time.Millisecond
+	// readDeadline is how long records that wake nobody may lie in a ring. Where manyRecords and more are found there, the next ones may lie for
+	// batchDeadline: each look costs as much as what it finds, and what some rule is likely to match, or fills a ring, wakes the reader.
+	readDeadline  = 5 * time.Millisecond
+	batchDeadline = 20 * time.Millisecond
+	manyRecords   = 8
 	// idleAfter is how long nothing must happen before the reader stops looking by itself; then any record wakes it. It is short: on a machine
 	// where something happens a few times a second, one wake-up and one look in vain for each is less than looking two hundred times.
 	idleAfter = readDeadline
@@ -29,8 +32,9 @@ const (
 	wakesPerSecond = 2000
 	wakeBurst      = 200
 	pollGap        = 400 * time.Microsecond
-	// processesPerSecond is how many process events that some rule may match wake the reader in the long run; beyond, it takes them along
-	// within readDeadline. As far as the kernel can tell that is nearly every exec: it knows no names of users and no ancestors.
+	// processesPerSecond is how many process events that some rule may match wake the reader in the long run; beyond, it takes those along, within
+	// batchDeadline, of which the kernel knows next to nothing. With Falco's rules that is nearly every exec: it knows no names of users and no
+	// ancestors.
 	processesPerSecond = 200
 	processBurst       = 100
 	processDebt        = 50 // of those beyond, made good before they wake it again
@@ -58,7 +62,8 @@ type poller struct {
 	woken     time.Time // last wake-up
 	active    time.Time // last time a ring had something
 	tokens    float64   // wake-ups in hand
-	processes float64   // process events in hand that may wake the reader; less than one: they do not
+	processes float64   // process events in hand that may wake the reader; less than one: those that are not likely to match do not
+	batch     int       // records that were handed out since the last wait
 	wakeups   func()
 	lastFill  time.Time
 }
@@ -191,10 +196,15 @@ func (p *poller) next(now time.Time) (state uint64, deadline time.Duration) {
 	switch {
 	case now.Sub(p.active) > idleAfter:
 		return readerIdle, idleDeadline
-	case p.processes < 1:
-		return readerBusy, readDeadline
+	case p.batch >= manyRecords:
+		deadline = batchDeadline
+	default:
+		deadline = readDeadline
 	}
-	return readerWaits, readDeadline
+	if p.processes < 1 {
+		return readerBusy, deadline
+	}
+	return readerWaits, deadline
 }
 
 // sleep parks the goroutine until a ring wakes it, or d has passed; n says which. The time is kept by a descriptor among the others: for one
@@ -256,6 +266,7 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		if found {
 			continue
 		}
+		p.batch, s.handed = s.handed, 0
 		if err := p.wait(); err != nil {
 			return err
 		}
@@ -368,6 +379,7 @@ func (s *Sensor) deliver(record []byte, now uint64, handle func(*event.Event)) {
 func (s *Sensor) hand(ev *event.Event, now uint64, handle func(*event.Event)) {
 	s.noteCgroup(ev)
 	s.seq++
+	s.handed++
 	ev.Seq = s.seq
 	ev.ReadNS = now
 	s.pass(ev)

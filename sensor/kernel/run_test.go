@@ -21,6 +21,11 @@ func TestPollerNext(t *testing.T) {
 			if deadline != readDeadline {
 				t.Fatalf("deadline %v", deadline)
 			}
+			p.batch = manyRecords
+			if same, deadline := p.next(now); same != state || deadline != batchDeadline {
+				t.Fatalf("many records: got state %d, deadline %v, want %d, %v", same, deadline, state, batchDeadline)
+			}
+			p.batch = 0
 			if state == readerWaits {
 				waking++
 			}

@@ -64,6 +64,7 @@ type Sensor struct {
 	requests  requests      // of io_uring, submitted and not completed
 	wake      atomic.Uint32 // kinds of process records that may wake the reader, as bits
 	rousing   int           // such records that were handed out since the reader waited
+	handed    int           // all of them
 	wakeups   atomic.Uint64
 	undecoded atomic.Uint64
 }

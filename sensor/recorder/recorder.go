@@ -134,7 +134,7 @@ func (r *Recorder) write(t *tape, ev *event.Event) {
 	at := len(b)
 	b = append(b, ev.Raw...)
 	// Why it left the kernel is of no concern to who reads it later.
-	decode.ClearFlags(b[at:], bpf.SensorHeadFlagHEAD_DROPPED|bpf.SensorHeadFlagHEAD_RECORDED)
+	decode.ClearFlags(b[at:], bpf.SensorHeadFlagHEAD_DROPPED|bpf.SensorHeadFlagHEAD_RECORDED|bpf.SensorHeadFlagHEAD_BROAD)
 	c.b = append(b, ev.Completion...)
 	c.n++
 	c.until = max(c.until, ev.BootNS)
