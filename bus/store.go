@@ -138,8 +138,12 @@ type Storing struct {
 }
 
 // Store sends a message to the stream that has its subject and returns at once, unless very many are on their way; then it waits for one
-// of them or ctx. It keeps nothing of data.
+// of them or ctx. It keeps nothing of data. While the connection is away it returns nats.ErrDisconnected: the client library would send the
+// message once the connection is back, when who sent it has long been given up, and the stream may have forgotten why to refuse it.
 func (b *Bus) Store(ctx context.Context, subject Subject, data []byte, fields ...Field) (Storing, error) {
+	if !b.nc.IsConnected() {
+		return Storing{}, fmt.Errorf("store in %s: %w", subject, nats.ErrDisconnected)
+	}
 	a, err := b.lanes.take(ctx, b.nc)
 	if err != nil {
 		return Storing{}, fmt.Errorf("store in %s: %w", subject, err)

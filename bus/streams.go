@@ -95,7 +95,6 @@ func streamTable() []streamSpec {
 		{StreamConfig: file(jetstream.StreamConfig{
 			Name: StreamActions, Subjects: []string{ActionsSubjects}, Description: "Tiercel: records of finished invocations",
 			MaxBytes: gib, MaxAge: 90 * day, Discard: jetstream.DiscardOld, DenyDelete: true, DenyPurge: true, AllowDirect: true,
-			Duplicates: 10 * time.Minute, // an outcome may be sealed again by who takes over
 		}), whyDenyPurge: "records may have been removed while it was off"},
 		{StreamConfig: file(jetstream.StreamConfig{
 			// A stream with schedules always allows rollup and purge, so only runtimes may publish here; and it cannot refuse what does not

@@ -21,7 +21,8 @@ func (i *invocation) end(ctx context.Context, log *journal.Log, e journal.End) d
 	if err := i.rt.deps.Faults.Reach(ctx, PointEnded, i.id); err != nil {
 		return dispatch.Leave()
 	}
-	return i.seal(ctx, a, last, false)
+	// Who was held up for longer than a lease may find that another has sealed it.
+	return i.seal(ctx, a, last, i.rt.deps.Clock.Boot() >= log.Lease())
 }
 
 // send seals an invocation that has written nothing. It goes on being attempted here until what was sent is stored, while its slot is

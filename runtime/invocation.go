@@ -119,7 +119,7 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 	case s.Last == 0 && i.aged():
 		a, err := r.journal.Find(ctx, i.id, time.Time{})
 		if err == nil && i.d.Again {
-			err = r.journal.Announce(ctx, a) // the attempt that stored it may have died before it did
+			err = r.journal.AnnounceAgain(ctx, a) // the attempt that stored it may have died before it did
 		}
 		if err == nil {
 			r.metrics.duplicate(i.token)
@@ -139,7 +139,7 @@ func (i *invocation) finished(ctx context.Context) (v dispatch.Verdict, done boo
 func (i *invocation) take(ctx context.Context) (v dispatch.Verdict, done bool) {
 	a, err := i.rt.journal.Take(ctx, i.claim(""), i.id)
 	if err == nil && a != nil {
-		err = i.rt.journal.Announce(ctx, a) // it may have died before it did
+		err = i.rt.journal.AnnounceAgain(ctx, a) // it may have died before it did
 	}
 	switch {
 	case err != nil:

@@ -20,6 +20,7 @@ type Log struct {
 	turn chan struct{} // holds one token: who has it may append and touch what follows
 
 	state   State
+	began   time.Duration // boot time at which the attempt did
 	claimed bool
 	calls   []Call
 	until   time.Duration // boot time at which the lease ends; 0 before the claim
@@ -35,7 +36,7 @@ func (j *Journal) Begin(fn, invocation string, claim Claim, s *State) *Log {
 		s = new(State)
 	}
 	claim.Lease = j.cfg.Lease
-	l := &Log{j: j, fn: fn, invocation: invocation, claim: claim, attempt: len(s.Attempts) + 1, turn: make(chan struct{}, 1), state: *s}
+	l := &Log{j: j, fn: fn, invocation: invocation, claim: claim, attempt: len(s.Attempts) + 1, turn: make(chan struct{}, 1), state: *s, began: j.cfg.Clock.Boot()}
 	if claim.Fresh {
 		l.state.Calls, l.state.Intent = nil, nil
 	}
@@ -146,11 +147,12 @@ func (l *Log) End(ctx context.Context, e End) (a *Action, last uint64, err error
 	return a, last, err
 }
 
-// Finish is End, unless the attempt is the first at an invocation that only one delivery can know of (alone) and has written nothing: then
-// it has no effects, over is true, nothing is recorded, and Send is all that is left to do.
+// Finish is End, unless the attempt is the first at an invocation that only one delivery can know of (alone), has written nothing and began
+// less than a lease ago: then it has no effects, over is true, nothing is recorded, and Send is all that is left to do. An older one must not
+// Send: ACTIONS may have forgotten that somebody else took the invocation.
 func (l *Log) Finish(ctx context.Context, e End, alone bool) (a *Action, last uint64, over bool, err error) {
 	err = l.do(ctx, func() error {
-		if over = alone && !l.tried; over {
+		if over = alone && !l.tried && l.j.cfg.Clock.Boot()-l.began < l.j.cfg.Lease; over {
 			l.state.add(0, &Record{Attempt: l.attempt, Runtime: l.j.cfg.Runtime, Time: l.j.cfg.Clock.Now(), Claim: &l.claim, Calls: l.calls, End: &e})
 			l.claimed, l.calls = true, nil
 		} else if err := l.append(ctx, &Record{End: &e}); err != nil {

@@ -25,7 +25,7 @@ func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) 
 			return err
 		}
 		if found != nil {
-			if err := j.Announce(ctx, found); err != nil {
+			if err := j.AnnounceAgain(ctx, found); err != nil {
 				return err
 			}
 			return j.mark(ctx, found, last)
@@ -37,7 +37,7 @@ func (j *Journal) Seal(ctx context.Context, a *Action, last uint64, again bool) 
 	return j.mark(ctx, a, last)
 }
 
-// Store puts an action into ACTIONS and announces it in OUTCOMES. Within the streams' duplicate window a repetition stores nothing.
+// Store puts an action into ACTIONS and announces it in OUTCOMES. Within ACTIONS' duplicate window a repetition stores nothing.
 func (j *Journal) Store(ctx context.Context, a *Action) error {
 	sent, err := j.send(ctx, a, a.ID+"/end")
 	if err != nil {
@@ -48,7 +48,14 @@ func (j *Journal) Store(ctx context.Context, a *Action) error {
 		return fmt.Errorf("seal %s: %w", a.ID, err)
 	}
 	a.Sequence = got.Sequence
-	return j.Announce(ctx, a)
+	if !got.Duplicate {
+		return j.Announce(ctx, a)
+	}
+	stored, err := j.At(ctx, got.Sequence)
+	if err != nil {
+		return err
+	}
+	return j.AnnounceAgain(ctx, stored)
 }
 
 // storeBound is how long an answer of JetStream is waited for while the connection stands.
@@ -70,17 +77,35 @@ func (j *Journal) send(ctx context.Context, a *Action, id string, fields ...bus.
 	return sent, nil
 }
 
-// Announce puts the outcome of a stored action into OUTCOMES. It may be repeated: the event's id is the same.
-func (j *Journal) Announce(ctx context.Context, a *Action) error {
+// Announce puts the outcome of an action into OUTCOMES that this attempt has just stored. Repetitions are AnnounceAgain's.
+func (j *Journal) Announce(ctx context.Context, a *Action) error { return j.announce(ctx, a) }
+
+// AnnounceAgain is Announce for an action whose announcement somebody else may have made: it looks for that first. Several who find
+// nothing at the same time announce it once, by the id of the message.
+func (j *Journal) AnnounceAgain(ctx context.Context, a *Action) error {
+	found, err := j.announced(ctx, a)
+	if err != nil || found {
+		return err
+	}
+	return j.announce(ctx, a, bus.Field{Key: nats.MsgIdHdr, Value: settledID(a)})
+}
+
+// settledID is the id of the event about an action.
+func settledID(a *Action) string { return a.ID + "/settled" }
+
+func outcomeSubject(a *Action) bus.Subject {
+	return bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome))
+}
+
+func (j *Journal) announce(ctx context.Context, a *Action, fields ...bus.Field) error {
 	e := newEncoder()
 	defer e.free()
-	id := a.ID + "/settled"
-	e.outcome(a, id)
+	e.outcome(a, settledID(a))
 	err := e.err
 	if err == nil {
 		var sent bus.Storing
-		sent, err = j.bus.Store(ctx, bus.OutcomeSubject(a.Event.Target.Namespace, a.Function.Token(), string(a.Outcome)), e.dst,
-			bus.Field{Key: nats.MsgIdHdr, Value: id}, bus.Field{Key: "Content-Type", Value: "application/cloudevents+json"})
+		fields = append(fields, bus.Field{Key: headerInvocation, Value: a.ID}, bus.Field{Key: "Content-Type", Value: "application/cloudevents+json"})
+		sent, err = j.bus.Store(ctx, outcomeSubject(a), e.dst, fields...)
 		if err == nil {
 			_, err = sent.Wait(ctx, storeBound)
 		}
@@ -89,6 +114,26 @@ func (j *Journal) Announce(ctx context.Context, a *Action) error {
 		return fmt.Errorf("outcome of %s: %w", a.ID, err)
 	}
 	return nil
+}
+
+const (
+	announceSkew = 2 * time.Second // how far the clocks of the servers that lead ACTIONS and OUTCOMES may be apart
+	announceScan = 20_000          // outcomes looked at, at most: what was announced much later than it was stored is announced twice
+)
+
+// announced looks in OUTCOMES for the event about an action that is stored.
+func (j *Journal) announced(ctx context.Context, a *Action) (found bool, err error) {
+	from, n := a.Sealed.Add(-announceSkew), 0
+	err = j.scan(ctx, bus.StreamOutcomes, string(outcomeSubject(a)), from, headersOnly, func(m jetstream.Msg) (bool, error) {
+		h := m.Headers()
+		found = h.Get(headerInvocation) == a.ID || h.Get(nats.MsgIdHdr) == settledID(a)
+		n++
+		return !found && n < announceScan, nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("outcome of %s: %w", a.ID, err)
+	}
+	return found, nil
 }
 
 // Settled is the data of an outcome's event, of type bus.TypeInvocationSettled.
@@ -161,7 +206,7 @@ func (j *Journal) Find(ctx context.Context, invocation string, from time.Time) (
 		from = from.Add(-clockSkew)
 	}
 	var found *Action
-	err := j.scan(ctx, bus.StreamActions, "tiercel.actions.>", from, func(m jetstream.Msg) (bool, error) {
+	err := j.scan(ctx, bus.StreamActions, "tiercel.actions.>", from, wholeMessages, func(m jetstream.Msg) (bool, error) {
 		if h := m.Headers(); h.Get(headerInvocation) != invocation || h.Get(headerTaken) != "" {
 			return true, nil
 		}
@@ -180,7 +225,7 @@ func (j *Journal) Find(ctx context.Context, invocation string, from time.Time) (
 
 // Actions calls f with the sealed actions since a time whose subject matches, the oldest first, until f returns false.
 func (j *Journal) Actions(ctx context.Context, subject string, from time.Time, f func(*Action) bool) error {
-	return j.scan(ctx, bus.StreamActions, subject, from, func(m jetstream.Msg) (bool, error) {
+	return j.scan(ctx, bus.StreamActions, subject, from, wholeMessages, func(m jetstream.Msg) (bool, error) {
 		if m.Headers().Get(headerTaken) != "" {
 			return true, nil
 		}
@@ -207,7 +252,7 @@ func decodeAction(m jetstream.Msg) (*Action, error) {
 func (j *Journal) Running(ctx context.Context, subject string, f func(*Action) bool) error {
 	states := map[string]*State{}
 	var order []string
-	err := j.scan(ctx, bus.StreamJournal, subject, time.Time{}, func(m jetstream.Msg) (bool, error) {
+	err := j.scan(ctx, bus.StreamJournal, subject, time.Time{}, wholeMessages, func(m jetstream.Msg) (bool, error) {
 		id := m.Headers().Get(headerInvocation)
 		if m.Headers().Get(headerSealed) != "" {
 			delete(states, id)
@@ -239,9 +284,15 @@ func (j *Journal) Running(ctx context.Context, subject string, f func(*Action) b
 	return nil
 }
 
+// Whether scan wants messages without their data.
+const (
+	wholeMessages = false
+	headersOnly   = true
+)
+
 // scan calls f with the messages that a stream holds now, from a time on, until f returns false.
-func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Time, f func(jetstream.Msg) (bool, error)) error {
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverAllPolicy}
+func (j *Journal) scan(ctx context.Context, stream, subject string, from time.Time, headers bool, f func(jetstream.Msg) (bool, error)) error {
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverAllPolicy, HeadersOnly: headers}
 	if !from.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
 	}
