@@ -95,7 +95,7 @@ func (e *Event) validate(data bool) error {
 	required("id", e.ID)
 	required("source", e.Source)
 	required("type", e.Type)
-	if e.Source != "" {
+	if e.Source != "" && !isPlainPath(e.Source) {
 		if _, err := url.Parse(e.Source); err != nil {
 			errs = append(errs, fmt.Errorf("source is no URI reference: %w", err))
 		}
@@ -115,6 +115,17 @@ func (e *Event) validate(data bool) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrInvalidEvent, errors.Join(errs...))
+}
+
+// isPlainPath reports whether s has nothing but what stands for itself anywhere in a URI reference, as our own sources have.
+func isPlainPath(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '/' && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
 }
 
 // validExtension reports what is wrong with an entry of Extensions.

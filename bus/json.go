@@ -148,12 +148,66 @@ func skipValue(b []byte, i int) int {
 
 // unquote returns the string that the JSON literal b stands for.
 func unquote(b []byte) (string, error) {
-	for _, c := range b[1 : len(b)-1] {
+	text := b[1 : len(b)-1]
+	for _, c := range text {
 		if c == '\\' || c >= utf8.RuneSelf {
 			var s string
 			err := json.Unmarshal(b, &s)
 			return s, err
 		}
 	}
-	return string(b[1 : len(b)-1]), nil
+	return shared(text), nil
+}
+
+// shared is string(b), of which nothing is made for what nearly every event has.
+func shared(b []byte) string {
+	switch string(b) {
+	case "1.0":
+		return "1.0"
+	case "id":
+		return "id"
+	case "source":
+		return "source"
+	case "specversion":
+		return "specversion"
+	case "type":
+		return "type"
+	case "subject":
+		return "subject"
+	case "time":
+		return "time"
+	case "rule":
+		return "rule"
+	case "priority":
+		return "priority"
+	case "eventsource":
+		return "eventsource"
+	case "hostname":
+		return "hostname"
+	case "traceparent":
+		return "traceparent"
+	case "data":
+		return "data"
+	case "datacontenttype":
+		return "datacontenttype"
+	case TypeRuleMatched:
+		return TypeRuleMatched
+	case "syscall":
+		return "syscall"
+	case "k8s_audit":
+		return "k8s_audit"
+	case "Critical":
+		return "Critical"
+	case "Error":
+		return "Error"
+	case "Warning":
+		return "Warning"
+	case "Notice":
+		return "Notice"
+	case "Informational":
+		return "Informational"
+	case "container":
+		return "container"
+	}
+	return string(b)
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,10 +18,23 @@ type metrics struct {
 	effects     *prometheus.CounterVec
 	lost        *prometheus.CounterVec
 	windows     *prometheus.GaugeVec
+
+	mu    sync.RWMutex
+	usual map[string]*usual // by function token; guarded by mu
 }
+
+// usual is what most actions of one function count, looked up once.
+type usual struct {
+	succeeded prometheus.Counter
+	legs      [len(legs)]prometheus.Observer
+}
+
+// legs are the parts of an action's way that are timed.
+var legs = [...]string{"kernel_published", "published_started", "started_ended", "started_effect", "kernel_effect"}
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
+		usual: map[string]*usual{},
 		invocations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tiercel_runtime_invocations_total", Help: "Invocations that ended, by function and outcome.",
 		}, []string{"function", "outcome"}),
@@ -71,11 +85,35 @@ func (m *metrics) ended(fn string, o journal.Outcome) {
 	m.invocations.WithLabelValues(fn, string(o)).Inc()
 }
 
+// of returns the usual metrics of a function.
+func (m *metrics) of(fn string) *usual {
+	m.mu.RLock()
+	u := m.usual[fn]
+	m.mu.RUnlock()
+	if u != nil {
+		return u
+	}
+	u = &usual{succeeded: m.invocations.WithLabelValues(fn, string(journal.Succeeded))}
+	for i, name := range legs {
+		u.legs[i] = m.legs.WithLabelValues(fn, name)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.usual[fn] = u
+	return u
+}
+
 // action counts a sealed action and the legs of its way.
 func (m *metrics) action(a *journal.Action) {
 	fn := a.Function.Token()
-	m.ended(fn, a.Outcome)
-	for _, c := range a.Calls {
+	u := m.of(fn)
+	if a.Outcome == journal.Succeeded {
+		u.succeeded.Inc()
+	} else {
+		m.ended(fn, a.Outcome)
+	}
+	for i := range a.Calls {
+		c := &a.Calls[i]
 		if c.Effect != "" && c.Error == nil && !c.Done.IsZero() {
 			m.effects.WithLabelValues(fn, c.Op).Inc()
 		}
@@ -83,15 +121,12 @@ func (m *metrics) action(a *journal.Action) {
 	if a.Revert != nil {
 		return // its event's times are long gone
 	}
-	leg := func(name string, from, to time.Time) {
-		if !from.IsZero() && !to.IsZero() {
-			m.legs.WithLabelValues(fn, name).Observe(max(0, to.Sub(from).Seconds()))
+	e, effect := &a.Event, a.FirstEffect()
+	for i, way := range [len(legs)]struct{ from, to time.Time }{
+		{e.Time, e.Published}, {e.Published, e.Started}, {e.Started, a.Ended}, {e.Started, effect}, {e.Time, effect},
+	} {
+		if !way.from.IsZero() && !way.to.IsZero() {
+			u.legs[i].Observe(max(0, way.to.Sub(way.from).Seconds()))
 		}
 	}
-	e := a.Event
-	leg("kernel_published", e.Time, e.Published)
-	leg("published_started", e.Published, e.Started)
-	leg("started_ended", e.Started, a.Ended)
-	leg("started_effect", e.Started, a.FirstEffect())
-	leg("kernel_effect", e.Time, a.FirstEffect())
 }

@@ -60,8 +60,8 @@ func (a *Action) Effects() []Call {
 
 // FirstEffect is when the first write was acknowledged, or zero.
 func (a *Action) FirstEffect() time.Time {
-	for _, c := range a.Calls {
-		if c.Effect != "" && c.Error == nil && !c.Done.IsZero() {
+	for i := range a.Calls {
+		if c := &a.Calls[i]; c.Effect != "" && c.Error == nil && !c.Done.IsZero() {
 			return c.Done
 		}
 	}

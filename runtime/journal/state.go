@@ -51,8 +51,12 @@ func (s *State) add(seq uint64, r *Record) {
 	if r.Claim != nil {
 		s.claim(r)
 	}
-	for i := range r.Calls {
-		s.finish(r.Calls[i])
+	if s.Calls == nil && s.Intent == nil {
+		s.Calls = slices.Clip(r.Calls)
+	} else {
+		for i := range r.Calls {
+			s.finish(r.Calls[i])
+		}
 	}
 	if r.Intent != nil {
 		c := *r.Intent
@@ -113,7 +117,7 @@ func (s *State) Recorded(step int) (Call, bool) {
 
 // Action tells the invocation's story so far.
 func (s *State) Action(invocation string) *Action {
-	a := &Action{ID: invocation, Outcome: Pending, Attempts: s.Attempts, Calls: slices.Clone(s.Calls)}
+	a := &Action{ID: invocation, Outcome: Pending, Attempts: s.Attempts, Calls: slices.Clip(s.Calls)} // nobody changes a finished call
 	if s.Intent != nil {
 		a.Calls = append(a.Calls, *s.Intent)
 	}
