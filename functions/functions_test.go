@@ -47,21 +47,27 @@ func TestNewFunction(t *testing.T) {
 	passCases(t, m, dir)
 }
 
-// So does one in JavaScript, whose source is all that is deployed.
+// So does one in JavaScript or TypeScript, whose source is all that is deployed.
 func TestNewJavaScriptFunction(t *testing.T) {
+	t.Run("javascript", func(t *testing.T) { testNewSource(t, "javascript", "my-responder.js", "jsconfig.json") })
+	t.Run("typescript", func(t *testing.T) { testNewSource(t, "typescript", "my-responder.ts", "tsconfig.json") })
+}
+
+func testNewSource(t *testing.T, lang, file, config string) {
 	dir := filepath.Join(t.TempDir(), "my-responder")
-	files, err := functions.WriteTemplate(dir, "my-responder", "javascript")
+	files, err := functions.WriteTemplate(dir, "my-responder", lang)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{".gitignore", "jsconfig.json", "my-responder.js", "testdata/event.json", "testdata/labels.txtar", "testdata/no-pod.txtar"}
+	want := []string{".gitignore", config, file, "testdata/event.json", "testdata/labels.txtar", "testdata/no-pod.txtar"}
+	slices.Sort(want)
 	if !slices.Equal(files, want) {
 		t.Errorf("wrote %q, want %q", files, want)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tiercel.d.ts")); err != nil {
 		t.Error(err)
 	}
-	passCases(t, packed(t, filepath.Join(dir, "my-responder.js")), dir)
+	passCases(t, packed(t, filepath.Join(dir, file)), dir)
 }
 
 // The responder in samples/sdk does in JavaScript what it does in the other languages.

@@ -60,9 +60,6 @@ func Languages() []string {
 // returns the names of the files meant to be edited. Errors: ErrLanguage, ErrName, ErrNotEmpty, or the file system's.
 func WriteTemplate(dir, name, lang string) ([]string, error) {
 	if !slices.Contains(Languages(), lang) {
-		if lang == "typescript" || lang == "ts" {
-			return nil, fmt.Errorf("%q: %w; begin with javascript and call the file .ts: its types are taken away when it is deployed", lang, ErrLanguage)
-		}
 		return nil, fmt.Errorf("%q: %w; there are %s", lang, ErrLanguage, strings.Join(Languages(), ", "))
 	}
 	if err := checkNew(dir, name); err != nil {
@@ -73,7 +70,7 @@ func WriteTemplate(dir, name, lang string) ([]string, error) {
 		return nil, err
 	}
 	own := map[string]bool{}
-	if lang == "javascript" {
+	if lang == "javascript" || lang == "typescript" {
 		own["function.yaml"], own["manifest.json"] = true, true // the source brings both
 	}
 	for file := range files {
@@ -130,7 +127,7 @@ func writeSDK(lang, dir string) error {
 		return copySources(sourcesRust, "sdk/rust", dir)
 	case "assemblyscript":
 		return copySources(sourcesAssemblyScript, "sdk/assemblyscript/lib", dir)
-	case "javascript":
+	case "javascript", "typescript":
 		return writeFile(dir+".d.ts", []byte(javascript.Types)) // for an editor: the SDK itself is in the program
 	}
 	return nil

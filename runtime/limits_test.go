@@ -36,10 +36,10 @@ func TestLimitsEndInvocations(t *testing.T) {
 	})
 	cases := []struct{ subject, reason, text, field string }{
 		{"spin", "deadline", "it ran longer than 8s", "limits.timeout"},
-		{"memory", "memory", "it needed more than 16777216 bytes of memory", "limits.memory"},
-		{"output-flood", "output", "its result is larger than 2048 bytes", "limits.output"},
+		{"memory", "memory", "it needed more than 16Mi of memory", "limits.memory"},
+		{"output-flood", "output", "its result is larger than 2Ki", "limits.output"},
 		{"call-flood", "calls", "it made more than 3 calls", "limits.calls"},
-		{"log-for-ever", "log", "it wrote more than 64 times its log's 16384 bytes", "limits.log"},
+		{"log-for-ever", "log", "it wrote more than 64 times its log's 16Ki", "limits.log"},
 		{"log-flood", "", "", "limits.log"},
 		{"nothing", "function", "no attack nothing", ""},
 	}

@@ -30,9 +30,6 @@ func newRoot(s cli.Streams) *cobra.Command {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &cli.Error{Err: err, Hint: fmt.Sprintf("%s --help lists the flags", cmd.CommandPath()), Code: cli.ExitUsage}
-	})
 	root.AddCommand(newRun(s)...)
 	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), fncmd.New(s), actioncmd.New(s), actioncmd.NewStop(s),
 		actioncmd.NewStart(s), doctor.New(s), newVersion(s))

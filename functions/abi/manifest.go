@@ -49,4 +49,23 @@ type Schema struct {
 	Minimum     *float64           `json:"minimum,omitempty"`              // integer, number
 	Maximum     *float64           `json:"maximum,omitempty"`              // integer, number
 	Default     Raw                `json:"default,omitempty"`              // filled in where the key is absent
+	OneOf       []RequiredKeys     `json:"oneOf,omitempty"`                // object: exactly one of these sets of keys is there
+	Grant       Grant              `json:"grant,omitempty"`                // the value is used so: a document that does not grant it is refused
 }
+
+// RequiredKeys is a set of keys, in a [Schema].
+type RequiredKeys struct {
+	Required []string `json:"required"`
+}
+
+// A Grant says what a value of the configuration is used for, so that a document that sets it and does not grant it is refused when it is
+// deployed, not when the function asks.
+type Grant string
+
+// Uses of values.
+const (
+	GrantCommand   Grant = "exec"           // array of strings: a command for exec
+	GrantContainer Grant = "exec.container" // string: the container that exec runs it in
+	GrantURL       Grant = "http"           // string: a URL for http
+	GrantSecret    Grant = "secrets"        // string: name of a secret
+)

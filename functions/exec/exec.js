@@ -12,8 +12,8 @@ export const manifest = {
     type: "object",
     required: ["command"],
     properties: {
-      command: { type: "array", maxItems: 64, items: { type: "string", maxLength: 1024 }, description: "its words; the grant lists the same" },
-      container: { type: "string", maxLength: 63, description: "default: the event's" },
+      command: { type: "array", maxItems: 64, items: { type: "string", maxLength: 1024 }, grant: "exec", description: "its words; the grant lists the same" },
+      container: { type: "string", maxLength: 63, grant: "exec.container", description: "default: the event's" },
       exitCodes: { type: "array", maxItems: 16, items: { type: "integer", minimum: 0, maximum: 255 }, default: [0], description: "that count as done" },
     },
   },

@@ -53,9 +53,6 @@ func alert(ev tiercel.Event) tiercel.Object {
 // address fills in URL and headers, with handles in the place of secrets.
 func address(config tiercel.Value, request *tiercel.Request) error {
 	url, secret := config.Get("url").String(), config.Get("urlSecret").String()
-	if (url == "") == (secret == "") {
-		return errors.New("config: set one of url and urlSecret")
-	}
 	request.URL = url
 	if secret != "" {
 		handle, err := tiercel.Secret(secret, "")

@@ -7,15 +7,16 @@ export const manifest = {
   needs: { http: true, secrets: true },
   config: {
     type: "object",
+    oneOf: [{ required: ["url"] }, { required: ["urlSecret"] }],
     properties: {
       format: { type: "string", enum: ["slack", "webhook"], default: "slack", description: "webhook: the CloudEvent itself" },
-      url: { type: "string", maxLength: 2048, pattern: "^https?://", description: "where to post; or urlSecret" },
-      urlSecret: { type: "string", maxLength: 253, description: "name of the secret that holds the URL" },
+      url: { type: "string", maxLength: 2048, pattern: "^https?://", grant: "http", description: "where to post; or urlSecret" },
+      urlSecret: { type: "string", maxLength: 253, grant: "secrets", description: "name of the secret that holds the URL" },
       headers: { type: "object", additionalProperties: { type: "string", maxLength: 1024 } },
       secretHeaders: {
         type: "object",
         description: "header to the name of the secret that holds its value",
-        additionalProperties: { type: "string", maxLength: 253 },
+        additionalProperties: { type: "string", maxLength: 253, grant: "secrets" },
       },
       title: { type: "string", maxLength: 200, description: "slack: first line; default: the rule" },
       channel: { type: "string", maxLength: 80, description: "slack: for hooks that may choose" },
@@ -32,9 +33,6 @@ export const manifest = {
 
 export default function (event, tiercel) {
   const { format, url, urlSecret, headers, secretHeaders = {} } = tiercel.config;
-  if (!url === !urlSecret) {
-    throw new Error("config: set one of url and urlSecret");
-  }
   const request = { method: "POST", url: urlSecret ? tiercel.secret(urlSecret) : url, headers: { ...headers } };
   for (const [name, secret] of Object.entries(secretHeaders)) {
     request.headers[name] = tiercel.secret(secret); // a handle: the host puts the secret in its place

@@ -154,6 +154,9 @@ func checkSecretName(name, key string) error {
 	return nil
 }
 
+// CheckSecretName reports what is wrong with an entry of a document's secrets.
+func CheckSecretName(name string) error { return checkSecretName(name, "") }
+
 func secretTitle(name, key string) string {
 	if key == "" {
 		return name

@@ -94,7 +94,16 @@ func TestErrors(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	a := archive(t, "manifest.txtar")
+	testCheck(t, "manifest.txtar", `{"allow":[],"label":"a"}`)
+}
+
+// What a configuration names, commands, URLs and secrets, is refused here if it is not granted, not when the function asks for it.
+func TestCheckUses(t *testing.T) {
+	testCheck(t, "uses.txtar", "")
+}
+
+func testCheck(t *testing.T, name, config string) {
+	a := archive(t, name)
 	m, err := manifest.Parse(a.Files[0].Data)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +115,7 @@ func TestCheck(t *testing.T) {
 				t.Fatal(err)
 			}
 			compare(t, f.Data, docs[0].Check(m))
-			if f.Name == "good.yaml" && string(docs[0].Spec.Config) != `{"allow":[],"label":"a"}` {
+			if f.Name == "good.yaml" && config != "" && string(docs[0].Spec.Config) != config {
 				t.Errorf("configuration with defaults: %s", docs[0].Spec.Config)
 			}
 		})

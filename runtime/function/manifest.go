@@ -8,11 +8,13 @@ import (
 
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/functions/abi/manifest"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 )
 
 // Check holds the document against the manifest of its module: every need that is not optional is granted, nothing is granted that is
-// not needed, and the configuration fits the schema, whose defaults it takes over. Problems are *PosError, joined.
+// not needed, the configuration fits the schema, whose defaults it takes over, and what it names (commands, URLs, secrets) is granted.
+// Problems are *PosError, joined.
 func (d *Document) Check(m abi.Manifest) error {
 	var errs []error
 	errs = append(errs, d.checkNeeds(m)...)
@@ -24,6 +26,9 @@ func (d *Document) Check(m abi.Manifest) error {
 			path, err = "spec."+ce.Path, errors.New(ce.Text)
 		}
 		errs = append(errs, d.problem(path, "", err))
+	}
+	if err == nil {
+		errs = append(errs, d.checkUses(m, config)...)
 	}
 	if len(errs) != 0 {
 		return errors.Join(errs...)
@@ -118,6 +123,39 @@ func (d *Document) checkGrants(m abi.Manifest) (errs []error) {
 	for i, op := range g.Node {
 		if !slices.Contains(m.Needs.Node, op) {
 			surplus("spec.grants.node["+strconv.Itoa(i)+"]", "node operation %s", op)
+		}
+	}
+	return errs
+}
+
+// checkUses reports what the configuration names and the document does not grant. A grant that is missing altogether is checkNeeds' to tell.
+func (d *Document) checkUses(m abi.Manifest, config []byte) (errs []error) {
+	uses, err := manifest.Uses(m.Config, config)
+	if err != nil {
+		return []error{d.problem("spec.config", "", err)}
+	}
+	container := ""
+	for _, u := range uses {
+		if u.Grant == abi.GrantContainer {
+			container = u.Words[0]
+		}
+	}
+	g := d.Spec.Grants
+	for _, u := range uses {
+		near, err := "", error(nil)
+		switch {
+		case u.Grant == abi.GrantCommand && len(g.Exec) > 0:
+			err = g.CoversCommand(u.Words, container)
+		case u.Grant == abi.GrantURL && len(g.HTTP) > 0:
+			err = g.CoversURL(u.Words[0])
+		case u.Grant == abi.GrantSecret:
+			if all := slices.Concat(d.Spec.Secrets, g.Secrets); !slices.Contains(all, u.Words[0]) {
+				near = spell.Nearest(u.Words[0], all)
+				err = fmt.Errorf("secret %q is not granted: list it in spec.secrets", u.Words[0])
+			}
+		}
+		if err != nil {
+			errs = append(errs, d.problem("spec."+u.Path, near, err))
 		}
 	}
 	return errs

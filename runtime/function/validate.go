@@ -136,6 +136,9 @@ func (d *Document) validateGrants() error {
 		}
 		for j, v := range k.Verbs {
 			errs = append(errs, d.oneOf(p+".verbs["+strconv.Itoa(j)+"]", v, verbs...))
+			if v == "list" && len(k.ResourceNames) > 0 {
+				errs = append(errs, d.problem(p+".verbs["+strconv.Itoa(j)+"]", "", errors.New("list names no object, so resourceNames never covers it: grant it in an entry of its own")))
+			}
 		}
 	}
 	for i, e := range g.Exec {
@@ -143,12 +146,28 @@ func (d *Document) validateGrants() error {
 			errs = append(errs, d.problem("spec.grants.exec["+strconv.Itoa(i)+"]"+key, "", err))
 		}
 	}
+	for i := range g.Node {
+		errs = append(errs, d.problem("spec.grants.node["+strconv.Itoa(i)+"]", "", errors.New("node operations are not supported yet: no function can ask for one")))
+	}
+	for i, name := range d.Spec.Secrets {
+		errs = append(errs, d.secretName("spec.secrets["+strconv.Itoa(i)+"]", name))
+	}
+	for i, name := range g.Secrets {
+		errs = append(errs, d.secretName("spec.grants.secrets["+strconv.Itoa(i)+"]", name))
+	}
 	for i, u := range g.HTTP {
 		if err := capability.CheckURLGrant(u); err != nil {
 			errs = append(errs, d.problem("spec.grants.http["+strconv.Itoa(i)+"]", "", err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (d *Document) secretName(at, name string) error {
+	if err := capability.CheckSecretName(name); err != nil {
+		return d.problem(at, "", err)
+	}
+	return nil
 }
 
 func (d *Document) validateGuard() error {

@@ -151,7 +151,7 @@ func (c *call) give(m api.Module, what string, p, room uint64, data []byte) uint
 func (c *call) doOutput(_ context.Context, m api.Module, s []uint64) {
 	n := uint64(uint32(s[1]))
 	if limit := c.inv.Limits.Output; uint64(len(c.output))+n > uint64(limit) {
-		c.die(FaultOutput, "its result is larger than %d bytes%s", limit, raise("output", abi.MaxOutput))
+		c.die(FaultOutput, "its result is larger than %s%s", size(limit), raise("output", size(abi.MaxOutput)))
 	}
 	c.output = append(c.output, c.slice(m, abi.ImportOutput, s[0], n)...)
 }
@@ -166,7 +166,7 @@ func (c *call) doLog(_ context.Context, m api.Module, s []uint64) {
 // wrote counts what was to go into the log, and ends a flood.
 func (c *call) wrote(n int) {
 	if c.written += n + 1; c.written > logFlood*c.inv.Limits.Log {
-		c.die(FaultLog, "it wrote more than %d times its log's %d bytes%s", logFlood, c.inv.Limits.Log, raise("log", abi.MaxLog))
+		c.die(FaultLog, "it wrote more than %d times its log's %s%s", logFlood, size(c.inv.Limits.Log), raise("log", size(abi.MaxLog)))
 	}
 }
 

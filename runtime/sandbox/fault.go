@@ -84,6 +84,19 @@ func limit[T int | int64 | time.Duration](v, def, most T) T {
 // responder is to respond, a flood is to cost no more than this.
 const logFlood = 64
 
+// size writes bytes as a document does: 64Mi.
+func size[T int | int64](n T) string {
+	for _, unit := range []struct {
+		bytes T
+		name  string
+	}{{1 << 30, "Gi"}, {1 << 20, "Mi"}, {1 << 10, "Ki"}} {
+		if n >= unit.bytes && n%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", n/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
 // raise says where a limit is raised, and how far.
 func raise(key string, most any) string {
 	text := "; limits." + key + " in the function's document raises that"

@@ -75,9 +75,19 @@ func (d *javascriptDriver) seal(ctx context.Context, _ *call, in *instance) erro
 	}
 	d.exports, err = h.Load(d.source)
 	if e, ok := errors.AsType[*javascript.Error](err); ok {
-		return &ModuleError{Text: d.source.Where(e.Error()), Hint: sourceHint(e.Text)}
+		return &ModuleError{Text: d.place(e), Hint: sourceHint(e.Text)}
 	}
 	return err
+}
+
+// place is the error with the place where the source has it. Of an import that fails the engine does not say it.
+func (d *javascriptDriver) place(e *javascript.Error) string {
+	text := d.source.Where(e.Error())
+	_, rest, ok := strings.Cut(e.Text, "could not load module '")
+	if name, _, closed := strings.Cut(rest, "'"); ok && closed {
+		return d.source.Import(name) + strings.TrimPrefix(text, d.source.File)
+	}
+	return text
 }
 
 // sourceHint says what to do about an error of a source.

@@ -119,7 +119,7 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 // fits refuses what cannot run at all.
 func (c *call) fits(m *Module) error {
 	if limit := c.inv.Limits.Memory; m.Memory() > limit {
-		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %d bytes of memory, its limit is %d%s", m.Memory(), limit, raise("memory", abi.MaxMemory))}
+		return &Fault{FaultMemory, fmt.Sprintf("the module begins with %s of memory, its limit is %s%s", size(m.Memory()), size(limit), raise("memory", size(abi.MaxMemory)))}
 	}
 	if len(c.inv.Event) > abi.MaxEvent {
 		return &Stop{fmt.Errorf("event of %d bytes, more than %d", len(c.inv.Event), abi.MaxEvent)}
@@ -162,7 +162,7 @@ func (c *call) reason(ctx context.Context, memory *region, err error) error {
 	case c.fault != nil && (c.fault.Kind != FaultLog || !memory.refused): // running out of memory can take many words
 		return c.fault
 	case memory.refused:
-		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %d bytes of memory%s", c.inv.Limits.Memory, raise("memory", abi.MaxMemory))}
+		return &Fault{FaultMemory, fmt.Sprintf("it needed more than %s of memory%s", size(c.inv.Limits.Memory), raise("memory", size(abi.MaxMemory)))}
 	}
 	return &Fault{FaultTrap, c.trapText(err)}
 }

@@ -65,7 +65,7 @@ func describe(w io.Writer, a *journal.Action, reverts []*journal.Action) {
 	if m := a.Event.Manual; m != nil {
 		fmt.Fprintf(w, "by hand   asked for by %s\n", safe(m.By))
 	}
-	fmt.Fprintf(w, "event     %s, rule %q, %s\n", a.Event.ID, a.Event.Rule, strings.ToLower(a.Event.Priority))
+	fmt.Fprintf(w, "event     %s, rule %q, %s%s\n", a.Event.ID, a.Event.Rule, strings.ToLower(a.Event.Priority), eventTime(a))
 	fmt.Fprintf(w, "target    %s\n", targetLine(a))
 	fmt.Fprintf(w, "outcome   %s\n", outcomeLine(a))
 	if a.Skips != nil {
@@ -132,9 +132,17 @@ func outcomeLine(a *journal.Action) string {
 	return s
 }
 
+// eventTime is when the event was, where the timeline does not say it.
+func eventTime(a *journal.Action) string {
+	if a.Event.Manual == nil || a.Event.Time.IsZero() {
+		return ""
+	}
+	return ", of " + clock(a.Event.Time)
+}
+
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
 
-// timeline prints what happened when, counted from the kernel's event.
+// timeline prints what happened when, counted from the kernel's event, or from when somebody had the function run on it.
 func timeline(w io.Writer, a *journal.Action) {
 	type line struct {
 		at   time.Time
@@ -147,11 +155,11 @@ func timeline(w io.Writer, a *journal.Action) {
 		}
 	}
 	if a.Revert == nil {
-		add(a.Event.Time, "kernel event at %s", a.Event.Time.Local().Format("2006-01-02 15:04:05.000000"))
-		if a.Event.Manual == nil {
-			add(a.Event.Published, "published on %s", a.Event.Address)
+		if m := a.Event.Manual; m != nil {
+			add(m.Asked, "asked for at %s", clock(m.Asked))
 		} else {
-			add(a.Event.Published, "asked for")
+			add(a.Event.Time, "kernel event at %s", a.Event.Time.Local().Format("2006-01-02 15:04:05.000000"))
+			add(a.Event.Published, "published on %s", a.Event.Address)
 		}
 		add(a.Event.Started, "taken up")
 	}

@@ -174,16 +174,21 @@ func effects(a *journal.Action) int {
 	return n
 }
 
-// took is the time from the kernel's event to the first effect, or to the end if there was none.
+// took is the time from the kernel's event, or from when somebody had the function run on it, to the first effect, or to the end if
+// there was none.
 func took(a *journal.Action) string {
+	began := a.Event.Time
+	if m := a.Event.Manual; m != nil {
+		began = m.Asked
+	}
 	end := a.FirstEffect()
 	if end.IsZero() {
 		end = a.Ended
 	}
-	if a.Revert != nil || end.IsZero() || a.Event.Time.IsZero() || end.Before(a.Event.Time) {
+	if a.Revert != nil || end.IsZero() || began.IsZero() || end.Before(began) {
 		return ""
 	}
-	return short(end.Sub(a.Event.Time))
+	return short(end.Sub(began))
 }
 
 func short(d time.Duration) string {

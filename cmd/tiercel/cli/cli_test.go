@@ -46,13 +46,19 @@ func TestStrict(t *testing.T) {
 		{"runs", []string{"group", "leaf"}, ExitOK, ""},
 		{"unknown command", []string{"group", "laef"}, ExitUsage, "error: root group has no command \"laef\"\nhint: did you mean root group leaf?\n"},
 		{"unknown at the root", []string{"xyz"}, ExitUsage, "error: root has no command \"xyz\"\nhint: root --help lists the commands\n"},
+		{"another's word", []string{"group", "twig"}, ExitUsage, "error: root group has no command \"twig\"\nhint: did you mean root group leaf?\n"},
+		{"flag misspelled", []string{"group", "leaf", "--updat"}, ExitUsage, "error: unknown flag: --updat\nhint: did you mean --update?\n"},
+		{"long flag with one hyphen", []string{"group", "leaf", "-update"}, ExitUsage, "error: unknown shorthand flag: 'u' in -update\nhint: did you mean --update?\n"},
+		{"unknown flag", []string{"group", "leaf", "-x"}, ExitUsage, "error: unknown shorthand flag: 'x' in -x\nhint: root group leaf --help lists the flags\n"},
 		{"too many arguments", []string{"group", "leaf", "x"}, ExitUsage, "error: unknown command \"x\" for \"root group leaf\"\nhint: usage: root group leaf [flags]\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			root := &cobra.Command{Use: "root", SilenceErrors: true, SilenceUsage: true}
 			group := &cobra.Command{Use: "group"}
-			group.AddCommand(&cobra.Command{Use: "leaf", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}})
+			leaf := &cobra.Command{Use: "leaf", SuggestFor: []string{"twig"}, Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
+			leaf.Flags().Bool("update", false, "")
+			group.AddCommand(leaf)
 			root.AddCommand(group)
 			Strict(root)
 			root.SetArgs(tt.args)

@@ -2,9 +2,12 @@ package fncmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
 	"github.com/tiercel-project/tiercel/functions/builtin"
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/spell"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
@@ -119,7 +123,7 @@ func collect(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, paths []str
 	var docs []*function.Document
 	for _, p := range paths {
 		if _, err := os.Stat(p); err != nil {
-			return nil, &cli.Error{Err: err, Hint: "give a file or folder; tiercel fn init NAME makes one"}
+			return nil, missing(p, err)
 		}
 		if f := filepath.Join(p, documentFile); isFile(f) && isSource(p) {
 			ds, err := readDocs(p)
@@ -138,7 +142,27 @@ func collect(cmd *cobra.Command, s cli.Streams, d *runtime.Deployer, paths []str
 		}
 		docs = append(docs, ds...)
 	}
+	if len(docs) == 0 {
+		return nil, &cli.Error{
+			Err:  fmt.Errorf("%s: there is no function in it", strings.Join(paths, ", ")),
+			Hint: "a function is a document (kind: Function) or a source in JavaScript that exports spec; tiercel fn init NAME makes one",
+		}
+	}
 	return docs, nil
+}
+
+// missing is the error of a path that there is not, with the nearest name beside it.
+func missing(path string, err error) error {
+	e := &cli.Error{Err: err, Hint: "give a file or folder; tiercel fn init NAME makes one"}
+	entries, _ := os.ReadDir(filepath.Dir(path)) // what is to be told is that there is no path
+	names := make([]string, len(entries))
+	for i, f := range entries {
+		names[i] = f.Name()
+	}
+	if near := spell.Nearest(filepath.Base(path), names); near != "" && errors.Is(err, fs.ErrNotExist) {
+		e.Hint = "did you mean " + filepath.Join(filepath.Dir(path), near) + "?"
+	}
+	return e
 }
 
 // deploy stores the documents, all or none: each is checked before the first is stored.

@@ -58,7 +58,7 @@ func newDev(s cli.Streams, flags *connect.Flags) *cobra.Command {
 				d.path = args[0]
 			}
 			if _, err := os.Stat(d.path); err != nil {
-				return &cli.Error{Err: err, Hint: "give a function's folder or source; tiercel fn init NAME makes one"}
+				return missing(d.path, err)
 			}
 			b, st, err := open(ctx, flags)
 			if err != nil {
@@ -153,7 +153,7 @@ func (d *developing) test(ctx context.Context, docs []*function.Document) (strin
 		return "", err
 	}
 	var out strings.Builder
-	t := &tester{s: cli.Streams{Out: &out, Err: d.s.Err}, engine: d.engine, doc: docs[0]}
+	t := &tester{s: cli.Streams{Out: &out, Err: &out}, engine: d.engine, doc: docs[0]}
 	if err := t.path(ctx, d.path); err != nil {
 		return "", err
 	}

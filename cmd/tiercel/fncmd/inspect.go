@@ -16,6 +16,7 @@ import (
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/functions/builtin"
+	"github.com/tiercel-project/tiercel/functions/sdk/javascript"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
 )
 
@@ -25,19 +26,22 @@ func newInspect(s cli.Streams, flags *connect.Flags) *cobra.Command {
 		Use:   "inspect MODULE|NAME",
 		Short: "Show what a module is, needs and imports, without running it",
 		Long: "Show a module's manifest, what it needs, which configuration it takes, its imports and sizes, and how the sandbox makes a fresh state for\n" +
-			"each event. MODULE is a file, builtin:NAME or sha256:DIGEST; NAME is a deployed function.",
+			"each event. MODULE is a file (a module, or a source in\n" +
+			"JavaScript or TypeScript), builtin:NAME or sha256:DIGEST; NAME is a deployed function.",
 		Example: "  tiercel fn inspect function.wasm\n  tiercel fn inspect builtin:isolate-pod\n  tiercel fn inspect shell-label",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bin, err := moduleOf(cmd.Context(), flags, args[0])
 			if err != nil {
-				return err
+				return report(s, err)
 			}
 			in, wrong := sandbox.Inspect(bin)
-			if format != cli.Table {
+			switch {
+			case in.Imports == nil && in.Exports == nil && in.Manifest.ABI == "": // nothing of it can be read
+			case format == cli.Table || format == cli.Wide:
+				err = inspected(s, in, format == cli.Wide)
+			default:
 				err = format.Print(s.Out, in)
-			} else {
-				err = inspected(s, in)
 			}
 			if wrong != nil {
 				return errors.Join(err, report(s, wrong))
@@ -45,7 +49,7 @@ func newInspect(s cli.Streams, flags *connect.Flags) *cobra.Command {
 			return err
 		},
 	}
-	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
+	format.Flag(cmd, cli.Table, cli.Wide, cli.JSON, cli.YAML)
 	return cmd
 }
 
@@ -61,6 +65,9 @@ func moduleOf(ctx context.Context, flags *connect.Flags, name string) ([]byte, e
 		}
 		if info.Size() > 2*abi.MaxModule {
 			return nil, fmt.Errorf("%s is larger than any module: %d bytes", name, info.Size())
+		}
+		if javascript.IsSource(name) {
+			return packed(ctx, name)
 		}
 		return os.ReadFile(name)
 	}
@@ -82,7 +89,25 @@ func moduleOf(ctx context.Context, flags *connect.Flags, name string) ([]byte, e
 	return st.Module(ctx, e.Module)
 }
 
-func inspected(s cli.Streams, in *sandbox.Inspection) error {
+// packed makes a module of a source, as deploying it does: its top level says what it needs.
+func packed(ctx context.Context, file string) ([]byte, error) {
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := sandbox.New(sandboxConfig(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	p, err := engine.Pack(ctx, file, source)
+	if err != nil {
+		return nil, err
+	}
+	return p.Module, nil
+}
+
+func inspected(s cli.Streams, in *sandbox.Inspection, wide bool) error {
 	w := tabwriter.NewWriter(s.Out, 0, 8, 2, ' ', 0)
 	line := func(key, format string, args ...any) {
 		fmt.Fprintf(w, "%s:\t%s\n", key, strings.TrimRight(fmt.Sprintf(format, args...), " "))
@@ -106,7 +131,11 @@ func inspected(s cli.Streams, in *sandbox.Inspection) error {
 	}
 	list(s, "needs", needs(&m.Needs))
 	list(s, "imports", in.Imports)
-	list(s, "exports", in.Exports)
+	if in.Engine && !wide {
+		fmt.Fprintf(s.Out, "exports: %d of the engine, which -o wide lists\n", len(in.Exports))
+	} else {
+		list(s, "exports", in.Exports)
+	}
 	if m.Config == nil {
 		return nil
 	}

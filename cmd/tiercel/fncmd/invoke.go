@@ -40,6 +40,12 @@ func newInvoke(s cli.Streams, flags *connect.Flags) *cobra.Command {
 		Example: "  tiercel fn invoke isolate-pod -f event.json --dry-run\n  tiercel fn invoke notify --event node-7-01JD8Y4J9Q6W0V7N3M5K2T8RXA",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.file == "" && o.event == "" {
+				return &cli.Error{
+					Err: errors.New("which event? give -f FILE or --event ID"), Code: cli.ExitUsage,
+					Hint: "fn init makes one in testdata/event.json; tiercel event tail shows those there were",
+				}
+			}
 			b, st, err := open(cmd.Context(), flags)
 			if err != nil {
 				return err
@@ -64,7 +70,6 @@ func newInvoke(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	f.StringVar(&o.event, "event", "", "id of an event of the stream")
 	f.BoolVar(&o.dryRun, "dry-run", false, "rehearse, whatever the function's mode")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for the outcome")
-	cmd.MarkFlagsOneRequired("filename", "event")
 	cmd.MarkFlagsMutuallyExclusive("filename", "event")
 	o.format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
 	return cmd

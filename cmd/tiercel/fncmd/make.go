@@ -31,8 +31,14 @@ func newInit(s cli.Streams) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := args[0]
 			files, err := initialise(dir, lang, from)
-			if errors.Is(err, functions.ErrName) || errors.Is(err, functions.ErrLanguage) {
+			if errors.Is(err, functions.ErrName) {
 				return cli.Usagef("%w", err)
+			}
+			if errors.Is(err, functions.ErrLanguage) {
+				return &cli.Error{Err: err, Hint: language(lang), Code: cli.ExitUsage}
+			}
+			if errors.Is(err, functions.ErrNotEmpty) {
+				return &cli.Error{Err: err, Hint: "name one that does not exist yet, or remove what is in it"}
 			}
 			if errors.Is(err, functions.ErrResponder) {
 				hint := ""
@@ -56,6 +62,18 @@ func newInit(s cli.Streams) *cobra.Command {
 	return cmd
 }
 
+// language is a hint at the language that a user means by a name that is none.
+func language(name string) string {
+	near := map[string]string{"js": "javascript", "node": "javascript", "ts": "typescript", "golang": "go", "rs": "rust", "as": "assemblyscript"}[strings.ToLower(name)]
+	if near == "" {
+		near = spell.Nearest(strings.ToLower(name), functions.Languages())
+	}
+	if near == "" {
+		return ""
+	}
+	return "did you mean --lang " + near + "?"
+}
+
 // initialise writes the new function's folder and returns its files.
 func initialise(dir, lang, from string) ([]string, error) {
 	name := filepath.Base(dir)
@@ -64,7 +82,11 @@ func initialise(dir, lang, from string) ([]string, error) {
 	}
 	responder, ok := strings.CutPrefix(from, "builtin:")
 	if !ok {
-		return nil, cli.Usagef("--from %s: give builtin:NAME", from)
+		e := &cli.Error{Err: fmt.Errorf("--from %s: give builtin:NAME", from), Code: cli.ExitUsage}
+		if near := spell.Nearest(from, functions.Responders()); near != "" {
+			e.Hint = "did you mean --from builtin:" + near + "?"
+		}
+		return nil, e
 	}
 	doc, err := fs.ReadFile(samples.FS, responder+".yaml")
 	if errors.Is(err, fs.ErrNotExist) {

@@ -174,8 +174,9 @@ func describe(s cli.Streams, v *shown) error {
 
 func newDelete(s cli.Streams, flags *connect.Flags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "delete NAME...",
-		Short: "Delete functions",
+		Use:        "delete NAME...",
+		SuggestFor: []string{"undeploy", "remove", "rm"},
+		Short:      "Delete functions",
 		Long: "Delete functions. What they did stays, and so do reverts that are still to come. A function of the same name that is deployed later is\n" +
 			"another one.",
 		Args: cobra.MinimumNArgs(1),

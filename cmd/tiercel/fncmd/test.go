@@ -88,7 +88,7 @@ func newTest(s cli.Streams, flags *connect.Flags) *cobra.Command {
 func (t *tester) path(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return &cli.Error{Err: err, Hint: "give a function's folder or a case; tiercel fn init NAME makes one"}
+		return missing(path, err)
 	}
 	where, files := path, []string{path}
 	switch {

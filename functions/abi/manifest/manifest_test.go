@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,11 @@ func TestParseErrors(t *testing.T) {
 		{config(`{"type":"object","properties":{"a":{"type":"string","pattern":"("}}}`), "config.properties.a.pattern: error parsing regexp"},
 		{config(`{"type":"object","properties":{"a":{"type":"integer","default":1.5}}}`), "config.properties.a.default: 1.5 is not an integer"},
 		{config(`{"type":"object","properties":{"a":{"type":"array","items":{"type":"x"}}}}`), `config.properties.a.items.type: "x" is no type`},
+		{config(`{"type":"object","oneOf":[{"required":["b"]}]}`), `config.oneOf[0].required: "b" is none of the properties`},
+		{config(`{"type":"object","oneOf":[{"required":[]}]}`), `config.oneOf[0].required: is empty`},
+		{config(`{"type":"object","properties":{"a":{"type":"string","grant":"exec"}}}`), "config.properties.a.grant: exec is for an array of strings"},
+		{config(`{"type":"object","properties":{"a":{"type":"array","grant":"http"}}}`), "config.properties.a.grant: http is for a string"},
+		{config(`{"type":"object","properties":{"a":{"type":"string","grant":"url"}}}`), `config.properties.a.grant: "url" is none of exec, exec.container, http, secrets`},
 		{`"` + strings.Repeat("x", abi.MaxManifest) + `"`, "more than 65536"},
 	} {
 		if _, err := manifest.Parse([]byte(tt.json)); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -172,6 +178,26 @@ func TestApplyConfig(t *testing.T) {
 	}
 	if _, err := manifest.ApplyConfig(nil, []byte(`{"a":1}`)); err == nil || !strings.Contains(err.Error(), "config.a: unknown key; known are none") {
 		t.Errorf("no schema, but a key: %v", err)
+	}
+}
+
+func TestOneOf(t *testing.T) {
+	m, err := manifest.Parse([]byte(config(`{"type":"object","oneOf":[{"required":["a"]},{"required":["b","c"]}],
+		"properties":{"a":{"type":"string"},"b":{"type":"string"},"c":{"type":"string"}}}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ config, want string }{
+		{`{"a":""}`, ""},
+		{`{"b":"","c":""}`, ""},
+		{`{"a":"","b":""}`, ""},
+		{`{"b":""}`, "config: set exactly one of a, b and c; 0 are set"},
+		{`{"a":"","b":"","c":""}`, "config: set exactly one of a, b and c; 2 are set"},
+	} {
+		_, err := manifest.ApplyConfig(m.Config, []byte(tt.config))
+		if got := fmt.Sprint(err); tt.want == "" && err != nil || tt.want != "" && got != tt.want {
+			t.Errorf("%s: got %v; want %q", tt.config, err, tt.want)
+		}
 	}
 }
 

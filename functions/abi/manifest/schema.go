@@ -149,7 +149,30 @@ func (a *applier) object(path string, s *abi.Schema, v map[string]any, depth int
 			v[k], _ = decode(sub.Default) // checkSchema has decoded it
 		}
 	}
+	a.oneOf(path, s, v)
 	return v
+}
+
+func (a *applier) oneOf(path string, s *abi.Schema, v map[string]any) {
+	if len(s.OneOf) == 0 {
+		return
+	}
+	n := 0
+	sets := make([]string, len(s.OneOf))
+	for i, set := range s.OneOf {
+		has := true
+		for _, k := range set.Required {
+			_, ok := v[k]
+			has = has && ok
+		}
+		if has {
+			n++
+		}
+		sets[i] = strings.Join(set.Required, " and ")
+	}
+	if n != 1 {
+		a.bad(path, "set exactly one of %s; %d are set", strings.Join(sets, ", "), n)
+	}
 }
 
 func known(s *abi.Schema) string {
@@ -201,6 +224,25 @@ func (a *applier) number(path string, s *abi.Schema, n json.Number) {
 	}
 }
 
+// checkGrant returns what is wrong with what a schema says its value is used for.
+func checkGrant(path string, s *abi.Schema) []error {
+	switch s.Grant {
+	case "":
+		return nil
+	case abi.GrantCommand:
+		if s.Type != "array" || s.Items == nil || s.Items.Type != "string" {
+			return []error{fmt.Errorf("%s.grant: %s is for an array of strings", path, s.Grant)}
+		}
+	case abi.GrantContainer, abi.GrantURL, abi.GrantSecret:
+		if s.Type != "string" {
+			return []error{fmt.Errorf("%s.grant: %s is for a string", path, s.Grant)}
+		}
+	default:
+		return []error{fmt.Errorf("%s.grant: %q is none of %s, %s, %s, %s", path, s.Grant, abi.GrantCommand, abi.GrantContainer, abi.GrantURL, abi.GrantSecret)}
+	}
+	return nil
+}
+
 // checkSchema returns what is wrong with a schema itself, defaults included.
 func checkSchema(path string, s *abi.Schema, depth int) (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(path+format, args...)) }
@@ -223,6 +265,17 @@ func checkSchema(path string, s *abi.Schema, depth int) (errs []error) {
 			bad(".required: %q is none of the properties", k)
 		}
 	}
+	for i, set := range s.OneOf {
+		if len(set.Required) == 0 {
+			bad(".oneOf[%d].required: is empty", i)
+		}
+		for _, k := range set.Required {
+			if s.Properties[k] == nil {
+				bad(".oneOf[%d].required: %q is none of the properties", i, k)
+			}
+		}
+	}
+	errs = append(errs, checkGrant(path, s)...)
 	if s.Additional != nil {
 		errs = append(errs, checkSchema(path+".additionalProperties", s.Additional, depth+1)...)
 	}

@@ -73,6 +73,19 @@ func (p *Program) ExportLine(name string) int {
 	return 1
 }
 
+// Import returns where the module of that name is imported, as file:line:column, or the file alone if it cannot be told. Of "./name" the
+// engine says name.
+func (p *Program) Import(name string) string {
+	quoted := regexp.MustCompile(`["'](?:\.\.?/)*` + regexp.QuoteMeta(name) + `["']`)
+	for i, line := range strings.Split(p.Source, "\n") {
+		at := quoted.FindStringIndex(line)
+		if at != nil && (strings.Contains(line, "import") || strings.Contains(line, "from")) {
+			return fmt.Sprintf("%s:%d:%d", p.File, i+1, utf8.RuneCountInString(line[:at[0]])+1)
+		}
+	}
+	return p.File
+}
+
 // HasSpec reports whether the source exports a spec of its own.
 func HasSpec(source []byte) bool {
 	for line := range strings.Lines(string(source)) {

@@ -56,6 +56,10 @@ declare namespace tiercel {
     minimum?: number;
     maximum?: number;
     default?: Json;
+    /** Of an object: exactly one of these sets of keys is there. */
+    oneOf?: { required: string[] }[];
+    /** What the value is used for: a document that sets it without granting it is refused when it is deployed. */
+    grant?: "exec" | "exec.container" | "http" | "secrets";
   }
 
   /** The export `spec`: when the function runs and how far it may go. The same as a Function document's spec, without module. */
@@ -72,7 +76,7 @@ declare namespace tiercel {
     config?: { [key: string]: Json };
     secrets?: string[];
     grants?: {
-      kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[] }[];
+      kubernetes?: { apiGroups: string[]; resources: string[]; verbs: Verb[]; resourceNames?: string[]; namespaces?: string[] }[];
       exec?: { commands: string[][]; namespaces?: string[]; selector?: string; containers?: string[]; timeout?: string }[];
       http?: string[];
       kv?: boolean;
