@@ -296,6 +296,7 @@ const (
 	SensorHeadFlagHEAD_DROPPED        SensorHeadFlag = 128
 	SensorHeadFlagHEAD_RECORDED       SensorHeadFlag = 256
 	SensorHeadFlagHEAD_BROAD          SensorHeadFlag = 512
+	SensorHeadFlagHEAD_BRIEF          SensorHeadFlag = 1024
 )
 
 type SensorKind uint32
@@ -586,6 +587,7 @@ const (
 	SensorVarPathsCopied         = "paths_copied"
 	SensorVarProbeAddress        = "probe_address"
 	SensorVarProbeSeen           = "probe_seen"
+	SensorVarProcessBrief        = "process_brief"
 	SensorVarProcessWake         = "process_wake"
 	SensorVarRecordRate          = "record_rate"
 	SensorVarRingBytes           = "ring_bytes"
@@ -615,6 +617,7 @@ const (
 	SensorVarShareTexts          = "share_texts"
 	SensorVarShareVerdict        = "share_verdict"
 	SensorVarTypeBind            = "type_bind"
+	SensorVarTypeClone           = "type_clone"
 	SensorVarTypeConnect         = "type_connect"
 	SensorVarTypeExec            = "type_exec"
 	SensorVarTypeExit            = "type_exit"
@@ -758,6 +761,7 @@ type SensorVariableSpecs struct {
 	PathsCopied         *ebpf.VariableSpec `ebpf:"paths_copied"`
 	ProbeAddress        *ebpf.VariableSpec `ebpf:"probe_address"`
 	ProbeSeen           *ebpf.VariableSpec `ebpf:"probe_seen"`
+	ProcessBrief        *ebpf.VariableSpec `ebpf:"process_brief"`
 	ProcessWake         *ebpf.VariableSpec `ebpf:"process_wake"`
 	RecordRate          *ebpf.VariableSpec `ebpf:"record_rate"`
 	RingBytes           *ebpf.VariableSpec `ebpf:"ring_bytes"`
@@ -787,6 +791,7 @@ type SensorVariableSpecs struct {
 	ShareTexts          *ebpf.VariableSpec `ebpf:"share_texts"`
 	ShareVerdict        *ebpf.VariableSpec `ebpf:"share_verdict"`
 	TypeBind            *ebpf.VariableSpec `ebpf:"type_bind"`
+	TypeClone           *ebpf.VariableSpec `ebpf:"type_clone"`
 	TypeConnect         *ebpf.VariableSpec `ebpf:"type_connect"`
 	TypeExec            *ebpf.VariableSpec `ebpf:"type_exec"`
 	TypeExit            *ebpf.VariableSpec `ebpf:"type_exit"`
@@ -899,6 +904,7 @@ type SensorVariables struct {
 	PathsCopied         *ebpf.Variable `ebpf:"paths_copied"`
 	ProbeAddress        *ebpf.Variable `ebpf:"probe_address"`
 	ProbeSeen           *ebpf.Variable `ebpf:"probe_seen"`
+	ProcessBrief        *ebpf.Variable `ebpf:"process_brief"`
 	ProcessWake         *ebpf.Variable `ebpf:"process_wake"`
 	RecordRate          *ebpf.Variable `ebpf:"record_rate"`
 	RingBytes           *ebpf.Variable `ebpf:"ring_bytes"`
@@ -928,6 +934,7 @@ type SensorVariables struct {
 	ShareTexts          *ebpf.Variable `ebpf:"share_texts"`
 	ShareVerdict        *ebpf.Variable `ebpf:"share_verdict"`
 	TypeBind            *ebpf.Variable `ebpf:"type_bind"`
+	TypeClone           *ebpf.Variable `ebpf:"type_clone"`
 	TypeConnect         *ebpf.Variable `ebpf:"type_connect"`
 	TypeExec            *ebpf.Variable `ebpf:"type_exec"`
 	TypeExit            *ebpf.Variable `ebpf:"type_exit"`

@@ -163,6 +163,28 @@ int BPF_PROG(process_exec_emit, struct task_struct *t)
 	return emit_process(KIND_EXEC);
 }
 
+// begin_brief makes the head of a brief record about the current task, without its name.
+static __always_inline struct head *begin_brief(struct scratch *s, struct task_struct *t, enum kind kind, __u16 type, __s64 result)
+{
+	struct head *h = (void *)s->b;
+	__builtin_memset(h, 0, sizeof(*h));
+	h->kind = kind;
+	h->type = type;
+	h->flags = HEAD_DROPPED | HEAD_RECORDED | HEAD_BRIEF;
+	h->generation = generation;
+	h->cpu = bpf_get_smp_processor_id();
+	fill_identity(h, t, result);
+	return h;
+}
+
+static __always_inline void brief_exit(struct scratch *s, struct task_struct *t, struct process *p)
+{
+	struct head *h = begin_brief(s, t, KIND_EXIT, type_exit, t->exit_code);
+	if (p)
+		__builtin_memcpy(h->comm, p->comm, sizeof(h->comm));
+	submit(RING_PROCESS, SLOT_PROCESS, sizeof(*h), WAKE_IDLE);
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *t)
 {
@@ -174,6 +196,10 @@ int BPF_PROG(process_exit, struct task_struct *t)
 	struct scratch *s = scratch_of(SLOT_PROCESS);
 	if (!s) {
 		count_loss(RING_PROCESS, LOSS_SCRATCH);
+		return 0;
+	}
+	if (brief(KIND_EXIT)) {
+		brief_exit(s, t, p);
 		return 0;
 	}
 	begin(s, SLOT_PROCESS, KIND_EXIT, type_exit, t->exit_code);
@@ -210,7 +236,14 @@ int BPF_PROG(process_fork, struct task_struct *child, unsigned long clone_flags)
 		return 0;
 	}
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct head *h = begin(s, SLOT_PROCESS, KIND_FORK, fork_type(t), child->pid);
+	bool is_brief = brief(KIND_FORK) && !(clone_flags & CLONE_INTO_CGROUP);
+	struct head *h;
+	if (is_brief) {
+		h = begin_brief(s, t, KIND_FORK, type_clone, child->pid);
+		fill_numbers(h, t);
+		fill_name(h, t, true);
+	} else
+		h = begin(s, SLOT_PROCESS, KIND_FORK, fork_type(t), child->pid);
 	struct process *p = bpf_task_storage_get(&processes, child, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (p)
 		__builtin_memcpy(p->comm, h->comm, sizeof(p->comm));
@@ -226,7 +259,15 @@ int BPF_PROG(process_fork, struct task_struct *child, unsigned long clone_flags)
 	__u64 pid = (__u64)child->thread_pid;
 	if (pid)
 		x.vtid = x.vpid = pid_number(pid, KREAD(struct pid, pid, level));
-	__u32 type = judge(s, put_struct(s, sizeof(*h), TAG_FORK, x));
+	__u32 n = put_struct(s, sizeof(*h), TAG_FORK, x);
+	if (is_brief) {
+		h->cgroup = k.id; // the parent's too
+		if (k.hierarchy)
+			h->flags |= HEAD_CGROUP_V1;
+		submit(RING_PROCESS, SLOT_PROCESS, n, WAKE_IDLE);
+		return 0;
+	}
+	__u32 type = judge(s, n);
 	if (type)
 		bpf_tail_call(ctx, &fork_programs, type);
 	jump(ctx, &fork_programs, PROCESS_EMIT);

@@ -4,6 +4,7 @@
 #include "task.h"
 
 #define CLONE_THREAD 0x10000
+#define CLONE_INTO_CGROUP 0x200000000ULL
 #define FMODE_CREATED (1 << 20)
 
 enum { EXE_WRITABLE = 1, EXE_UPPER = 2, EXE_MEMFD = 4, EXE_LOWER = 8 }; // Falco's
@@ -11,12 +12,20 @@ enum { EXE_WRITABLE = 1, EXE_UPPER = 2, EXE_MEMFD = 4, EXE_LOWER = 8 }; // Falco
 // Which of the process events some rule watches, by kind: those wake the reader.
 volatile __u32 process_wake = 0;
 
-// Event types of exec and exit; those of fork come from the call table.
-const volatile __u16 type_exec = 0, type_exit = 0;
+// Which of them nobody wants but the process table, by kind.
+volatile __u32 process_brief = 0;
+
+// Event types of exec and exit; those of fork come from the call table, but for brief ones.
+const volatile __u16 type_exec = 0, type_exit = 0, type_clone = 0;
 
 static __always_inline bool wakes(enum kind kind)
 {
 	return process_wake >> kind & 1;
+}
+
+static __always_inline bool brief(enum kind kind)
+{
+	return process_brief >> kind & 1;
 }
 
 static __always_inline __u64 nanoseconds(__s64 sec, __u32 nsec)

@@ -31,6 +31,7 @@ enum head_flag {
 	HEAD_DROPPED = 1 << 7, // the filter says that no rule can match: it left to be checked, or for the flight recorder
 	HEAD_RECORDED = 1 << 8, // it left for the flight recorder or the process table alone
 	HEAD_BROAD = 1 << 9,    // of a process event: only rules may match of which the kernel can tell next to nothing
+	HEAD_BRIEF = 1 << 10,   // of a fork or an exit: nobody but the process table wants it, and what that does not need is left out
 };
 
 struct head {

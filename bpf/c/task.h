@@ -69,6 +69,19 @@ static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 	}
 }
 
+// fill_identity stores when it was, what came of it, and which process did it.
+static __always_inline void fill_identity(struct head *h, struct task_struct *t, __s64 result)
+{
+	h->time = bpf_ktime_get_boot_ns();
+	h->result = result;
+	h->start = t->group_leader->start_boottime;
+	h->parent_start = t->real_parent->group_leader->start_boottime;
+	h->tid = t->pid;
+	h->pid = t->tgid;
+	h->ppid = t->real_parent->tgid;
+	h->exec_gen = t->self_exec_id;
+}
+
 // fill_head stores everything but the name and the cgroup. User and group are the effective ones, as Falco has them.
 static __always_inline void fill_head(struct head *h, struct task_struct *t, enum kind kind, __u16 type, __s64 result)
 {
@@ -78,14 +91,7 @@ static __always_inline void fill_head(struct head *h, struct task_struct *t, enu
 	h->generation = generation;
 	h->cpu = bpf_get_smp_processor_id();
 	h->nr = 0;
-	h->time = bpf_ktime_get_boot_ns();
-	h->result = result;
-	h->start = t->group_leader->start_boottime;
-	h->parent_start = t->real_parent->group_leader->start_boottime;
-	h->tid = t->pid;
-	h->pid = t->tgid;
-	h->ppid = t->real_parent->tgid;
-	h->exec_gen = t->self_exec_id;
+	fill_identity(h, t, result);
 	const struct cred *cred = t->cred;
 	h->uid = cred->euid.val;
 	h->gid = cred->egid.val;

@@ -124,6 +124,7 @@ var flagTable = [...]struct {
 	{bpf.SensorHeadFlagHEAD_DROPPED, event.Dropped},
 	{bpf.SensorHeadFlagHEAD_RECORDED, event.Recorded},
 	{bpf.SensorHeadFlagHEAD_BROAD, event.Broad},
+	{bpf.SensorHeadFlagHEAD_BRIEF, event.Brief},
 }
 
 func flags(v uint32) event.Flags {

@@ -35,6 +35,9 @@ const (
 	Recorded
 	// Broad: of the rules only those for which filter.Broad is true may match.
 	Broad
+	// Brief: a fork or an exit that nobody but the process table wants. Of Task there is no more than which process it is, its parent, its name
+	// and, of a fork, its numbers in its namespaces and its cgroup; a fork's type is clone whatever the call was.
+	Brief
 )
 
 // An Event is one decoded kernel record. Events are reused: nothing may keep a string of one beyond its handling without cloning it.

@@ -19,6 +19,7 @@ type interest struct {
 	copied       early                          // calls whose paths are taken as the kernel copies them, where it lets us
 	layouts      []bpf.SensorCallLayout         // the call table
 	wake         uint32                         // process events that wake the reader, by kind
+	brief        uint32                         // process events that nobody wants but the process table, by kind
 	connect      uint32                         // the type of connect, if it is wanted
 	destinations uint32                         // 1: somebody wants to know where sockets go
 	addresses    [len(addressPrograms)]bool     // whether somebody wants what each of them sees
@@ -85,7 +86,10 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 		}
 		in.socketcall()
 	}
-	in.wake = wakeKinds(types)
+	in.wake = kindsOf(types)
+	if p.Filters != nil { // else all there is is wanted
+		in.brief = mayBeBrief &^ in.wake
+	}
 	for op, t := range uringTypes {
 		if types.Has(t) {
 			in.uring[op] = uint16(t)
@@ -104,8 +108,11 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 	return in
 }
 
-// wakeKinds are the kinds of process records that wake the reader, as bits.
-func wakeKinds(types field.EventSet) uint32 {
+// mayBeBrief are the kinds of process records of which there is a brief make.
+const mayBeBrief = 1<<bpf.SensorKindKIND_FORK | 1<<bpf.SensorKindKIND_EXIT
+
+// kindsOf are the kinds of process records that tell of types, as bits.
+func kindsOf(types field.EventSet) uint32 {
 	var bits uint32
 	for kind, of := range map[bpf.SensorKind]field.EventSet{
 		bpf.SensorKindKIND_EXEC: field.NewEventSet(field.EventExecve, field.EventExecveat),
@@ -157,6 +164,7 @@ func (s *Sensor) applyInterest(in interest) error {
 		bpf.SensorVarInterestEnter:     early.exact,
 		bpf.SensorVarInterestEnterAny:  early.any,
 		bpf.SensorVarProcessWake:       in.wake,
+		bpf.SensorVarProcessBrief:      in.brief,
 		bpf.SensorVarTypeConnect:       in.connect,
 		bpf.SensorVarWatchDestinations: in.destinations,
 		bpf.SensorVarUringTypes:        in.uring,

@@ -78,6 +78,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarV1Hierarchy:  v1.hierarchy,
 		bpf.SensorVarTypeExec:     uint16(field.EventExecve),
 		bpf.SensorVarTypeExit:     uint16(field.EventProcexit),
+		bpf.SensorVarTypeClone:    uint16(field.EventClone),
 		bpf.SensorVarTypeBind:     uint16(field.EventBind),
 		bpf.SensorVarTypeOpen:     uint16(field.EventOpen),
 		bpf.SensorVarTypeOpenat:   uint16(field.EventOpenat),

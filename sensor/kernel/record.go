@@ -7,6 +7,7 @@ import (
 
 // record adds the event types that the flight recorder wants to what rules want.
 func (in *interest) record(types field.EventSet) {
+	in.brief &^= kindsOf(types)
 	for index := range in.layouts {
 		l := &in.layouts[index]
 		if l.Type == 0 || !types.Has(field.EventType(l.Type)) || l.Program == progExec {

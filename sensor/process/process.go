@@ -12,10 +12,7 @@ type Key struct {
 type Process struct {
 	Key
 	VPID, VPGID, VSID uint32 // in its own pid namespace
-	PGID, SID         uint32
-	UID, GID          uint32
-	LoginUID          uint32
-	TTY               uint32
+	PGID              uint32
 	PidNS             uint32
 	CgroupID          uint64
 	Cwd               string // "" if unknown
@@ -148,15 +145,16 @@ func (p *Process) inherit(parent *Process, gen uint32) {
 	p.setVersion(version{from: parent, of: gen})
 }
 
-// observe takes over what t says of p at boot time ns, unless something newer did.
-func (p *Process) observe(t *event.Task, ns uint64) {
+// observe takes over what ev says of p, unless something newer did.
+func (p *Process) observe(ev *event.Event) {
+	t, ns := &ev.Task, ev.BootNS
 	if ns < p.seenNS {
 		return
 	}
 	p.seenNS = ns
-	p.VPID, p.VPGID, p.VSID = t.VPID, t.VPGID, t.VSID
-	p.PGID, p.SID, p.UID, p.GID = t.PGID, t.SID, t.UID, t.GID
-	p.LoginUID, p.TTY, p.PidNS, p.CgroupID = t.LoginUID, t.TTY, t.PidNS, t.CgroupID
+	if ev.Flags&event.Brief == 0 || ev.Fork.ChildPID != 0 {
+		p.VPID, p.VPGID, p.VSID, p.PGID, p.PidNS, p.CgroupID = t.VPID, t.VPGID, t.VSID, t.PGID, t.PidNS, t.CgroupID
+	}
 	if p.ExitNS != 0 && ns > p.ExitNS {
 		p.ExitNS, p.late = ns, false // a thread outlived the record that ended its process
 	}

@@ -99,7 +99,7 @@ func (t *Table) Apply(ev *event.Event) *Process {
 	if p == nil {
 		p = t.meet(&ev.Task, ev.BootNS, execed, ev.Type == field.EventProcexit)
 	}
-	p.observe(&ev.Task, ev.BootNS)
+	p.observe(ev)
 	t.observeParent(p, &ev.Task)
 	switch {
 	case execed:
@@ -168,9 +168,8 @@ func (t *Table) fork(p *Process, ev *event.Event) {
 	if c == nil {
 		c = &Process{Key: k}
 		t.insert(c)
-		c.VPID, c.VPGID, c.VSID = f.ChildVPID, ev.Task.VPGID, ev.Task.VSID
-		c.PGID, c.SID, c.UID, c.GID = ev.Task.PGID, ev.Task.SID, ev.Task.UID, ev.Task.GID
-		c.LoginUID, c.TTY, c.PidNS, c.CgroupID = ev.Task.LoginUID, ev.Task.TTY, ev.Task.PidNS, f.ChildCgroupID
+		c.VPID, c.VPGID, c.VSID, c.PGID, c.PidNS = f.ChildVPID, ev.Task.VPGID, ev.Task.VSID, ev.Task.PGID, ev.Task.PidNS
+		c.CgroupID = f.ChildCgroupID
 	}
 	t.born(c, p)
 	if f.CloneFlags&cloneParent != 0 && len(c.adopters) == 0 {
