@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -15,8 +16,9 @@ const lostRule = "Tiercel internal: records lost"
 // hostName stands for a container where there is none.
 const hostName = "host"
 
-// maxCharged is how many containers are named in one look; what others lost is told by ring.
-const maxCharged = 8
+// maxCharged is how many containers have an event of their own in one look, those with the greatest losses: as many as losses are told apart of.
+// The others share one, so that many containers that lose at once make no flood of events.
+const maxCharged = maxTallied
 
 // A losses tells when records were lost on the way out of the kernel, and whose.
 type losses struct {
@@ -63,10 +65,17 @@ func (l *losses) look() (processes bool) {
 		return false
 	}
 	processes = lost[kernel.ProcessRing] > 0
-	for _, c := range l.charges() {
-		l.tell(c)
+	charges := l.charges()
+	for _, c := range charges {
+		l.s.lost.add(c.tally(l.s))
 		l.ahead[kernel.ProcessRing] += c.loss.Process
 		l.ahead[kernel.EventRing] += c.loss.Event
+	}
+	for _, c := range charges[:min(len(charges), maxCharged)] {
+		l.tell(c)
+	}
+	if len(charges) > maxCharged {
+		l.tellOthers(charges[maxCharged:])
 	}
 	for _, ring := range st.Rings {
 		told := min(lost[ring.Name], l.ahead[ring.Name])
@@ -100,9 +109,6 @@ func (l *losses) charges() []*charge {
 			c.loss.Event += loss.Event
 			continue
 		}
-		if len(charges) == maxCharged {
-			continue
-		}
 		c := &charge{id: id, loss: loss, path: p.cgroups.Path(loss.ID, loss.V1)}
 		charges = append(charges, c)
 		of[id.Container] = c
@@ -110,20 +116,29 @@ func (l *losses) charges() []*charge {
 	return charges
 }
 
-// tell says what a container lost.
-func (l *losses) tell(c *charge) {
+// target is whom the charge concerns.
+func (c *charge) target(s *Sensor) *bus.Target {
 	target := &bus.Target{
-		Cluster: l.s.cfg.Cluster, Node: l.s.cfg.Node, CgroupID: bus.Uint64(c.loss.ID), ContainerID: c.id.Container, PodUID: c.id.PodUID,
+		Cluster: s.cfg.Cluster, Node: s.cfg.Node, CgroupID: bus.Uint64(c.loss.ID), ContainerID: c.id.Container, PodUID: c.id.PodUID,
 	}
 	name(target, c.id)
-	who := c.id.Short()
-	if who == "" {
-		who = hostName
-	}
-	l.s.lost.add(ContainerLoss{
-		Container: who, Name: target.Container, Namespace: target.Namespace, Pod: target.Pod, Cgroup: c.path,
+	return target
+}
+
+// who is the container's short id, or that it is none.
+func (c *charge) who() string { return cmp.Or(c.id.Short(), hostName) }
+
+func (c *charge) tally(s *Sensor) ContainerLoss {
+	target := c.target(s)
+	return ContainerLoss{
+		Container: c.who(), Name: target.Container, Namespace: target.Namespace, Pod: target.Pod, Cgroup: c.path,
 		Process: c.loss.Process, Event: c.loss.Event, Last: time.Now(),
-	})
+	}
+}
+
+// tell says what a container lost.
+func (l *losses) tell(c *charge) {
+	target, who := c.target(l.s), c.who()
 	fields := []rules.OutputField{
 		{Name: "container.id", Value: who},
 		{Name: "lost." + kernel.ProcessRing, Value: c.loss.Process},
@@ -137,6 +152,24 @@ func (l *losses) tell(c *charge) {
 	l.s.reporter.internalOf(target, lostRule, rules.Warning,
 		fmt.Sprintf("Records of one container were lost on their way out of the kernel: more than its share | container=%s cgroup=%s process=%d event=%d",
 			who, c.path, c.loss.Process, c.loss.Event), fields, bus.TypeRecordsLost)
+}
+
+// tellOthers says what those lost together that have no event of their own.
+func (l *losses) tellOthers(charges []*charge) {
+	var process, event uint64
+	for _, c := range charges {
+		process += c.loss.Process
+		event += c.loss.Event
+	}
+	l.s.log.Warn("records were lost", "containers", len(charges), "process_records", process, "event_records", event)
+	l.s.reporter.internal(lostRule, rules.Warning,
+		fmt.Sprintf("Records of more containers were lost on their way out of the kernel: more than their shares | containers=%d process=%d event=%d",
+			len(charges), process, event),
+		[]rules.OutputField{
+			{Name: "containers", Value: uint64(len(charges))},
+			{Name: "lost." + kernel.ProcessRing, Value: process},
+			{Name: "lost." + kernel.EventRing, Value: event},
+		}, bus.TypeRecordsLost)
 }
 
 // tellRing says what a ring lost that no container is named for.

@@ -171,7 +171,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.containerResolved, groups.Resolved)
 	counter(c.containerUnresolved, groups.Unresolved)
 	gauge(c.waiting, waiting)
-	for _, o := range c.s.outputs {
+	for _, o := range c.s.outputs.List {
 		c.output(counter, o.Stats())
 	}
 }

@@ -33,13 +33,11 @@ func newReporter(s *Sensor) *reporter {
 
 // report sends a match to the outputs and to the bus. It does not block.
 func (r *reporter) report(m *match) {
-	if len(r.s.outputs) == 0 && r.s.publisher == nil {
+	if len(r.s.outputs.List) == 0 && r.s.publisher == nil {
 		return
 	}
 	a := m.matcher.Alert(m.rule, m.event)
-	for _, o := range r.s.outputs {
-		o.Send(a)
-	}
+	r.s.outputs.Send(a)
 	if r.s.publisher == nil {
 		return
 	}
@@ -193,9 +191,7 @@ func (r *reporter) internalOf(target *bus.Target, rule string, p rules.Priority,
 	a := &rules.Alert{
 		Hostname: r.s.cfg.Hostname, Output: text, Rule: rule, Source: "internal", Priority: p, Time: time.Now(), OutputFields: fields,
 	}
-	for _, o := range r.s.outputs {
-		o.Send(a)
-	}
+	r.s.outputs.Send(a)
 	if r.s.publisher == nil || eventType == "" {
 		return
 	}

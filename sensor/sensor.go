@@ -79,7 +79,7 @@ type Sensor struct {
 	metrics   *metrics
 	pipeline  pipeline
 	reporter  *reporter
-	outputs   []*output.Output
+	outputs   output.All
 	file      *output.File    // nil if there is none
 	program   *output.Program // nil if there is none
 	publisher publisher       // nil if there is no bus
@@ -155,29 +155,19 @@ func (s *Sensor) newPublisher() error {
 	return nil
 }
 
-// newOutputs makes the outputs that the configuration names.
+// newOutputs makes the outputs that the configuration names, those first whose readers are further away: what reads standard output may take the
+// processor as soon as it gets an alert.
 func (s *Sensor) newOutputs() error {
 	failed := func(name string) func(error) {
 		return func(err error) { s.log.Warn("output failed", "output", name, "err", err) }
 	}
-	if s.deps.Stdout != nil {
-		s.outputs = append(s.outputs, output.NewStream(s.deps.Stdout, s.cfg.Format, s.cfg.OutputQueue, failed("stdout")))
-	}
-	if s.cfg.FileOutput != "" {
-		f, err := output.NewFile(s.cfg.FileOutput, s.cfg.Format, s.cfg.OutputQueue, failed("file"))
-		if err != nil {
-			return err
-		}
-		s.file = f
-		s.outputs = append(s.outputs, f.Output)
-	}
 	if s.cfg.HTTPOutput != "" {
-		s.outputs = append(s.outputs, output.NewHTTP(output.HTTPConfig{
+		s.outputs.List = append(s.outputs.List, output.NewHTTP(output.HTTPConfig{
 			URL: s.cfg.HTTPOutput, Timeout: s.cfg.HTTPTimeout, Queue: s.cfg.OutputQueue,
 		}, failed("http")))
 	}
 	if s.cfg.SyslogOutput {
-		s.outputs = append(s.outputs, output.NewSyslog(output.SyslogConfig{
+		s.outputs.List = append(s.outputs.List, output.NewSyslog(output.SyslogConfig{
 			Format: s.cfg.Format, Queue: s.cfg.OutputQueue, Socket: s.cfg.SyslogSocket,
 		}, failed("syslog")))
 	}
@@ -185,7 +175,18 @@ func (s *Sensor) newOutputs() error {
 		s.program = output.NewProgram(output.ProgramConfig{
 			Program: s.cfg.ProgramOutput, KeepAlive: s.cfg.ProgramKeepAlive, Format: s.cfg.Format, Queue: s.cfg.OutputQueue,
 		}, failed("program"))
-		s.outputs = append(s.outputs, s.program.Output)
+		s.outputs.List = append(s.outputs.List, s.program.Output)
+	}
+	if s.deps.Stdout != nil {
+		s.outputs.List = append(s.outputs.List, output.NewStream(s.deps.Stdout, s.cfg.Format, s.cfg.OutputQueue, failed("stdout")))
+	}
+	if s.cfg.FileOutput != "" {
+		f, err := output.NewFile(s.cfg.FileOutput, s.cfg.Format, s.cfg.OutputQueue, failed("file"))
+		if err != nil {
+			return err
+		}
+		s.file = f
+		s.outputs.List = append(s.outputs.List, f.Output)
 	}
 	return nil
 }
@@ -259,7 +260,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	deliver, stopDeliver := context.WithCancel(outer) // outputs and bus, which outlive it
 	defer stopDeliver()
 	var feeders, deliverers errgroup.Group
-	for _, o := range s.outputs {
+	for _, o := range s.outputs.List {
 		deliverers.Go(func() error { return o.Run(deliver) })
 	}
 	if s.publisher != nil {
@@ -373,7 +374,7 @@ func (s *Sensor) tend(ctx context.Context, src Source, losses *losses) error {
 func (s *Sensor) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
-	for _, o := range s.outputs {
+	for _, o := range s.outputs.List {
 		o.Close()
 	}
 	if s.publisher != nil {
@@ -383,7 +384,7 @@ func (s *Sensor) drain(ctx context.Context) {
 			s.log.Warn("not all matches were published before the end", "err", err)
 		}
 	}
-	for _, o := range s.outputs {
+	for _, o := range s.outputs.List {
 		if !o.Wait(ctx) {
 			s.log.Warn("not all alerts were written before the end", "output", o.Name())
 		}

@@ -615,6 +615,37 @@ func TestLossOfContainers(t *testing.T) {
 	}
 }
 
+// TestLossOfMany: where more containers lose records at once than have events of their own, the smaller losses share one, and all are counted.
+func TestLossOfMany(t *testing.T) {
+	const more = 3
+	r := start(t, nil)
+	r.log.waitFor(t, "watching the kernel")
+	var charged []kernel.CgroupLoss
+	var all uint64
+	for i := range uint64(maxCharged + more) {
+		r.src.events <- cgroup(100+i, fmt.Sprintf("/kubepods/pod1/%064x", i))
+		n := 1000 - i // the greatest first, as the kernel side gives them
+		charged = append(charged, kernel.CgroupLoss{ID: 100 + i, Event: n})
+		all += n
+	}
+	r.src.mu.Lock()
+	r.src.lost, r.src.charged = all+5, charged
+	r.src.mu.Unlock()
+	r.out.waitFor(t, "ring=event lost=5")
+	last := uint64(maxCharged + more)
+	r.out.waitFor(t, fmt.Sprintf("containers=%d process=0 event=%d", more, more*1000-(last-3+last-2+last-1)))
+	if n := strings.Count(r.out.String(), "Records of one container"); n != maxCharged {
+		t.Errorf("%d containers have an event of their own, want %d", n, maxCharged)
+	}
+	var tallied uint64
+	for _, c := range r.Losses() {
+		tallied += c.Event
+	}
+	if tallied != all {
+		t.Errorf("%d records are on the containers' accounts, want %d", tallied, all)
+	}
+}
+
 // TestRestore: after a loss of process records those that live are read again, and those that are not there have ended.
 func TestRestore(t *testing.T) {
 	r := start(t, nil)

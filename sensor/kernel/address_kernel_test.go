@@ -29,7 +29,7 @@ var (
 
 func init() {
 	// race address CALL: one thread calls with an address that another one changes all the time. What the kernel made of each is printed: 0 or 1.
-	children["race address"] = func(args []string) error {
+	addChild("race address", func(args []string) error {
 		words, receivers, err := bindEnds(args[0] == "unix")
 		if err != nil {
 			return err
@@ -52,9 +52,9 @@ func init() {
 		went, err := callWith(args[0], unsafe.Pointer(&shared), receivers)
 		fmt.Println(string(went))
 		return err
-	}
+	})
 	// sendmmsg unwanted: a call that nobody asked for, then a connect of the same socket.
-	children["sendmmsg unwanted"] = func([]string) error {
+	addChild("sendmmsg unwanted", func([]string) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		if err != nil {
 			return err
@@ -63,14 +63,14 @@ func init() {
 			return err
 		}
 		return unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{127, 0, 0, 4}})
-	}
-	children["sendmmsg"] = func([]string) error {
+	})
+	addChild("sendmmsg", func([]string) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		if err != nil {
 			return err
 		}
 		return sendMany(fd, 12)
-	}
+	})
 }
 
 // bindEnds binds a datagram socket at both ends of which a race is about, and returns the eight bytes that tell them apart.

@@ -15,7 +15,7 @@ import (
 
 func init() {
 	// paced FILE N: opens a file N times, one a millisecond.
-	children["paced"] = func(args []string) error {
+	addChild("paced", func(args []string) error {
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
@@ -26,7 +26,7 @@ func init() {
 			openClose(args[0])
 		}
 		return nil
-	}
+	})
 }
 
 func openClose(name string) {

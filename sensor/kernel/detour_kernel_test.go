@@ -16,7 +16,7 @@ import (
 
 func init() {
 	// detours DIR: opens DIR/secret/file below a bind mount of DIR/secret, and below DIR/secret as its root.
-	children["detours"] = func(args []string) error {
+	addChild("detours", func(args []string) error {
 		dir := args[0]
 		open := func(name string) error {
 			fd, err := unix.Open(name, unix.O_RDONLY, 0)
@@ -34,7 +34,7 @@ func init() {
 			open("/file"),
 			open(".//file"),
 		)
-	}
+	})
 }
 
 // A file that was opened through a bind mount or below another root directory is what it is without: the path as passed is beside that.

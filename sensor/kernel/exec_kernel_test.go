@@ -19,12 +19,12 @@ import (
 
 func init() {
 	// failexec: tries to run what is not there.
-	children["failexec"] = func([]string) error {
+	addChild("failexec", func([]string) error {
 		_ = unix.Exec("absent", []string{"zero", "one"}, nil)
 		return nil
-	}
+	})
 	// memfd: runs a program that has no file.
-	children["memfd"] = func([]string) error {
+	addChild("memfd", func([]string) error {
 		in, err := os.Open("/bin/true")
 		if err != nil {
 			return err
@@ -37,18 +37,18 @@ func init() {
 			return err
 		}
 		return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), []string{"harmless"}, nil)
-	}
+	})
 	// rename: takes another name, then opens a file.
-	children["rename"] = func([]string) error {
+	addChild("rename", func([]string) error {
 		name := [16]byte{'s', 's', 'h', 'd'}
 		if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name)), 0, 0, 0); err != nil {
 			return err
 		}
 		_, _ = unix.Open("/nonexistent/renamed", unix.O_RDONLY, 0)
 		return nil
-	}
+	})
 	// deep N: opens a file below N directories, made one by one.
-	children["deep"] = func(args []string) error {
+	addChild("deep", func(args []string) error {
 		var n int
 		if _, err := fmt.Sscan(args[0], &n); err != nil {
 			return err
@@ -62,7 +62,7 @@ func init() {
 			}
 		}
 		return os.WriteFile("leaf", nil, 0o600)
-	}
+	})
 }
 
 func TestExecFails(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 func init() {
 	// ends: connects by IPv4 to port 1, by IPv6 to port 2, by IPv6 to an address of IPv4 and port 3, and to a unix socket that is not there.
-	children["ends"] = func([]string) error {
+	addChild("ends", func([]string) error {
 		mapped := &unix.SockaddrInet6{Port: 3}
 		copy(mapped.Addr[:], net.ParseIP("::ffff:127.0.0.2").To16())
 		for _, c := range []struct {
@@ -38,7 +38,7 @@ func init() {
 			_ = unix.Close(fd)
 		}
 		return nil
-	}
+	})
 }
 
 // list is n values made by make, then last.

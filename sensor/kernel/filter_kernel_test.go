@@ -95,7 +95,7 @@ func TestStockFiltersLoad(t *testing.T) {
 
 func init() {
 	// opens DIR: a read, a write that makes a file, an open that fails, a directory, and a read through a symbolic link.
-	children["opens"] = func(args []string) error {
+	addChild("opens", func(args []string) error {
 		dir := args[0]
 		for _, call := range []struct {
 			name  string
@@ -116,7 +116,7 @@ func init() {
 			}
 		}
 		return nil
-	}
+	})
 }
 
 // Each comparison that the kernel makes lets out what it holds for and drops what it does not, and the other way round when negated. What
@@ -267,11 +267,11 @@ func openatStats(t testing.TB, s *Sensor) FilterStats {
 
 func init() {
 	// opens many FILE N: opens and closes a file N times.
-	children["opens many"] = func(args []string) error {
+	addChild("opens many", func(args []string) error {
 		n, err := strconv.Atoi(args[1])
 		for range n {
 			openClose(args[0])
 		}
 		return err
-	}
+	})
 }

@@ -25,6 +25,14 @@ const childEnv = "TIERCEL_KERNEL_TEST_CHILD"
 // children are what child processes do, by name.
 var children = map[string]func(args []string) error{}
 
+// addChild makes f one of children, from an init. No test runs if two have one name.
+func addChild(name string, f func(args []string) error) {
+	if children[name] != nil {
+		panic(fmt.Sprintf("two children are called %q", name))
+	}
+	children[name] = f
+}
+
 func TestMain(m *testing.M) {
 	name := os.Getenv(childEnv)
 	if name == "" {

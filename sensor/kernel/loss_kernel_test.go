@@ -17,7 +17,7 @@ import (
 
 func init() {
 	// flood N: opens a file that is not there N times.
-	children["flood"] = func(args []string) error {
+	addChild("flood", func(args []string) error {
 		n, err := strconv.Atoi(args[0])
 		if err != nil {
 			return err
@@ -26,7 +26,7 @@ func init() {
 			_, _ = unix.Openat(unix.AT_FDCWD, "/nonexistent/flood", unix.O_RDONLY, 0)
 		}
 		return nil
-	}
+	})
 }
 
 // What does not fit into a ring is counted: received and lost make what was done.

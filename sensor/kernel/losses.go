@@ -22,6 +22,9 @@ type CgroupLoss struct {
 // total is the number of records lost.
 func (l CgroupLoss) total() uint64 { return l.Process + l.Event }
 
+// maxLosses is how many cgroups are told apart between two calls of Losses: the room of cgroups_lost in bpf/c/maps.h.
+const maxLosses = 1024
+
 // Losses returns what was lost since the last call by cgroup, the greatest loss first. At most 1,024 cgroups are told apart: what others
 // lost is in Stats only. It is safe for concurrent use.
 func (s *Sensor) Losses() ([]CgroupLoss, error) {
@@ -30,27 +33,21 @@ func (s *Sensor) Losses() ([]CgroupLoss, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
-	m := s.coll.Maps[bpf.SensorMapCgroupsLost]
-	var keys []bpf.SensorCgroupKey
-	var key bpf.SensorCgroupKey
-	var loss bpf.SensorCgroupLoss
-	it := m.Iterate()
-	for it.Next(&key, &loss) {
-		keys = append(keys, key)
-	}
-	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("read losses by cgroup: %w", err)
-	}
-	list := make([]CgroupLoss, 0, len(keys))
-	for _, k := range keys {
-		err := m.LookupAndDelete(k, &loss) // 5.14
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
+	keys := make([]bpf.SensorCgroupKey, maxLosses)
+	losses := make([]bpf.SensorCgroupLoss, maxLosses)
+	var list []CgroupLoss
+	var at ebpf.MapBatchCursor
+	for range maxLosses { // bounds what a cgroup that comes back again and again could prolong
+		n, err := s.coll.Maps[bpf.SensorMapCgroupsLost].BatchLookupAndDelete(&at, keys, losses, nil) // 5.6
+		for i, k := range keys[:n] {
+			list = append(list, CgroupLoss{ID: k.Id, V1: k.Hierarchy != 0, Process: losses[i].N[0], Event: losses[i].N[1]})
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) { // the end
+			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("take losses by cgroup: %w", err)
 		}
-		list = append(list, CgroupLoss{ID: k.Id, V1: k.Hierarchy != 0, Process: loss.N[0], Event: loss.N[1]})
 	}
 	slices.SortFunc(list, func(a, b CgroupLoss) int {
 		return cmp.Or(cmp.Compare(b.total(), a.total()), cmp.Compare(a.ID, b.ID))

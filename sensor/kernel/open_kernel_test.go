@@ -18,7 +18,7 @@ var openTypes = []field.EventType{field.EventOpen, field.EventOpenat, field.Even
 
 func init() {
 	// openat FILE...: opens each in the current directory and in the directory "dir" of it, by all calls.
-	children["open"] = func(args []string) error {
+	addChild("open", func(args []string) error {
 		dir, err := unix.Open("dir", unix.O_DIRECTORY, 0)
 		if err != nil {
 			return err
@@ -32,7 +32,7 @@ func init() {
 		_, _ = unix.Openat2(dir, "/inside", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_IN_ROOT})
 		_, _ = unix.Openat2(dir, "../plain", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_BENEATH})
 		return legacyOpens()
-	}
+	})
 }
 
 func TestOpen(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 func init() {
 	// paths: each call with two paths and some with one, relative to the current directory and to the directory "dir".
-	children["paths"] = func([]string) error {
+	addChild("paths", func([]string) error {
 		dir, err := unix.Open("dir", unix.O_DIRECTORY, 0)
 		if err != nil {
 			return err
@@ -36,8 +36,8 @@ func init() {
 		_ = unix.Unlinkat(unix.AT_FDCWD, "/absent", 0)
 		_ = unix.Chdir("..")
 		return unix.Unlinkat(unix.AT_FDCWD, filepath.Base(mustGetenv("TIERCEL_TMP"))+"/dir/new", 0)
-	}
-	children["numbers"] = func([]string) error {
+	})
+	addChild("numbers", func([]string) error {
 		_, _ = unix.PtraceGetEventMsg(1 << 30)
 		_ = unix.Setuid(os.Getuid())
 		_ = unix.Unshare(unix.CLONE_FS)
@@ -56,7 +56,7 @@ func init() {
 			return err
 		}
 		return unix.Dup3(int(f.Fd()), 50, unix.O_CLOEXEC)
-	}
+	})
 }
 
 func mustGetenv(name string) string {

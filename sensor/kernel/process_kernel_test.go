@@ -54,7 +54,7 @@ func TestProcessLife(t *testing.T) {
 }
 
 func init() {
-	children["nothing"] = func([]string) error { return nil }
+	addChild("nothing", func([]string) error { return nil })
 }
 
 // Forks and exits that neither rules nor the flight recorder want are brief: of them there is what the process table needs.

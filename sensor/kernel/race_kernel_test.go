@@ -24,7 +24,7 @@ const raceTries = 20
 
 func init() {
 	// race CALL: one thread calls with a path that another one changes all the time. Only "there" exists.
-	children["race"] = func(args []string) error {
+	addChild("race", func(args []string) error {
 		names := [2][8]byte{{'t', 'h', 'e', 'r', 'e'}, {'n', 'o', 'n', 'e', 'x'}}
 		var shared atomic.Uint64
 		word := func(b [8]byte) uint64 { return *(*uint64)(unsafe.Pointer(&b)) }
@@ -55,7 +55,7 @@ func init() {
 		}
 		close(done)
 		return nil
-	}
+	})
 }
 
 // Backend L is chosen where the kernel lets it: who knows that it does sets TIERCEL_TEST_BACKEND.

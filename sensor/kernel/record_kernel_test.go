@@ -15,7 +15,7 @@ import (
 
 func init() {
 	// files DIR N: makes, opens, renames and removes a file N times.
-	children["files"] = func(args []string) error {
+	addChild("files", func(args []string) error {
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ func init() {
 			}
 		}
 		return nil
-	}
+	})
 }
 
 var recordTypes = field.NewEventSet(field.EventExecve, field.EventOpen, field.EventOpenat, field.EventUnlink, field.EventUnlinkat,

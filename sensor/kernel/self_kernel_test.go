@@ -21,7 +21,7 @@ import (
 func init() {
 	// obey: does what lines on standard input say, and answers each with a line. "open NAME" opens a file, "run NAME" has a program that it
 	// starts open it, "become NAME" has one open it that takes its place.
-	children["obey"] = func([]string) error {
+	addChild("obey", func([]string) error {
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); fmt.Println("done") {
 			what, name, _ := strings.Cut(in.Text(), " ")
 			switch what {
@@ -41,11 +41,11 @@ func init() {
 			}
 		}
 		return nil
-	}
-	children["open one"] = func(args []string) error {
+	})
+	addChild("open one", func(args []string) error {
 		_, _ = unix.Openat(unix.AT_FDCWD, args[0], unix.O_RDONLY, 0)
 		return nil
-	}
+	})
 }
 
 // An obeyer is a process that does what it is told.

@@ -13,19 +13,20 @@ import (
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 	"golang.org/x/sys/unix"
 )
 
 func init() {
 	// in CGROUP CHILD ARGS...: enters the cgroup, then is the child.
-	children["in"] = func(args []string) error {
+	addChild("in", func(args []string) error {
 		if err := os.WriteFile(filepath.Join(args[0], "cgroup.procs"), []byte("0"), 0); err != nil {
 			return err
 		}
 		return children[args[1]](args[2:])
-	}
+	})
 	// forks N: runs a program N times.
-	children["forks"] = func(args []string) error {
+	addChild("forks", func(args []string) error {
 		n, err := strconv.Atoi(args[0])
 		if err != nil {
 			return err
@@ -39,7 +40,7 @@ func init() {
 			}
 		}
 		return nil
-	}
+	})
 }
 
 // testCgroup makes a cgroup of the hierarchy by which the sensor tells cgroups apart, and returns its directory and id.
@@ -69,6 +70,15 @@ func shareRing() int {
 	return 1 << 20
 }
 
+// onlyFloods has the kernel keep back the opens of everybody else on the machine: they would need room, too.
+func onlyFloods(t *testing.T, s *Sensor) {
+	t.Helper()
+	p := compilePlan(t, filter.Options{}, "evt.type=openat and fd.name=/nonexistent/flood")
+	if err := s.Use(p, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A cgroup that floods the ring fills its share of it and no more: what others do afterwards has room, and what is lost is the flooder's.
 func TestShares(t *testing.T) {
 	victim, flood := max(20, rounds(100)), rounds(20000)
@@ -80,9 +90,7 @@ func TestShares(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.SetInterest(field.NewEventSet(field.EventOpenat)); err != nil {
-		t.Fatal(err)
-	}
+	onlyFloods(t, s)
 	// Nobody reads meanwhile.
 	run(t, child(t, "in", flooder, "flood", strconv.Itoa(flood)))
 	run(t, child(t, "in", second, "flood", strconv.Itoa(flood)))
@@ -141,6 +149,52 @@ func TestShares(t *testing.T) {
 	}
 	if n < victim {
 		t.Errorf("after the ring was read %d of the flooder's %d events arrived", n, victim)
+	}
+}
+
+// However many cgroups lose records, each is charged with what it lost.
+func TestManyCharged(t *testing.T) {
+	const cgroups, each = 20, 50
+	flooder, flooderID := testCgroup(t, "full")
+	s, err := Open(Config{RingBytes: minRingBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	onlyFloods(t, s)
+	flood := rounds(20000)
+	run(t, child(t, "in", flooder, "flood", strconv.Itoa(flood)))
+	lost := map[uint64]uint64{flooderID: uint64(flood)}
+	for i := range cgroups {
+		dir, id := testCgroup(t, "charged"+strconv.Itoa(i))
+		lost[id] = each
+		run(t, child(t, "in", dir, "flood", strconv.Itoa(each)))
+	}
+	for s.drain(func(ev *event.Event) {
+		if ev.Type == field.EventOpenat && ev.Open.Path.Raw == "/nonexistent/flood" {
+			lost[ev.Task.CgroupID]--
+		}
+	}) {
+	}
+	losses, err := s.Losses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	charged := map[uint64]uint64{}
+	for _, l := range losses {
+		charged[l.ID] += l.Event
+	}
+	some := 0
+	for id, n := range lost {
+		if charged[id] != n {
+			t.Errorf("cgroup %d lost %d records, and is charged with %d", id, n, charged[id])
+		}
+		if n > 0 {
+			some++
+		}
+	}
+	if some <= cgroups/2 {
+		t.Errorf("%d of %d cgroups lost records: the ring was not full", some, cgroups+1)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 func init() {
 	// connect NETWORK ADDRESS: connects and does not mind failing.
-	children["connect"] = func(args []string) error {
+	addChild("connect", func(args []string) error {
 		c, err := net.DialTimeout(args[0], args[1], 2*time.Second)
 		if err == nil {
 			_, err = c.Write([]byte("hello"))
@@ -27,9 +27,9 @@ func init() {
 			return err
 		}
 		return nil
-	}
+	})
 	// sendto PORT: two datagrams to one address, then one to another, by sendto, sendmsg and sendmmsg.
-	children["sendto"] = func(args []string) error {
+	addChild("sendto", func(args []string) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		if err != nil {
 			return err
@@ -45,9 +45,9 @@ func init() {
 			}
 		}
 		return unix.Sendmsg(fd, []byte("message"), nil, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 2}}, 0)
-	}
+	})
 	// fastopen PORT: a send that connects.
-	children["fastopen"] = func(args []string) error {
+	addChild("fastopen", func(args []string) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err != nil {
 			return err
@@ -58,9 +58,9 @@ func init() {
 		}
 		_ = unix.Sendto(fd, []byte("fast"), unix.MSG_FASTOPEN, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
 		return nil
-	}
+	})
 	// serve PATH: accepts one connection of its own making.
-	children["serve"] = func(args []string) error {
+	addChild("serve", func(args []string) error {
 		var plain net.ListenConfig
 		plain.SetMultipathTCP(false) // whose sockets keep no backlog
 		l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -76,7 +76,7 @@ func init() {
 			return err
 		}
 		return c.Close()
-	}
+	})
 }
 
 // closedPort returns a port of address on which nothing listens.

@@ -37,6 +37,13 @@ type taker interface {
 	tryWrite(b []byte) int
 }
 
+// A starter is a sink that can begin to take bytes without waiting, and knows only later whether they were taken.
+type starter interface {
+	// start begins with b and reports whether it has. It never blocks. write is called with the same bytes next, in any case. Calls are as those
+	// of tryWrite.
+	start(b []byte) bool
+}
+
 // Stats are counters of an Output.
 type Stats struct {
 	Name    string
@@ -84,25 +91,38 @@ func (o *Output) Stats() Stats {
 // Send hands a on and reports whether there was room. A sink that can take it at once, with nothing before it in the queue, gets it at once:
 // no goroutine has to be woken for it. Otherwise it is queued. Send never blocks and is safe for concurrent use. After Close it reports false.
 func (o *Output) Send(a Alert) bool {
+	room, _ := o.send(a)
+	return room
+}
+
+// send is Send, and reports too whether some of a has left at once.
+func (o *Output) send(a Alert) (room, direct bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closed {
-		if o.behind == 0 {
-			if t, ok := o.sink.(taker); ok {
-				if a = o.direct(t, a); a == nil {
-					return true
+		if o.behind == 0 { // the queue is empty, and nobody writes
+			switch s := o.sink.(type) {
+			case taker:
+				left := o.direct(s, a)
+				if left == nil {
+					return true, true
 				}
+				_, direct = left.(rest)
+				a = left
+			case starter:
+				o.line = o.append(o.line[:0], a)
+				direct = s.start(o.line)
 			}
 		}
 		select {
 		case o.queue <- a:
 			o.behind++
-			return true
+			return true, direct
 		default:
 		}
 	}
 	o.dropped.Add(1)
-	return false
+	return false, direct
 }
 
 // direct has the sink take a now and returns what is left of it to be queued; nil: nothing.

@@ -107,6 +107,19 @@ func (r *child) stop(ctx context.Context, timeout time.Duration) error {
 	return errors.New("killed: it did not end in time")
 }
 
+// tryWrite implements taker: a program that runs gets a line through its pipe.
+func (s *programSink) tryWrite(b []byte) int {
+	if s.run == nil || s.stale.Load() {
+		return 0
+	}
+	select {
+	case <-s.run.ended:
+		return 0
+	default:
+		return TryWrite(s.run.in, b)
+	}
+}
+
 func (s *programSink) write(ctx context.Context, b []byte) error {
 	if !s.cfg.KeepAlive {
 		return s.once(ctx, b)

@@ -134,3 +134,22 @@ func comeTrue(t *testing.T, ok func() bool) {
 		}
 	}
 }
+
+// TestProgramDirect: a program that runs gets a line from Send itself.
+func TestProgramDirect(t *testing.T) {
+	needPipes(t)
+	out := filepath.Join(t.TempDir(), "out")
+	p := NewProgram(ProgramConfig{Program: "exec cat >> " + out, KeepAlive: true, Format: Text, Queue: 10}, nil)
+	connect(t, p.Output)
+	p.Send(alert(1))
+	comeTrue(t, func() bool { return fileText(out) == "first\nalert 1\n" }) // and nothing has run
+	p.Reopen()
+	p.Send(alert(2))
+	if n := behindOf(p.Output); n != 1 {
+		t.Errorf("%d behind, want 1: a program that is to be started anew gets nothing more", n)
+	}
+	run(t, p.Output)()
+	if got, want := readAll(t, out), "first\nalert 1\nalert 2\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -6,9 +6,6 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // NewStream returns an Output that writes lines to w. queue is how many alerts may wait. onError is told about failed writes.
@@ -16,43 +13,14 @@ func NewStream(w io.Writer, format Format, queue int, onError func(error)) *Outp
 	return newOutput("stdout", format, &streamSink{w: w}, true, queue, onError)
 }
 
-type streamSink struct {
-	w      io.Writer
-	noWait time.Time // before it, processors are too busy to give way
-}
+type streamSink struct{ w io.Writer }
 
 // tryWrite implements taker.
-func (s *streamSink) tryWrite(b []byte) int {
-	n := TryWrite(s.w, b)
-	if n > 0 {
-		s.giveWay()
-	}
-	return n
-}
+func (s *streamSink) tryWrite(b []byte) int { return TryWrite(s.w, b) }
 
 func (s *streamSink) write(_ context.Context, b []byte) error {
 	_, err := s.w.Write(b)
 	return err
-}
-
-const (
-	// longWait is what giving way may take on a machine where only the reader of the stream was waiting for the processor.
-	longWait = time.Millisecond
-	// busyPause is how long nobody is given way to after it took longer: a thread that computes got a slice of several milliseconds.
-	busyPause = time.Second
-)
-
-// giveWay lets the process that reads the stream run. The kernel takes a write to a pipe for the last thing that the writer does before it sleeps,
-// and puts whom it wakes on the writer's processor (fs/pipe.c, the sync wake-up), where it would wait until the sensor has published the event.
-func (s *streamSink) giveWay() {
-	begin := time.Now()
-	if begin.Before(s.noWait) {
-		return
-	}
-	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // always succeeds
-	if end := time.Now(); end.Sub(begin) > longWait {
-		s.noWait = end.Add(busyPause)
-	}
 }
 
 func (*streamSink) close() error { return nil }

@@ -64,10 +64,24 @@ type syslogSink struct {
 	conn    net.Conn // nil: not connected
 }
 
+// tryWrite implements taker.
+func (s *syslogSink) tryWrite(b []byte) int {
+	conn, ok := s.conn.(*net.UnixConn)
+	if ok && trySend(conn, message(b)) > 0 {
+		return len(b)
+	}
+	return 0
+}
+
+// message is b as one datagram.
+func message(b []byte) []byte {
+	b = bytes.TrimSuffix(b, []byte("\n"))
+	return b[:min(len(b), maxDatagram)]
+}
+
 // write sends one message. A connection that broke is made anew once.
 func (s *syslogSink) write(ctx context.Context, b []byte) error {
-	b = bytes.TrimSuffix(b, []byte("\n"))
-	b = b[:min(len(b), maxDatagram)]
+	b = message(b)
 	var err error
 	for range 2 {
 		if s.conn == nil {

@@ -1,10 +1,12 @@
 package output
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -82,5 +84,35 @@ func TestSyslogStuck(t *testing.T) {
 	case <-failed:
 	case <-time.After(time.Minute):
 		t.Error("the output is stuck")
+	}
+}
+
+// TestSyslogDirect: once there is a connection, Send itself gives the daemon what it has room for; the rest is queued.
+func TestSyslogDirect(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	daemon := listenSyslog(t, path)
+	o := NewSyslog(SyslogConfig{Format: Text, Queue: 4096, Socket: path}, nil)
+	connect(t, o)
+	receiveLine(t, daemon)
+	o.Send(severe{1})
+	if got := receiveLine(t, daemon); !regexp.MustCompile(`^<12>.*: alert 1$`).MatchString(got) {
+		t.Errorf("got %q", got)
+	}
+	n := 2
+	for ; behindOf(o) == 0; n++ {
+		if n == 4096 {
+			t.Fatal("a socket without end")
+		}
+		o.Send(alert(n))
+	}
+	finish := run(t, o)
+	for i := 2; i < n; i++ {
+		if got := receiveLine(t, daemon); !strings.HasSuffix(got, fmt.Sprintf(": alert %d", i)) {
+			t.Fatalf("got %q, want alert %d", got, i)
+		}
+	}
+	finish()
+	if st := o.Stats(); st.Written != uint64(n-1) {
+		t.Errorf("%+v of %d", st, n-1)
 	}
 }

@@ -3,6 +3,7 @@ package output
 import (
 	"io"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -47,4 +48,32 @@ func tryWriteFile(f *os.File, p []byte) (n int) {
 		}
 	})
 	return n
+}
+
+// trySend sends to a socket as much of p as there is room for now and returns how much that is; of a datagram all or nothing. It never waits.
+func trySend(c syscall.Conn, p []byte) (n int) {
+	onSocket(c, func(fd uintptr) {
+		r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		if errno == 0 {
+			n = int(r)
+		}
+	})
+	return n
+}
+
+// silent reports whether a connection stands and nothing has come that was not read.
+func silent(c syscall.Conn) (is bool) {
+	var b [1]byte
+	onSocket(c, func(fd uintptr) {
+		_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
+		is = errno == unix.EAGAIN
+	})
+	return is
+}
+
+func onSocket(c syscall.Conn, f func(fd uintptr)) {
+	if conn, err := c.SyscallConn(); err == nil {
+		_ = conn.Control(f)
+	}
 }
