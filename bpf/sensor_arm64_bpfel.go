@@ -107,25 +107,27 @@ const (
 )
 
 type SensorCallLayout struct {
-	_         structs.HostLayout
-	Type      uint16
-	Program   uint8
-	Flags     uint8
-	Path      uint8
-	Dir       uint8
-	Path2     uint8
-	Dir2      uint8
-	Fd        uint8
-	Data      uint8
-	Size      uint8
-	Addr      uint8
-	AddrLen   uint8
-	OpenFlags uint8
-	OpenMode  uint8
-	OpenHow   uint8
-	Texts     uint8
-	Record    uint8
-	_         [6]byte
+	_             structs.HostLayout
+	Type          uint16
+	Program       uint8
+	Flags         uint8
+	Path          uint8
+	Dir           uint8
+	Path2         uint8
+	Dir2          uint8
+	Fd            uint8
+	Data          uint8
+	Size          uint8
+	Addr          uint8
+	AddrLen       uint8
+	OpenFlags     uint8
+	OpenMode      uint8
+	OpenHow       uint8
+	Texts         uint8
+	Record        uint8
+	Pad           [6]uint8
+	DroppedShapes uint32
+	KeptShapes    uint32
 }
 
 type SensorCallProgram uint32

@@ -3,7 +3,7 @@
 // Which argument is what stands in a table that user space fills, so that the programs know neither architecture nor call numbers.
 #pragma once
 #include "destination.h"
-#include "filter.h"
+#include "open_shape.h"
 #include "process.h"
 
 // Indices of the call table: native calls, those of x32 that have numbers of their own included; those of ia32; those behind socketcall.
@@ -16,8 +16,6 @@
 #define X32_BIT 0x40000000
 #define TS_COMPAT 2
 #define AT_FDCWD (-100)
-#define O_CREAT 0100
-#define O_TMPFILE 020000000 // without O_DIRECTORY
 
 enum call_program {
 	CALL_OPEN,
@@ -53,6 +51,9 @@ struct call_layout {
 	__u8 open_flags, open_mode, open_how;
 	__u8 texts;  // 1: a filter program looks at the paths, or at the ends of the socket
 	__u8 record; // enum record_interest
+	__u8 pad[6];
+	__u32 dropped_shapes; // of an open with its flags in a register: those that no rule can match, as bits
+	__u32 kept_shapes;    // and those that the filter's first program would keep
 } __attribute__((aligned(8))); // so that it is copied by words
 
 // What the flight recorder has to do with a call.
@@ -196,6 +197,12 @@ static __always_inline void read_args(struct call *c, struct pt_regs *r)
 	c->args[4] = r->r8;
 	c->args[5] = r->r9;
 }
+
+// register_arg is the second or the third argument of a native call.
+static __always_inline __u64 register_arg(struct pt_regs *r, __u32 place)
+{
+	return place == 3 ? r->dx : r->si;
+}
 #else
 #define TIF_32BIT 22
 
@@ -212,6 +219,11 @@ static __always_inline void read_args(struct call *c, struct pt_regs *r)
 	c->args[3] = r->regs[3];
 	c->args[4] = r->regs[4];
 	c->args[5] = r->regs[5];
+}
+
+static __always_inline __u64 register_arg(struct pt_regs *r, __u32 place)
+{
+	return place == 3 ? r->regs[2] : r->regs[1];
 }
 #endif
 
@@ -303,9 +315,17 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 			take_destinations(t);
 		return 0;
 	}
-	struct call *c = current_call();
 	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
-	if (!c || !l || (l->flags & CALL_FAILED_ONLY && result >= 0))
+	if (!l || (l->flags & CALL_FAILED_ONLY && result >= 0))
+		return 0;
+	bool copied = take_copied(t, i);
+	__u32 shape = 1 << open_shape(register_arg(regs, l->open_flags), result);
+	if (i >= CALLS_NATIVE)
+		shape = 0;
+	if (l->dropped_shapes & shape && count_early_drop(l->type))
+		return 0;
+	struct call *c = current_call();
+	if (!c)
 		return 0;
 	if (pass_over(t))
 		return 0;
@@ -314,7 +334,7 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	c->nr = call_number(regs);
 	c->compat = i >= CALLS_NATIVE || c->nr & X32_BIT;
 	c->verdict = 0;
-	c->copied = take_copied(t, i);
+	c->copied = copied;
 	c->l = *l;
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))
@@ -330,6 +350,8 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 		jump(ctx, &call_programs, CALL_RECORD);
 		return 0;
 	}
+	if (l->kept_shapes & shape)
+		jump(ctx, &call_programs, CALL_OPEN);
 	to_filter(ctx, &filter_early, c->l.type); // goes on to the next by itself
 	if (c->l.program == CALL_GENERIC)
 		jump(ctx, &call_programs, CALL_GENERIC);

@@ -6,11 +6,6 @@
 #define RESOLVE_IN_ROOT 0x10
 #define RESOLVE_BENEATH 0x08
 #define DT_DIR 4
-#if defined(__TARGET_ARCH_arm64)
-#define O_DIRECTORY 040000
-#else
-#define O_DIRECTORY 0200000
-#endif
 
 struct how_argument { // struct open_how, in user memory
 	__u64 flags, mode, resolve;

@@ -28,12 +28,13 @@ type Expr struct {
 	Not  bool    // of Literal: the test is false, or may be
 
 	key  string
-	cost int
+	cost float64 // that is expected
+	odds float64 // how likely it is true
 }
 
 var (
 	never  = &Expr{Op: False, key: "F"}
-	always = &Expr{Op: True, key: "T"}
+	always = &Expr{Op: True, key: "T", odds: 1}
 )
 
 // literal makes an Expr of a test that may be true, or with not, may be false.
@@ -41,9 +42,9 @@ func literal(t *Test, not bool) *Expr {
 	if t == nil || not && !t.Exact && t.Kind != Class {
 		return always
 	}
-	e := &Expr{Op: Literal, Test: t, Not: not, cost: t.cost, key: "+" + t.key}
+	e := &Expr{Op: Literal, Test: t, Not: not, cost: float64(t.cost), odds: t.odds(), key: "+" + t.key}
 	if not {
-		e.key = "-" + t.key
+		e.key, e.odds = "-"+t.key, 1-e.odds
 	}
 	return e
 }
@@ -89,16 +90,35 @@ func join(op Op, kids []*Expr) *Expr {
 			return e
 		}
 	}
-	slices.SortStableFunc(flat, func(a, b *Expr) int { return cmp.Or(a.cost-b.cost, strings.Compare(a.key, b.key)) })
+	slices.SortStableFunc(flat, func(a, b *Expr) int {
+		return cmp.Or(cmp.Compare(a.price(op), b.price(op)), strings.Compare(a.key, b.key))
+	})
 	e := &Expr{Op: op, Kids: flat}
 	keys := make([]string, len(flat))
+	goesOn := 1.0 // how likely the next kid is looked at
 	for i, k := range flat {
 		keys[i] = k.key
-		e.cost += k.cost
+		e.cost += goesOn * k.cost
+		goesOn *= 1 - k.decides(op)
+	}
+	e.odds = goesOn
+	if op == Or {
+		e.odds = 1 - goesOn
 	}
 	e.key = map[Op]string{And: "(&", Or: "(|"}[op] + strings.Join(keys, ";") + ")"
 	return e
 }
+
+// decides is how likely e decides an And or an Or that it is a kid of.
+func (e *Expr) decides(op Op) float64 {
+	if op == And {
+		return 1 - e.odds
+	}
+	return e.odds
+}
+
+// price is what e costs for each And or Or that it decides: the order of that is the one in which kids cost least together.
+func (e *Expr) price(op Op) float64 { return e.cost / max(e.decides(op), 1e-6) }
 
 func constant(op Op) *Expr {
 	if op == True {
@@ -147,7 +167,7 @@ func factor(alternatives []*Expr) *Expr {
 	}
 	var best *shared
 	for _, s := range counts {
-		if s.n > 1 && (best == nil || cmp.Or(s.n-best.n, best.e.cost-s.e.cost, strings.Compare(best.e.key, s.e.key)) > 0) {
+		if s.n > 1 && (best == nil || cmp.Or(s.n-best.n, cmp.Compare(best.e.cost, s.e.cost), strings.Compare(best.e.key, s.e.key)) > 0) {
 			best = s
 		}
 	}

@@ -124,7 +124,8 @@ func (g *generator) words(p asm.Register, at int16, s string, no string) {
 }
 
 // contains goes to t if two neighbouring bytes of s may stand in the R4 bytes at R5, which are at most so many: without them s does not either.
-// It looks at eight places at a time, and may see the two where they are not; with fold, also in the other case.
+// It looks at eight places at a time, for the second byte only where the first one is, and may see the two where they are not; with fold, also
+// in the other case.
 func (g *generator) contains(s string, at, most int16, fold bool, t string) {
 	if fold {
 		s = strings.ToLower(s)
@@ -133,21 +134,19 @@ func (g *generator) contains(s string, at, most int16, fold bool, t string) {
 	done := g.newLabel()
 	g.add(asm.LoadImm(asm.R0, ones, asm.DWord))
 	for i := int16(0); i <= most; i += 8 {
+		next := g.newLabel()
 		g.add(asm.JLE.Imm(asm.R4, int32(i), done))
-		g.zeroBytes(asm.R1, at+i, a, fold)
-		g.zeroBytes(asm.R2, at+i+1, b, fold)
-		g.add(
-			asm.And.Reg(asm.R1, asm.R2),
-			asm.LoadImm(asm.R2, highs, asm.DWord),
-			asm.And.Reg(asm.R1, asm.R2),
-			asm.JNE.Imm(asm.R1, 0, t),
-		)
+		g.bytesAre(asm.R1, at+i, a, fold)
+		g.add(asm.JEq.Imm(asm.R1, 0, next))
+		g.bytesAre(asm.R2, at+i+1, b, fold)
+		g.add(asm.And.Reg(asm.R1, asm.R2), asm.JNE.Imm(asm.R1, 0, t))
+		g.place(next)
 	}
 	g.place(done)
 }
 
-// zeroBytes sets the high bit of each byte of reg where the byte at R5 and at is c. R0 holds ones, R3 is lost.
-func (g *generator) zeroBytes(reg asm.Register, at int16, c byte, fold bool) {
+// bytesAre leaves of reg the high bit of each byte where the byte at R5 and at is c. R0 holds ones, R3 is lost.
+func (g *generator) bytesAre(reg asm.Register, at int16, c byte, fold bool) {
 	g.add(asm.LoadMem(reg, asm.R5, at, asm.DWord))
 	if fold {
 		c |= lower & 0xff // the bit that tells the cases of a letter apart
@@ -159,6 +158,8 @@ func (g *generator) zeroBytes(reg asm.Register, at int16, c byte, fold bool) {
 		asm.Mov.Reg(asm.R3, reg),
 		asm.Sub.Reg(asm.R3, asm.R0),
 		asm.Xor.Imm(reg, -1),
+		asm.And.Reg(reg, asm.R3),
+		asm.LoadImm(asm.R3, highs, asm.DWord),
 		asm.And.Reg(reg, asm.R3),
 	)
 }

@@ -200,6 +200,24 @@ func (t *Test) finish() *Test {
 	return t
 }
 
+// odds is how likely t is true of an event: rules name what is rare, and what they except is rare as well.
+func (t *Test) odds() float64 {
+	negated := t.Op == filter.NotEqual
+	p := 0.5
+	switch t.Kind {
+	case Path, Program, Address:
+		p = 0.05
+	case Names, NameText:
+		p = 0.1
+	default:
+		return p
+	}
+	if negated {
+		return 1 - p
+	}
+	return p
+}
+
 // String is the comparison as a rule has it; one that the kernel can only rule out begins with a tilde.
 func (t *Test) String() string {
 	if t.Exact || t.Kind == Class {

@@ -62,6 +62,9 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 		if programs != nil && programs[t].late != nil {
 			l.Texts = 1
 		}
+		if programs != nil && programs[t].early != nil {
+			l.DroppedShapes, l.KeptShapes = p.Filters[t].Shapes(p)
+		}
 		in.layouts[index] = l
 		if want {
 			in.exact[index/64] |= 1 << (index % 64)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/filter"
 )
 
 // record adds the event types that the flight recorder wants to what rules want.
@@ -14,6 +15,7 @@ func (in *interest) record(types field.EventSet) {
 			continue // programs that started come as process events
 		}
 		l.Record = uint8(bpf.SensorRecordInterestRECORD_TOO)
+		l.DroppedShapes &^= filter.ShapesMakingFiles()
 		if in.exact[index/64]>>(index%64)&1 != 0 {
 			continue
 		}
