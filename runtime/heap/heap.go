@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	headroom = 20 << 20 // bytes of garbage that may pile up at any rate, at most as many as are alive
-	least    = 25       // percent of what is alive that may, however much that is
+	headroom = 28 << 20 // bytes of garbage that may pile up at any rate, at most as many as are alive
+	least    = 30       // percent of what is alive that may, however much that is
 	most     = 100      // percent, Go's own
 )
 

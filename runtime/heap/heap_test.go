@@ -12,7 +12,7 @@ func TestPercent(t *testing.T) {
 	for _, tt := range []struct {
 		live uint64
 		want int
-	}{{0, 100}, {1, 100}, {20 << 20, 100}, {25 << 20, 80}, {40 << 20, 50}, {80 << 20, 25}, {1 << 40, 25}} {
+	}{{0, 100}, {1, 100}, {28 << 20, 100}, {35 << 20, 80}, {56 << 20, 50}, {90 << 20, 30}, {1 << 40, 30}} {
 		if got := percent(tt.live); got != tt.want {
 			t.Errorf("%d bytes alive: got %d %%, want %d %%", tt.live, got, tt.want)
 		}
