@@ -6,10 +6,10 @@ import (
 	"encoding/binary"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -20,12 +20,20 @@ import (
 	"github.com/tiercel-project/tiercel/bpf"
 )
 
-const spawnsARound = 20
+const (
+	spawnsABatch = 20
+	wallBatches  = 4 // the median of which is the time with the sensor, or without
+	countRounds  = 4 // in which the kernel counts the programs' time
+)
 
 func init() {
-	// spawn: for each byte on standard input runs /bin/true so many times, and answers with nanoseconds of wall time each.
+	// spawn: for each byte on standard input runs /bin/true so many times, and answers with nanoseconds of wall time each. All of it is on one
+	// processor: the sensor and what else there is have the others.
 	children["spawn"] = func([]string) error {
 		runtime.LockOSThread()
+		if err := stayOn(strconv.Itoa(runtime.NumCPU() - 1)); err != nil {
+			return err
+		}
 		var one [1]byte
 		for {
 			switch _, err := os.Stdin.Read(one[:]); {
@@ -35,7 +43,7 @@ func init() {
 				return err
 			}
 			from := time.Now()
-			for range spawnsARound {
+			for range spawnsABatch {
 				pid, err := syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{})
 				if err != nil {
 					return err
@@ -44,49 +52,62 @@ func init() {
 					return err
 				}
 			}
-			if err := binary.Write(os.Stdout, binary.LittleEndian, float64(time.Since(from).Nanoseconds())/spawnsARound); err != nil {
+			if err := binary.Write(os.Stdout, binary.LittleEndian, float64(time.Since(from).Nanoseconds())/spawnsABatch); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// BenchmarkForkExecPrograms gives what the sensor with Falco's stable rules adds to fork, exec and exit of /bin/true, wall time, without it and with it
-// in turn: the mean difference and how far it may be off with 95 % certainty, over the rounds (-benchtime 40x and more); by the kernel's own
-// count the programs' time, of which the count is some part: of all, those at system calls included, and of the three at fork, exec and exit
-// each; and the CPU time of the sensor's process.
+// BenchmarkForkExecPrograms gives what the sensor with Falco's stable rules adds to fork, exec and exit of /bin/true, wall time: a round has its
+// programs detached, attached and detached again; of each round the time with them less the mean of those before and after; of all rounds the
+// median of that, with the interval in which it lies with 95 % (-benchtime 40x and more). By the kernel's own count the programs' time, of which
+// the count is some part: of all, those at system calls included, and of the three at fork, exec and exit each; and the CPU time of the
+// sensor's process.
 func BenchmarkForkExecPrograms(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("not root: there is no sensor to measure")
 	}
-	set := stockRules(b, false)
-	c := startCommand(b, child(b, "spawn"), spawnsARound)
-	c.batch(b)
-	var without, added []float64
+	c := startCommand(b, child(b, "spawn"), spawnsABatch)
+	others := allPrograms(b, nil)
+	stop := runSensorWith(b, stockRules(b, false))
+	defer stop()
 	ran := map[string][]float64{}
-	var cpu time.Duration
-	for b.Loop() {
-		others := allPrograms(b, nil)
-		before := c.batch(b)
-		stop := runSensorWith(b, set)
-		c.batch(b)
-		from := ownTime()
-		with := c.batch(b)
-		cpu += ownTime() - from
+	for range countRounds {
 		for name, ns := range leastRuns(b, c, others) {
 			ran[name] = append(ran[name], ns)
 		}
-		stop()
-		base := (before + c.batch(b)) / 2
-		closeAll(others)
-		without, added = append(without, base), append(added, with-base)
 	}
-	mean, bound := meanOf(added)
+	closeAll(others)
+	links := sensorLinks(b)
+	var without, added []float64
+	var cpu time.Duration
+	detach(b, links)
+	before := medianBatch(b, c)
+	for b.Loop() {
+		attach(b, links)
+		from := ownTime()
+		with := medianBatch(b, c)
+		cpu += ownTime() - from
+		detach(b, links)
+		after := medianBatch(b, c)
+		without, added = append(without, before, after), append(added, with-(before+after)/2)
+		before = after
+	}
+	attach(b, links)
+	for _, l := range links {
+		_ = l.program.Close()
+	}
 	slices.Sort(without)
-	b.Logf("%d rounds: %.0f ns without, %.0f ± %.0f ns more with the sensor (95 %%)", len(added), without[len(without)/2], mean, bound)
-	b.ReportMetric(without[len(without)/2], "ns-without")
-	b.ReportMetric(mean, "ns-added")
-	b.ReportMetric(bound, "ns-off")
+	slices.Sort(added)
+	base, median := without[len(without)/2], added[len(added)/2]
+	b.ReportMetric(base, "ns-without")
+	b.ReportMetric(median, "ns-added")
+	if low, high, ok := medianRanks(len(added)); ok {
+		b.Logf("%d rounds: %.0f ns without, %.0f [%.0f..%.0f] ns more with the sensor (95 %%)", len(added), base, median, added[low], added[high])
+		b.ReportMetric(added[low], "ns-added-low")
+		b.ReportMetric(added[high], "ns-added-high")
+	}
 	var all float64
 	for _, name := range slices.Sorted(maps.Keys(ran)) {
 		ns := spreadOf(ran[name])
@@ -99,8 +120,20 @@ func BenchmarkForkExecPrograms(b *testing.B) {
 		b.ReportMetric(spreadOf(ran[shortName(name)]).median, unit)
 	}
 	b.ReportMetric(all, "all-run-ns")
-	b.ReportMetric(float64(cpu.Nanoseconds())/float64(len(added)*spawnsARound), "sensor-ns")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(len(added)*wallBatches*spawnsABatch), "sensor-ns")
 	b.ReportMetric(0, "ns/op")
+}
+
+// medianBatch is the median of some batches, after one that does not count.
+func medianBatch(b *testing.B, c *caller) float64 {
+	b.Helper()
+	c.batch(b)
+	var ns [wallBatches]float64
+	for i := range ns {
+		ns[i] = c.batch(b)
+	}
+	slices.Sort(ns[:])
+	return (ns[(wallBatches-1)/2] + ns[wallBatches/2]) / 2
 }
 
 // leastRuns is how many nanoseconds each program other than others runs during an operation, by the kernel's count and by its name, in that of
@@ -149,19 +182,3 @@ func leastRuns(b *testing.B, c *caller, others map[ebpf.ProgramID]*ebpf.Program)
 
 // shortName is a program's name as the kernel has it.
 func shortName(name string) string { return name[:min(len(name), 15)] }
-
-// meanOf is the mean of v, and how far it may be off with 95 % certainty.
-func meanOf(v []float64) (mean, bound float64) {
-	for _, x := range v {
-		mean += x / float64(len(v))
-	}
-	var squares float64
-	for _, x := range v {
-		squares += (x - mean) * (x - mean)
-	}
-	if len(v) < 2 {
-		return mean, math.Inf(1)
-	}
-	const normal = 1.96 // of 40 rounds and more
-	return mean, normal * math.Sqrt(squares/float64(len(v)-1)/float64(len(v)))
-}
