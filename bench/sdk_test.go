@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/functions"
 	"github.com/tiercel-project/tiercel/functions/abi"
@@ -29,14 +30,14 @@ func (a answers) Call(_ context.Context, op string, _ []byte) ([]byte, error) {
 	return nil, abi.NewError(abi.CodeUnsupported, op)
 }
 
-// cpu is the processor time that the process has used.
+// cpu is the processor time that the process has used. Not from getrusage, whose figures may move in steps of a tick.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(t.Nano())
 }
 
 const (

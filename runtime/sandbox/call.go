@@ -27,6 +27,7 @@ type call struct {
 	report   *Report
 	clock    stopwatch
 	meter    meter
+	watch    watch
 	handling bool // initialisation is over
 
 	output   []byte
@@ -259,8 +260,11 @@ func operationName(name []byte) string {
 // ask has the host perform an operation. The guest's time stands still meanwhile.
 func (c *call) ask(op string, request []byte) (response []byte, failure *abi.Error) {
 	c.clock.stop()
+	c.watch.pause()
 	response, err := c.callHost(op, request)
-	c.report.Host += c.clock.start()
+	took := c.clock.start()
+	c.watch.resume(took)
+	c.report.Host += took
 	answer, isAnswer := errors.AsType[*abi.Error](err)
 	switch {
 	case (err == nil || isAnswer) && c.ctx.Err() != nil:

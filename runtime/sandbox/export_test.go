@@ -20,7 +20,7 @@ func (m *Module) Differences() (instances int, diffs []string) {
 	m.engine.pool.mu.Lock()
 	defer m.engine.pool.mu.Unlock()
 	for _, idle := range m.idle {
-		for _, in := range idle {
+		for _, in := range idle.instances {
 			instances++
 			if string(in.memory.base[:in.memory.size]) != string(m.image.view) {
 				diffs = append(diffs, "memory")
@@ -37,3 +37,11 @@ func (m *Module) Differences() (instances int, diffs []string) {
 
 // fuelGlobal is the name under which the meter's own global is exported among the mutable ones: the last.
 func fuelGlobal(m *Module) string { return m.code.globals[len(m.code.globals)-1] }
+
+// waiting returns the instances of m that wait, of a size of memory.
+func (m *Module) waiting(size int64) []*instance {
+	if l := m.idle[size]; l != nil {
+		return l.instances
+	}
+	return nil
+}

@@ -115,6 +115,11 @@ type region struct {
 	size    uint64 // what is memory now
 	peak    uint64 // the most that was, since it was taken
 	refused bool   // more was asked for than there is
+
+	written []pageRange // what the last look found, if looked
+	looked  bool        // since it was mapped or dropped
+	same    bool        // no other page was written to since then, as far as the last event goes
+	quick   bool        // the last operation was answered at once
 }
 
 // take returns a region of size bytes, which is no less than the image.

@@ -97,7 +97,9 @@ func (m *Module) run(ctx context.Context, c *call) (abi.Result, error) {
 	}
 	sound := false
 	defer func() { m.give(in, sound) }()
+	c.watch.begin(in.memory)
 	status, err := m.handle(c, in)
+	c.watch.end()
 	c.clock.stop()
 	c.report.Guest = c.clock.elapsed() - c.report.Setup
 	c.report.Memory = int64(in.memory.size)
@@ -130,6 +132,7 @@ func (c *call) fits(m *Module) error {
 // handle calls the handler in an instance, which it makes if it is not there yet.
 func (m *Module) handle(c *call, in *instance) (status uint32, err error) {
 	defer recoverTo(&err)
+	in.memory.same = false // but for what a watch finds
 	if in.mod == nil {
 		if err = m.prepare(c, in); err != nil {
 			return 0, err

@@ -18,7 +18,7 @@ type Module struct {
 	*published
 	digest [32]byte
 
-	idle map[int64][]*instance // that wait, by the size of their region; guarded by the engine's pool, nil once closed
+	idle map[int64]*idleList // that wait, by the size of their region; guarded by the engine's pool, nil once closed
 
 	mu      sync.Mutex
 	closed  bool // guarded by mu
@@ -48,7 +48,7 @@ func (e *Engine) Compile(ctx context.Context, bin []byte) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Module{published: p, digest: digest, idle: map[int64][]*instance{}}, nil
+	return &Module{published: p, digest: digest, idle: map[int64]*idleList{}}, nil
 }
 
 // Manifest returns the module's manifest.

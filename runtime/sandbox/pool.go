@@ -1,6 +1,9 @@
 package sandbox
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // A pool bounds how many instances wait for their next event, of all modules together: the one that has waited longest goes first. Each
 // holds at most the written pages of maxCopyPages and what the engine keeps of it; its module makes another from the sealed state.
@@ -12,6 +15,9 @@ type pool struct {
 	oldest, newest *instance // a list of those that wait; guarded by mu, as are the idle lists of all modules
 	waiting        int       // guarded by mu
 }
+
+// An idleList is the instances of a module that wait, with regions of one size. It is guarded by the pool.
+type idleList struct{ instances []*instance }
 
 // len is how many wait now.
 func (p *pool) len() int {
@@ -52,11 +58,12 @@ func (p *pool) take(m *Module, size int64) *instance {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := m.idle[size]
-	if len(l) == 0 {
+	if l == nil || len(l.instances) == 0 {
 		return nil
 	}
-	in := l[len(l)-1]
-	m.idle[size] = l[:len(l)-1]
+	last := len(l.instances) - 1
+	in := l.instances[last]
+	l.instances = l.instances[:last]
 	p.remove(in)
 	return in
 }
@@ -66,24 +73,28 @@ func (p *pool) give(m *Module, in *instance) *instance {
 	size := int64(len(in.memory.base))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m.idle == nil || len(m.idle[size]) >= p.perModule || m.idle[size] == nil && len(m.idle) >= maxRegionSizes {
+	l := m.idle[size]
+	if l == nil {
+		if m.idle == nil || len(m.idle) >= maxRegionSizes {
+			return in
+		}
+		l = &idleList{}
+		m.idle[size] = l
+	}
+	if len(l.instances) >= p.perModule {
 		return in
 	}
 	in.owner = m
 	p.push(in)
-	m.idle[size] = append(m.idle[size], in)
+	l.instances = append(l.instances, in)
 	if p.waiting <= p.most {
 		return nil
 	}
 	oldest := p.oldest
 	p.remove(oldest)
-	owner, size := oldest.owner, int64(len(oldest.memory.base))
-	for i, o := range owner.idle[size] {
-		if o == oldest {
-			owner.idle[size] = append(owner.idle[size][:i], owner.idle[size][i+1:]...)
-			break
-		}
-	}
+	l = oldest.owner.idle[int64(len(oldest.memory.base))]
+	i := slices.Index(l.instances, oldest)
+	l.instances = slices.Delete(l.instances, i, i+1)
 	return oldest
 }
 
@@ -92,7 +103,7 @@ func (p *pool) close(m *Module) (waiting []*instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range m.idle {
-		for _, in := range l {
+		for _, in := range l.instances {
 			p.remove(in)
 			waiting = append(waiting, in)
 		}

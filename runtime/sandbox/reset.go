@@ -14,7 +14,7 @@ import (
 
 // Resetting a memory puts back the pages that differ from the image. Which those are, the kernel tells: a page of the mapping that was
 // written to is no longer the file's. Where it does not tell, the whole image is copied; where too many pages are written to, all are
-// dropped and come back from the image one fault at a time.
+// dropped and come back from the image one fault at a time. And where it is certain that they are those of last time, nobody looks: see watch.
 
 // A way is one of finding the pages that were written to.
 type way struct {
@@ -29,6 +29,9 @@ var ways = []*way{
 	{"/proc/self/pagemap", readPagemap},
 	{"copy", func(r *region, s *scanner) (int, bool) { s.ranges[0] = pageRange{end: r.size}; return 1, true }},
 }
+
+// all reports whether it finds all pages, whichever were written to.
+func (w *way) all() bool { return w.name == "copy" }
 
 const (
 	maxRanges     = 256 // of written pages in one memory
@@ -53,6 +56,7 @@ type SelfTested struct {
 	Reset    string   `json:"reset"`              // the way in use: PAGEMAP_SCAN, /proc/self/pagemap or copy
 	Rejected []string `json:"rejected,omitempty"` // faster ways that do not work here, with the reason
 	Cost     string   `json:"cost,omitempty"`     // what that costs; empty: nothing
+	Always   string   `json:"always,omitempty"`   // why it is done after every event; empty: only after one that took a page fault
 }
 
 // SelfTest tries the ways to reset a memory, the fastest first, and returns which is used. It is done once in a process.
@@ -61,7 +65,15 @@ func SelfTest() SelfTested {
 	return t
 }
 
-var selfTest = sync.OnceValues(func() (SelfTested, *way) { return choose(ways) })
+var selfTest = sync.OnceValues(func() (SelfTested, *way) {
+	t, w := choose(ways)
+	if err := faultsCounted(); err != nil {
+		t.Always = err.Error()
+	} else if w.all() {
+		t.Always = "all of a memory is copied"
+	}
+	return t, w
+})
 
 func choose(ways []*way) (t SelfTested, w *way) {
 	for _, w = range ways {
@@ -114,7 +126,7 @@ func (w *way) test() error {
 			return errors.New("the kernel does not tell which pages were written to")
 		case string(r.base[:len(mem)]) != string(mem):
 			return errors.New("a page that was written to was not found")
-		case w.name != "copy" && pages < selfTestPages/3:
+		case !w.all() && pages < selfTestPages/3:
 			return fmt.Errorf("%d pages found, at least %d were written to", pages, selfTestPages/3)
 		}
 	}
@@ -133,30 +145,46 @@ func (r *region) reset() bool {
 }
 
 // drop drops every page that was touched: what is read next is the image's, or zero behind it.
-func (r *region) drop() bool { return unix.Madvise(r.base[:r.peak], unix.MADV_DONTNEED) == nil }
+func (r *region) drop() bool {
+	r.looked, r.same = false, false
+	return unix.Madvise(r.base[:r.peak], unix.MADV_DONTNEED) == nil
+}
 
 // copyBack copies the pages that were written to from the image, and reports how many; or it copies none and reports false.
 func (r *region) copyBack() (pages int, ok bool) {
 	if r.size == 0 {
 		return 0, true
 	}
+	if !r.same && !r.look() {
+		return 0, false
+	}
+	r.same = false // until a watch says so again
+	for _, p := range r.written {
+		copy(r.base[p.start:p.end], r.image.view[p.start:p.end])
+		pages += int(p.end - p.start)
+	}
+	return pages / os.Getpagesize(), true
+}
+
+// look finds the pages that were written to, and reports whether they are known and few enough.
+func (r *region) look() bool {
+	r.looked = false
 	s := scanners.Get().(*scanner)
 	defer scanners.Put(s)
 	n, ok := r.image.way.find(r, s)
 	if !ok {
-		return 0, false
+		return false
 	}
-	for _, p := range s.ranges[:n] {
-		pages += int(p.end - p.start)
+	r.written = append(r.written[:0], s.ranges[:n]...)
+	if r.image.way.all() {
+		return true
 	}
-	pages /= os.Getpagesize()
-	if pages > maxCopyPages && r.image.way.name != "copy" {
-		return pages, false
+	var size uint64
+	for _, p := range r.written {
+		size += p.end - p.start
 	}
-	for _, p := range s.ranges[:n] {
-		copy(r.base[p.start:p.end], r.image.view[p.start:p.end])
-	}
-	return pages, true
+	r.looked = size <= uint64(maxCopyPages*os.Getpagesize())
+	return r.looked
 }
 
 // pagemap is the file that the kernel tells through; nil if it cannot be opened.

@@ -174,7 +174,7 @@ func testNothingIsLeft(t *testing.T, w *way, events int) {
 			t.Fatalf("event %d, %s: %d steps, %d before", i, subject, report.Fuel, was)
 		}
 		fuel[subject] = report.Fuel
-		for _, in := range m.idle[16<<20] {
+		for _, in := range m.waiting(16 << 20) {
 			reused++
 			if !bytes.Equal(in.memory.base[:in.memory.size], m.image.view) {
 				t.Fatalf("event %d, %s: the memory is not as it was", i, subject)

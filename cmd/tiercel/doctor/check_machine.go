@@ -122,9 +122,16 @@ func checkMemory(context.Context, *Env) []Finding {
 // checkSandbox says how memories of functions are put back.
 func checkSandbox(context.Context, *Env) []Finding {
 	t := sandbox.SelfTest()
-	f := found(OK, "memory of functions is reset by %s", t.Reset)
+	how := t.Reset
+	switch {
+	case t.Always == "":
+		how += ", asked only after a page fault"
+	case t.Cost == "":
+		how += " after every event (" + t.Always + ")"
+	}
+	f := found(OK, "memory of functions is reset by %s", how)
 	if t.Cost != "" {
-		f = found(Note, "memory of functions is reset by %s: %s", t.Reset, t.Cost)
+		f = found(Note, "memory of functions is reset by %s: %s", how, t.Cost)
 	}
 	if len(t.Rejected) > 0 {
 		f.Text += fmt.Sprintf(" (not here: %s)", strings.Join(t.Rejected, "; "))
