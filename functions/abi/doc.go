@@ -1,6 +1,6 @@
 // Package abi is the contract between a function's WebAssembly module (the guest) and the runtime (the host): names, signatures,
-// request and response types, error codes, limits. It is written to be enough to make an SDK or a host from; tiercel.wit says the same in
-// WIT for readers. The package uses no other and no encoding/json, so a guest that imports it pays nothing; reading and writing the
+// request and response types, error codes, limits. It is written to be enough to make an SDK or a host from, and testdata/README.md says how
+// either is run against the cases there; tiercel.wit says the same in WIT for readers. The package uses no other and no encoding/json, so a guest that imports it pays nothing; reading and writing the
 // manifest section is [github.com/tiercel-project/tiercel/functions/abi/manifest]. Read [Operations] first.
 //
 // # Module

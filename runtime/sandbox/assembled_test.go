@@ -78,6 +78,7 @@ func TestAssembled(t *testing.T) {
 
 func TestInitialisation(t *testing.T) {
 	e := newEngine(t, 1)
+	sound := hostileModule(t, e)
 	atStart := func(code []byte) func(*assembly) {
 		return func(a *assembly) {
 			a.funcs = append(a.funcs, asmFunc{typ: nothing, code: code})
@@ -104,6 +105,7 @@ func TestInitialisation(t *testing.T) {
 			if _, ok := errors.AsType[*sandbox.ModuleError](err); !ok || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v; want %q", err, tt.want)
 			}
+			wellBehaved(t, sound)
 		})
 	}
 }

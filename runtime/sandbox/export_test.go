@@ -1,6 +1,35 @@
 package sandbox
 
-import "testing"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/tiercel-project/tiercel/functions/abi"
+	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
+)
+
+// A HostFunction is one that guests may import.
+type HostFunction struct {
+	Module, Name string
+	Type         wasm.FuncType
+}
+
+// HostFunctions returns all of them: those of the contract by name, then WASI's.
+func HostFunctions() (all []HostFunction) {
+	for _, of := range []struct {
+		module string
+		types  map[string]wasm.FuncType
+	}{{abi.ImportModule, abiImports}, {wasiModule, wasiImports}} {
+		from := len(all)
+		for name, t := range maps.All(of.types) {
+			all = append(all, HostFunction{of.module, name, t})
+		}
+		slices.SortFunc(all[from:], func(a, b HostFunction) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	return all
+}
 
 // Rewritten is what a module is rewritten to.
 func Rewritten(t testing.TB, bin []byte) []byte {

@@ -12,23 +12,16 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/sandbox/wasm"
 )
 
-// imported are the functions that FuzzArguments calls.
-var imported = []asmImport{
-	{"tiercel_v1", "input", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"tiercel_v1", "output", wasm.FuncType{Params: i32 + i32}},
-	{"tiercel_v1", "call", wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32 + i32, Results: i64}},
-	{"tiercel_v1", "response", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"tiercel_v1", "log", wasm.FuncType{Params: i32 + i32 + i32}},
-	{"wasi_snapshot_preview1", "args_sizes_get", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "clock_res_get", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "fd_fdstat_get", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "fd_read", wasm.FuncType{Params: i32 + i32 + i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "fd_write", wasm.FuncType{Params: i32 + i32 + i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "poll_oneoff", wasm.FuncType{Params: i32 + i32 + i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "random_get", wasm.FuncType{Params: i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "path_open", wasm.FuncType{Params: i32 + i32 + i32 + i32 + i32 + i64 + i64 + i32 + i32, Results: i32}},
-	{"wasi_snapshot_preview1", "proc_exit", wasm.FuncType{Params: i32}},
-}
+// imported are the functions that FuzzArguments calls: all that the host has, input first.
+var imported = func() (all []asmImport) {
+	for _, f := range sandbox.HostFunctions() {
+		i := asmImport{f.Module, f.Name, f.Type}
+		if all = append(all, i); f.Name == abi.ImportInput {
+			all[0], all[len(all)-1] = i, all[0]
+		}
+	}
+	return all
+}()
 
 // caller makes a module whose handler reads up to nine numbers from the event and calls an import with as many as it takes.
 func caller(t testing.TB, i asmImport) []byte {

@@ -41,4 +41,7 @@ func TestDeterminismOfSDKs(t *testing.T) {
 			testDeterminism(t, bin, filepath.Join(samples, "testdata"))
 		})
 	}
+	for _, language := range []string{"c", "rust", "assemblyscript"} {
+		t.Run("template "+language, func(t *testing.T) { testTemplate(t, language) })
+	}
 }

@@ -128,14 +128,21 @@ func wellBehaved(t *testing.T, m *sandbox.Module) {
 }
 
 func TestHostileGuests(t *testing.T) {
-	e := newEngine(t, 2)
+	reg := prometheus.NewPedanticRegistry()
+	e, err := sandbox.New(sandbox.Config{CacheDir: sandbox.TestCache, Slots: 2}, reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
 	m := hostileModule(t, e)
+	ends := map[sandbox.Kind]float64{}
 	for _, tt := range []struct {
 		subject string
 		kind    sandbox.Kind
 		text    string
 	}{
 		{"spin", sandbox.FaultDeadline, "it ran longer than 200ms"},
+		{"spin", sandbox.FaultFuel, "it took more than 100000000 steps; limits.fuel in the function's document raises that"},
 		{"memory", sandbox.FaultMemory, "it needed more than 16Mi of memory"},
 		{"goroutines", sandbox.FaultMemory, "it needed more than 16Mi of memory"},
 		{"recursion", sandbox.FaultMemory, "it needed more than 16Mi of memory"},
@@ -151,10 +158,13 @@ func TestHostileGuests(t *testing.T) {
 		{"print-for-ever", sandbox.FaultLog, "it wrote more than 64 times"},
 		{"deadlock", sandbox.FaultTrap, "all goroutines are asleep - deadlock!"},
 	} {
-		t.Run(tt.subject, func(t *testing.T) {
+		t.Run(tt.subject+" "+string(tt.kind), func(t *testing.T) {
 			inv := invocation(event(tt.subject))
-			if tt.kind == sandbox.FaultDeadline {
+			switch tt.kind {
+			case sandbox.FaultDeadline:
 				inv.Limits.Timeout = spinTime
+			case sandbox.FaultFuel:
+				inv.Limits.Fuel = 100_000_000
 			}
 			res, _, err := m.Handle(t.Context(), inv, &answers{})
 			fault, ok := errors.AsType[*sandbox.Fault](err)
@@ -167,9 +177,29 @@ func TestHostileGuests(t *testing.T) {
 			if res.Outcome != abi.OutcomeFailed {
 				t.Errorf("outcome %q", res.Outcome)
 			}
+			if ends[tt.kind]++; ended(t, reg, tt.kind) != ends[tt.kind] {
+				t.Errorf("%v invocations counted that ended with %s, want %v", ended(t, reg, tt.kind), tt.kind, ends[tt.kind])
+			}
 			wellBehaved(t, m)
 		})
 	}
+}
+
+// ended is how many invocations are counted that ended with a fault of a kind.
+func ended(t *testing.T, reg prometheus.Gatherer, kind sandbox.Kind) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "tiercel_runtime_sandbox_invocations_total" && m.GetLabel()[0].GetValue() == string(kind) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }
 
 // What a guest may do, and how it is told what it may not.

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 // What is not a function is refused, with what to change.
 func TestRefusedModules(t *testing.T) {
 	e := newEngine(t, 1)
+	sound := hostileModule(t, e)
 	from := func(change func(*assembly)) []byte {
 		a := good()
 		change(a)
@@ -57,6 +59,8 @@ func TestRefusedModules(t *testing.T) {
 		{"50 MB", append(good().bytes(t), make([]byte, 50<<20)...), "more than 33554432: strip it"},
 		{"segments without end", wasm.Encode([]wasm.Section{{ID: wasm.SectionData, Body: []byte{0xff, 0xff, 0xff, 0xff, 0x0f}}}), "it does not export tiercel_handle"},
 		{"types without end", wasm.Encode([]wasm.Section{{ID: wasm.SectionType, Body: []byte{0xff, 0xff, 0xff, 0xff, 0x0f}}}), "4294967295 entries, more than 200000"},
+		{"locals without end", from(func(a *assembly) { a.funcs[0].locals = math.MaxUint32 }), "more than 50000 locals"},
+		{"more data segments than can be had", dataBomb(t, 200_001), "200001 entries, more than 200000"},
 		{"huge table", from(func(a *assembly) { a.tables = []wasm.Limits{{Min: 1 << 27}} }), "it has 1 tables with 134217728 elements: at most 8 tables with 262144 elements can be had"},
 		{"many tables", from(func(a *assembly) { a.tables = make([]wasm.Limits, 9) }), "it has 9 tables with 0 elements"},
 		{"threads", from(func(a *assembly) { a.funcs[0].code = code([]byte{0xfe, 3, 0}, constant(0)) }), "instruction 0xfe is not one of WebAssembly 2.0, at byte"},
@@ -72,6 +76,7 @@ func TestRefusedModules(t *testing.T) {
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got  %s\nwant %s", err, tt.want)
 			}
+			wellBehaved(t, sound)
 			if tt.name == "does not type-check" { // only the compiler finds it
 				return
 			}
@@ -79,6 +84,42 @@ func TestRefusedModules(t *testing.T) {
 				t.Errorf("Validate: got %v", err)
 			}
 		})
+	}
+}
+
+// dataBomb is a module with n segments of data, each over the last.
+func dataBomb(t testing.TB, n int) []byte {
+	t.Helper()
+	body := uleb(nil, n)
+	for range n {
+		body = append(body, 0, opI32Const, 0, opEnd, 16)
+		body = append(body, "0123456789abcdef"...)
+	}
+	return append(good().bytes(t), wasm.Encode([]wasm.Section{{ID: wasm.SectionData, Body: body}})[len(wasm.Header):]...)
+}
+
+// A module that is small and writes much of its memory, or the same of it over and over, before it has run a step takes what its memory
+// is, and no more.
+func TestDataBomb(t *testing.T) {
+	e := newEngine(t, 1)
+	sound := hostileModule(t, e)
+	const large = abi.DefaultMemory
+	full := good()
+	full.memory.Min = large / wasm.PageSize
+	full.funcs = append(full.funcs, asmFunc{typ: nothing, code: code( // memory.fill of all of it
+		constant(0), constant(0x55), constant(large), []byte{0xfc, 11, 0})})
+	full.start = 1
+	for name, bin := range map[string][]byte{"data over data": dataBomb(t, 190_000), "all of its memory": full.bytes(t)} {
+		m := compile(t, e, bin)
+		inv := invocation(event("x"))
+		inv.Limits.Memory = large
+		if _, report, err := m.Handle(t.Context(), inv, &answers{}); err != nil || report.Memory > large {
+			t.Errorf("%s: %+v, %v", name, report, err)
+		}
+		wellBehaved(t, sound)
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
