@@ -52,6 +52,8 @@ type Config struct {
 
 	// SelfSocket is where other processes of Tiercel on this machine ask to be exempt as the sensor is: the name of a unix socket. Default: none.
 	SelfSocket string
+	// SelfUsers are the users whose processes may ask there, besides the sensor's own user's, if they are the first of a container. Default: none.
+	SelfUsers []uint32
 
 	// Recorder is the flight recorder. Default recorder.DefaultConfig().
 	Recorder recorder.Config

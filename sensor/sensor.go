@@ -114,7 +114,7 @@ func New(cfg Config, deps Deps) (*Sensor, error) {
 	}
 	s.newPipeline()
 	if cfg.SelfSocket != "" {
-		s.exempt = exempt.New(exempt.Config{Path: cfg.SelfSocket, Log: s.log, Registerer: deps.Registerer})
+		s.exempt = exempt.New(exempt.Config{Path: cfg.SelfSocket, Users: cfg.SelfUsers, Log: s.log, Registerer: deps.Registerer})
 	}
 	if deps.Bus != nil {
 		if err := s.newPublisher(); err != nil {

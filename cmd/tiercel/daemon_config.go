@@ -57,6 +57,7 @@ type daemonConfig struct {
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
 	SelfSocket string // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root defaultSelfSocket.
+	SelfUsers  []uint // whose runtimes may ask besides the sensor's own user's. Default none.
 
 	NATS, Creds, CA, Cert, Key string
 	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
@@ -125,6 +126,7 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	f.StringVar(&c.SelfSocket, "self-socket", c.SelfSocket, "unix socket at which a runtime asks the sensor of its machine to be exempt from rules; empty for none")
 	f.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to act on (default that of the pod, if in one)")
 	if parts&partSensor != 0 {
+		f.UintSliceVar(&c.SelfUsers, "self-users", c.SelfUsers, "ids of users besides root whose runtimes, in containers, may ask at --self-socket")
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
 		f.StringVar(&c.RingBytes, "ring-bytes", c.RingBytes, "size of the kernel's ring of what rules watch, a power of two such as 16Mi; 0 for one by memory")
@@ -202,6 +204,14 @@ func (c *daemonConfig) Validate() error {
 		if err := exempt.ValidatePath(c.SelfSocket); err != nil {
 			errs = append(errs, fmt.Errorf("selfSocket: %w", err))
 		}
+	}
+	for i, u := range c.SelfUsers {
+		if u == 0 || u >= 1<<32-1 {
+			errs = append(errs, fmt.Errorf("selfUsers[%d]: %d is not in 1 to 4294967294", i, u))
+		}
+	}
+	if len(c.SelfUsers) > 0 && c.SelfSocket == "" {
+		errs = append(errs, errors.New("selfUsers: only with selfSocket"))
 	}
 	if c.NATS == "" && (c.Creds != "" || c.CA != "" || c.Cert != "" || c.Key != "") {
 		errs = append(errs, errors.New("creds, ca, cert, key: only with nats"))

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +36,11 @@ func TestMain(m *testing.M) {
 	path := os.Getenv(askEnv)
 	if path == "" {
 		os.Exit(m.Run())
+	}
+	if os.Getenv(askEnv+"_SEAL") != "" {
+		if err := Seal(); err != nil {
+			fmt.Println(err)
+		}
 	}
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -141,10 +147,10 @@ func (s *safeBuffer) String() string {
 }
 
 // serve runs a server until the test or stop ends it.
-func serve(t *testing.T, path string, k *fakeKernel) (s *Server, log *safeBuffer, stop func()) {
+func serve(t *testing.T, path string, k *fakeKernel, users ...uint32) (s *Server, log *safeBuffer, stop func()) {
 	t.Helper()
 	log = new(safeBuffer)
-	s = New(Config{Path: path, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: prometheus.NewRegistry()})
+	s = New(Config{Path: path, Users: users, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -179,8 +185,14 @@ type asker struct {
 // ask starts program, which has to be one of the test's, and returns when it has its answer.
 func ask(t *testing.T, program, path string, env ...string) *asker {
 	t.Helper()
+	return askAs(t, program, path, nil, env...)
+}
+
+// askAs is ask of a process with attributes.
+func askAs(t *testing.T, program, path string, attr *syscall.SysProcAttr, env ...string) *asker {
+	t.Helper()
 	cmd := exec.Command(program)
-	cmd.Env = append(append(os.Environ(), askEnv+"="+path), env...)
+	cmd.Env, cmd.SysProcAttr = append(append(os.Environ(), askEnv+"="+path), env...), attr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +201,9 @@ func ask(t *testing.T, program, path string, env ...string) *asker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if attr != nil && attr.Ptrace {
+		trace(t, cmd)
+	} else if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	a := &asker{cmd: cmd, in: in}
@@ -362,7 +376,7 @@ func TestRestart(t *testing.T) {
 	}()
 	<-asked
 	k.wait(t, os.Getpid(), true)
-	if _, err := listen(t.Context(), path); !errors.Is(err, errInUse) {
+	if _, err := listen(t.Context(), path, false); !errors.Is(err, errInUse) {
 		t.Errorf("a second server: got %v, want %v", err, errInUse)
 	}
 	stop()
@@ -405,13 +419,13 @@ func TestListenRefused(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(t.Context(), path); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := listen(t.Context(), path, false); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file in its place: got %v", err)
 	}
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(t.Context(), path); err == nil || !strings.Contains(err.Error(), "others could put") {
+	if _, err := listen(t.Context(), path, false); err == nil || !strings.Contains(err.Error(), "others could put") {
 		t.Errorf("a directory that all may write to: got %v", err)
 	}
 }

@@ -38,10 +38,10 @@ type listener struct {
 
 func (l *listener) Close() error { return errors.Join(l.UnixListener.Close(), l.lock.Close()) }
 
-// listen makes the socket, which only this user can open from its first moment on. One that a process left behind is replaced; that none is
+// listen makes the socket, which only this user can open from its first moment on, or everybody who reaches it if it is for guests too. One that a process left behind is replaced; that none is
 // there is known by a lock beside it.
-func listen(ctx context.Context, path string) (*listener, error) {
-	if err := ownDirectory(filepath.Dir(path)); err != nil {
+func listen(ctx context.Context, path string, guests bool) (*listener, error) {
+	if err := ownDirectory(filepath.Dir(path), guests); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -55,7 +55,7 @@ func listen(ctx context.Context, path string) (*listener, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	ln, err := bind(ctx, path)
+	ln, err := bind(ctx, path, guests)
 	if err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -63,7 +63,7 @@ func listen(ctx context.Context, path string) (*listener, error) {
 	return &listener{ln, lock}, nil
 }
 
-func bind(ctx context.Context, path string) (*net.UnixListener, error) {
+func bind(ctx context.Context, path string, guests bool) (*net.UnixListener, error) {
 	switch st, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -85,15 +85,28 @@ func bind(ctx context.Context, path string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
+	if guests { // who it is, the kernel says
+		if err := os.Chmod(path, 0o666); err != nil {
+			_ = ln.Close()
+			return nil, err
+		}
+	}
 	return ln.(*net.UnixListener), nil
 }
 
-// ownDirectory makes dir if it is not there, and returns an error if others could put something else in the socket's place.
-func ownDirectory(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
+// ownDirectory makes dir if it is not there, and returns an error if others could put something else in the socket's place, or guests not reach it.
+func ownDirectory(dir string, guests bool) error {
+	const pass = 0o011 // of a directory: for others to open what they know the name of
 	st, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(dir, 0o700); err == nil && guests {
+			err = os.Chmod(dir, 0o700|pass)
+		}
+		if err != nil {
+			return err
+		}
+		st, err = os.Lstat(dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,6 +116,9 @@ func ownDirectory(dir string) error {
 	owner := st.Sys().(*syscall.Stat_t).Uid
 	if owner != 0 && owner != uint32(os.Geteuid()) || st.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s belongs to user %d and has mode %v: others could put a socket of theirs there", dir, owner, st.Mode().Perm())
+	}
+	if guests && st.Mode().Perm()&pass != pass {
+		return fmt.Errorf("%s has mode %v: the users of --self-users cannot reach a socket in it (chmod go+x %[1]s)", dir, st.Mode().Perm())
 	}
 	return nil
 }

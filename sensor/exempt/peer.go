@@ -14,7 +14,7 @@ import (
 
 // Reasons of a refusal, besides those of kernel.Sensor.Exempt.
 var (
-	errUser    = errors.New("not of the sensor's user")
+	errUser    = errors.New("not of the sensor's user, and of none in the sensor's --self-users")
 	errOutside = errors.New("not in a pid namespace that the sensor sees: both need the host's (hostPID: true)")
 	errProgram = errors.New("another program than the sensor's: both must be the same build of tiercel")
 	errGone    = errors.New("ended meanwhile")

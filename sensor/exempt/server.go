@@ -27,8 +27,10 @@ type Exempter func(pid uint32, check func() error) (Exemption, error)
 
 // A Config configures a Server. All fields but Registerer are required.
 type Config struct {
-	// Path of the socket. Its directory is made, with mode 0700, if it is not there.
+	// Path of the socket. Its directory is made, with mode 0700, if it is not there; with Users 0711.
 	Path string
+	// Users are those whose processes may be exempt besides the sensor's own user's.
+	Users []uint32
 	// Log takes who is exempt, who no longer is, and who was refused.
 	Log *slog.Logger
 	// Registerer takes the metrics. Nil: nobody does.
@@ -99,6 +101,10 @@ var reasons = []struct {
 	name string
 }{
 	{errUser, "user"},
+	{errUserNamespace, "namespace"},
+	{errNotFirst, "first"},
+	{errOpen, "open"},
+	{errTraced, "traced"},
 	{errOutside, "outside"},
 	{errProgram, "program"},
 	{errGone, "gone"},
@@ -147,7 +153,7 @@ func (s *Server) Run(ctx context.Context, exempt Exempter) {
 }
 
 func (s *Server) listenAndServe(ctx context.Context, exempt Exempter) error {
-	ln, err := listen(ctx, s.cfg.Path)
+	ln, err := listen(ctx, s.cfg.Path, len(s.cfg.Users) > 0)
 	if err != nil {
 		return err
 	}
@@ -213,7 +219,8 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn, exempt Exempter)
 
 // decide asks the kernel side for an exemption of the caller, if it may have one. One caller is looked at at a time.
 func (s *Server) decide(ctx context.Context, c *caller, exempt Exempter) (Exemption, error) {
-	if c.uid != uint32(os.Geteuid()) {
+	guest := c.uid != uint32(os.Geteuid())
+	if guest && !slices.Contains(s.cfg.Users, c.uid) {
 		return nil, errUser
 	}
 	select {
@@ -222,7 +229,14 @@ func (s *Server) decide(ctx context.Context, c *caller, exempt Exempter) (Exempt
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return exempt(c.pid, func() error { return s.own.check(c) })
+	return exempt(c.pid, func() error {
+		if guest {
+			if err := c.checkGuest(); err != nil {
+				return err
+			}
+		}
+		return s.own.check(c) // last, for it sees that the caller is still the one that connected
+	})
 }
 
 // hold returns when the connection or the process ends, or says anything: there is nothing to say.

@@ -48,7 +48,10 @@ func TestKernels(t *testing.T) {
 	}
 	for _, image := range images {
 		m := machineOf(image)
-		t.Run(strings.TrimPrefix(filepath.Base(image), "vmlinuz-"), func(t *testing.T) { m.boot(t, m.initrd(t, built[m.arch])) })
+		t.Run(strings.TrimPrefix(filepath.Base(image), "vmlinuz-"), func(t *testing.T) {
+			t.Parallel() // as many at once as there are processors: each emulator uses one
+			m.boot(t, m.initrd(t, built[m.arch]))
+		})
 	}
 }
 
@@ -154,7 +157,7 @@ func (m machine) boot(t *testing.T, initrd string) {
 	// that the kernel has replaced meanwhile, int3 for one, which a kernel does not survive: tests attach and detach tracepoints all the time.
 	args := slices.Concat(m.qemu[1:], []string{
 		"-accel", "tcg,thread=single", "-smp", "2", "-m", "2048", "-nographic", "-no-reboot", "-nic", "none", "-kernel", m.image, "-initrd", initrd,
-		"-append", "console=" + m.console + " quiet panic=-1 random.trust_cpu=on mitigations=off init_on_alloc=0 lsm=capability,landlock,lockdown,yama,bpf",
+		"-append", "console=" + m.console + " quiet panic=-1 nowatchdog random.trust_cpu=on mitigations=off init_on_alloc=0 lsm=capability,landlock,lockdown,yama,bpf",
 	})
 	cmd := exec.CommandContext(ctx, m.qemu[0], args...)
 	out, err := cmd.StdoutPipe()
