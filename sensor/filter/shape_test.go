@@ -15,11 +15,13 @@ func TestDroppedShapes(t *testing.T) {
 	}{
 		{
 			"a file that is read", "evt.type = openat and evt.is_open_read = true and fd.typechar = f and fd.num >= 0 and fd.name = /x",
-			[]int{read | dir, write, write | makes, read | failed, both | failed | makes}, []int{read, both, both | makes},
+			[]int{read | dir, write, write | makes, read | failed, both | failed | makes},
+			[]int{read, both, both | makes},
 		},
 		{
 			"a file that is written, failed or not", "evt.type = openat and evt.is_open_write = true and fd.name = /x",
-			[]int{read, read | dir, read | failed | makes}, []int{write, both, write | dir, write | failed},
+			[]int{read, read | dir, read | failed | makes},
+			[]int{write, both, write | dir, write | failed},
 		},
 		{"a file that is made", "evt.type = openat and evt.is_open_create = true", []int{read, write, write | failed | makes}, []int{write | makes}},
 		{"a program that is made", "evt.type = openat and evt.is_open_exec = true", []int{read, write | failed}, []int{write | makes, write | makes | failed}},
@@ -73,7 +75,8 @@ func TestKeptShapes(t *testing.T) {
 	}{
 		{
 			"a file that is read", "evt.type = openat and evt.is_open_read = true and fd.typechar = f and fd.num >= 0 and fd.name = /x",
-			[]int{read, read | makes}, []int{write, read | failed},
+			[]int{read, read | makes},
+			[]int{write, read | failed},
 		},
 		{"for its number too", "evt.type = openat and evt.is_open_read = true and fd.num > 2 and fd.name = /x", nil, []int{read, write}},
 		{"for its error too", "evt.type = openat and evt.res = ENOENT and fd.nameraw contains ../", nil, []int{read, read | failed}},
