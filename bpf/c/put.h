@@ -89,15 +89,25 @@ __noinline int put_walk(__u32 slot, __u32 o, __u32 tag)
 	return o + 4 + n;
 }
 
+// within is an offset that is at most RECORD_MAX, as it is known to be where this is used: in a register that clang cannot divide. The verifier of
+// 6.1 forgets the bound where clang has compared one copy of an offset and adds another, or reads 32 bits of one back from the stack.
+static __always_inline __u64 within(__u32 o)
+{
+	__u64 at = o;
+	asm volatile("if %0 <= %1 goto +1\n\t%0 = %1" : "+r"(at) : "i"(RECORD_MAX));
+	return at;
+}
+
 // put_struct appends a fixed structure from the stack. It is no function: the size must be a constant. As in word_at the address comes through a
 // pointer of the structure's own type.
 #define put_struct(s, o, t, v)                                                \
 	({                                                                    \
 		__u32 __o = (o);                                              \
-		barrier_var(__o);                                             \
 		if (__o <= RECORD_MAX) {                                      \
-			put_section((s), __o, (t), sizeof(v));                \
-			typeof(v) *__to = (void *)&(s)->b[__o + 4];           \
+			struct section *__h = (void *)&(s)->b[within(__o)];   \
+			typeof(v) *__to = (void *)(__h + 1);                  \
+			__h->tag = (t);                                       \
+			__h->len = sizeof(v);                                 \
 			__builtin_memcpy(__to, &(v), sizeof(v));              \
 			__o += 4 + sizeof(v);                                 \
 		}                                                             \

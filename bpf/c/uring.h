@@ -58,7 +58,7 @@ static __always_inline __u32 put_name(__u32 o, __u32 second, __u64 filename, __s
 	if (!s || !filename || o > RECORD_MAX)
 		return o;
 	o = put_kernel_string(SLOT_URING, o, TAG_RAW + second, as_number((__u64)KREAD(struct filename, filename, name)));
-	if (o == from || s->b[from + 4] == '/')
+	if (o == from || s->b[within(from) + 4] == '/')
 		return o;
 	if (dfd == AT_FDCWD)
 		return put_cwd(SLOT_URING, o, TAG_DIR + second, t);
