@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -188,6 +189,9 @@ func TestCaptureFull(t *testing.T) {
 	records := scenario()
 	var err error
 	for i := 0; err == nil; i++ {
+		if i == len(records) { // once, before it is full: the container's names come from a goroutine of their own
+			waitForContainer(t, s)
+		}
 		select {
 		case src.events <- eventOf(t, &records[i%len(records)]):
 		case err = <-run:
@@ -208,6 +212,23 @@ func TestCaptureFull(t *testing.T) {
 	got, err := replayed(t, name, load(t, replayRules))
 	if err != nil || !strings.Contains(got, `"k8s.pod.name":"web-0"`) {
 		t.Errorf("%v: the names of the container are missing:\n%s", err, got)
+	}
+}
+
+// waitForContainer waits until the names of a container are known.
+func waitForContainer(t *testing.T, s *Sensor) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		known := false
+		s.pipeline.mu.Lock()
+		s.pipeline.cgroups.Each(func(id *container.Identity) { known = known || id.State == container.Resolved })
+		s.pipeline.mu.Unlock()
+		switch {
+		case known:
+			return
+		case time.Now().After(end):
+			t.Fatal("the names of the container are not known after a minute")
+		}
 	}
 }
 
