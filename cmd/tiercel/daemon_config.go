@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,8 +57,8 @@ type daemonConfig struct {
 	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
-	SelfSocket string // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root defaultSelfSocket.
-	SelfUsers  []uint // whose runtimes may ask besides the sensor's own user's. Default none.
+	SelfSocket string   // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root defaultSelfSocket.
+	SelfUsers  []string // ids of those whose runtimes may ask besides the sensor's own user's. Default none.
 
 	NATS, Creds, CA, Cert, Key string
 	NATSPort                   int           // of the embedded server's loopback listener; 0: a free one
@@ -126,7 +127,7 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	f.StringVar(&c.SelfSocket, "self-socket", c.SelfSocket, "unix socket at which a runtime asks the sensor of its machine to be exempt from rules; empty for none")
 	f.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to act on (default that of the pod, if in one)")
 	if parts&partSensor != 0 {
-		f.UintSliceVar(&c.SelfUsers, "self-users", c.SelfUsers, "ids of users besides root whose runtimes, in containers, may ask at --self-socket")
+		f.StringSliceVar(&c.SelfUsers, "self-users", c.SelfUsers, "ids of users besides root whose runtimes, in containers, may ask at --self-socket")
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
 		f.StringVar(&c.RingBytes, "ring-bytes", c.RingBytes, "size of the kernel's ring of what rules watch, a power of two such as 16Mi; 0 for one by memory")
@@ -205,10 +206,8 @@ func (c *daemonConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("selfSocket: %w", err))
 		}
 	}
-	for i, u := range c.SelfUsers {
-		if u == 0 || u >= 1<<32-1 {
-			errs = append(errs, fmt.Errorf("selfUsers[%d]: %d is not in 1 to 4294967294", i, u))
-		}
+	if _, err := c.selfUsers(); err != nil {
+		errs = append(errs, err)
 	}
 	if len(c.SelfUsers) > 0 && c.SelfSocket == "" {
 		errs = append(errs, errors.New("selfUsers: only with selfSocket"))
@@ -244,4 +243,20 @@ func (c *daemonConfig) logLevel() slog.Level {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(c.LogLevel))
 	return l
+}
+
+// selfUsers are the ids in SelfUsers.
+func (c *daemonConfig) selfUsers() ([]uint32, error) {
+	var ids []uint32
+	for i, text := range c.SelfUsers {
+		id, err := strconv.ParseUint(text, 10, 32)
+		switch {
+		case err != nil || id == 1<<32-1: // which the kernel takes for no user
+			return nil, fmt.Errorf("selfUsers[%d]: %q is no user's number, as id -u prints it", i, text)
+		case id == 0:
+			return nil, fmt.Errorf("selfUsers[%d]: root's runtimes may ask anyway; only other users are listed", i)
+		}
+		ids = append(ids, uint32(id))
+	}
+	return ids, nil
 }

@@ -32,6 +32,9 @@ func TestDaemonConfigValidate(t *testing.T) {
 		{"no rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "much", "-1" }, []string{`ringBytes: "much"`, `processRingBytes: "-1"`}},
 		{"sockets", func(c *daemonConfig) { c.nested.RuntimeSockets = []string{"/run/x.sock", "what:/x"} }, []string{"runtimeSockets["}},
 		{"self socket", func(c *daemonConfig) { c.SelfSocket = "self.sock" }, []string{`selfSocket: "self.sock" is no absolute path`}},
+		{"self users", func(c *daemonConfig) { c.SelfUsers = []string{"65532", "web"} }, []string{`selfUsers[1]: "web" is no user's number`}},
+		{"root a self user", func(c *daemonConfig) { c.SelfUsers = []string{"0"} }, []string{"selfUsers[0]: root's runtimes may ask anyway"}},
+		{"self users without a socket", func(c *daemonConfig) { c.SelfSocket, c.SelfUsers = "", []string{"65532"} }, []string{"selfUsers: only with selfSocket"}},
 		{"several", func(c *daemonConfig) { c.Output, c.Data = "xml", "" }, []string{"output: ", "data: "}},
 	}
 	for _, tt := range tests {

@@ -26,11 +26,11 @@ func (d *daemon) addSensor(alone bool) error {
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
 	cfg.SelfSocket = d.cfg.SelfSocket
-	for _, u := range d.cfg.SelfUsers { // Validate has refused what is no user
-		cfg.SelfUsers = append(cfg.SelfUsers, uint32(u))
-	}
 	cfg.SyslogOutput, cfg.ProgramOutput, cfg.ProgramKeepAlive = d.cfg.Syslog, d.cfg.Program, d.cfg.KeepAlive
 	var err error
+	if cfg.SelfUsers, err = d.cfg.selfUsers(); err != nil {
+		return err
+	}
 	if cfg.RingBytes, cfg.ProcessRingBytes, err = d.cfg.rings(); err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func TestStrict(t *testing.T) {
 		{"unknown command", []string{"group", "laef"}, ExitUsage, "error: root group has no command \"laef\"\nhint: did you mean root group leaf?\n"},
 		{"unknown at the root", []string{"xyz"}, ExitUsage, "error: root has no command \"xyz\"\nhint: root --help lists the commands\n"},
 		{"another's word", []string{"group", "twig"}, ExitUsage, "error: root group has no command \"twig\"\nhint: did you mean root group leaf?\n"},
+		{"below one that runs", []string{"both", "undr"}, ExitUsage, "error: root both has no command \"undr\"\nhint: did you mean root both under?\n"},
 		{"flag misspelled", []string{"group", "leaf", "--updat"}, ExitUsage, "error: unknown flag: --updat\nhint: did you mean --update?\n"},
 		{"long flag with one hyphen", []string{"group", "leaf", "-update"}, ExitUsage, "error: unknown shorthand flag: 'u' in -update\nhint: did you mean --update?\n"},
 		{"unknown flag", []string{"group", "leaf", "-x"}, ExitUsage, "error: unknown shorthand flag: 'x' in -x\nhint: root group leaf --help lists the flags\n"},
@@ -59,7 +60,9 @@ func TestStrict(t *testing.T) {
 			leaf := &cobra.Command{Use: "leaf", SuggestFor: []string{"twig"}, Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
 			leaf.Flags().Bool("update", false, "")
 			group.AddCommand(leaf)
-			root.AddCommand(group)
+			both := &cobra.Command{Use: "both", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
+			both.AddCommand(&cobra.Command{Use: "under", Run: func(*cobra.Command, []string) {}})
+			root.AddCommand(group, both)
 			Strict(root)
 			root.SetArgs(tt.args)
 			var b bytes.Buffer

@@ -25,6 +25,9 @@ func Strict(root *cobra.Command) {
 	} else if check := root.Args; check != nil {
 		root.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
+				if len(args) > 0 && cmd.HasAvailableSubCommands() {
+					return unknownCommand(cmd, args[0])
+				}
 				return &Error{Err: err, Hint: "usage: " + cmd.UseLine(), Code: ExitUsage}
 			}
 			return nil
