@@ -103,6 +103,14 @@ func (m *metrics) of(fn string) *usual {
 	return u
 }
 
+// forget drops what is kept for a function that is no more.
+func (m *metrics) forget(fn string) {
+	m.windows.DeleteLabelValues(fn)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.usual, fn)
+}
+
 // action counts a sealed action and the legs of its way.
 func (m *metrics) action(a *journal.Action) {
 	fn := a.Function.Token()

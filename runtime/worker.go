@@ -146,7 +146,7 @@ func (w *worker) next(ctx context.Context) (*store.Entry, bool) {
 
 // forget removes the consumer of a function that is no more.
 func (w *worker) forget(ctx context.Context, e *store.Entry) {
-	w.rt.metrics.windows.DeleteLabelValues(w.token)
+	w.rt.metrics.forget(w.token)
 	err := w.rt.deps.Bus.JetStream().DeleteConsumer(ctx, bus.StreamEvents, durable(e.ID))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		w.rt.log.Warn("consumer of a deleted function stays", "function", w.token, "err", err)
