@@ -18,8 +18,9 @@ import (
 
 func init() { children["calls"] = callChild }
 
-// callChild times calls: CALL FILE BATCH PAUSE PROCESSOR. It stays on that processor, if that is none below zero. For each byte on its standard input it pauses, makes BATCH calls on FILE and answers with the
-// nanoseconds of the thread's CPU time that a call took. The calls go past Go's scheduler.
+// callChild times calls: CALL FILE BATCH PAUSE PROCESSOR. It stays on that processor, if that is none below zero. For each byte on its standard
+// input it pauses, makes BATCH calls on FILE and answers with the nanoseconds of the thread's CPU time that a call took. The calls go past Go's
+// scheduler.
 func callChild(args []string) error {
 	runtime.LockOSThread()
 	file, err := unix.BytePtrFromString(args[1])

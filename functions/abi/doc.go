@@ -1,13 +1,15 @@
 // Package abi is the contract between a function's WebAssembly module (the guest) and the runtime (the host): names, signatures,
 // request and response types, error codes, limits. It is written to be enough to make an SDK or a host from, and testdata/README.md says how
-// either is run against the cases there; tiercel.wit says the same in WIT for readers. The package uses no other and no encoding/json, so a guest that imports it pays nothing; reading and writing the
-// manifest section is [github.com/tiercel-project/tiercel/functions/abi/manifest]. Read [Operations] first.
+// either is run against the cases there; tiercel.wit says the same in WIT for readers. The package uses no other and no encoding/json, so a
+// guest that imports it pays nothing; reading and writing the manifest section is
+// [github.com/tiercel-project/tiercel/functions/abi/manifest]. Read [Operations] first.
 //
 // # Module
 //
 // A guest is a core WebAssembly 1.0 module with the extensions of release 2.0 (no threads, no memory64, no second memory). It is a
 // WASI preview 1 reactor: it exports its linear memory as "memory", may export "_initialize" () -> () and must export
-// "tiercel_handle" (i32) -> i32. It may export "tiercel_warm" () -> (). It may import functions from [ImportModule] and from "wasi_snapshot_preview1" and nothing else.
+// "tiercel_handle" (i32) -> i32. It may export "tiercel_warm" () -> (). It may import functions from [ImportModule] and from
+// "wasi_snapshot_preview1" and nothing else.
 //
 // Initialisation, that is the start section, then _initialize, then tiercel_warm, if there are any, is run once when the module is made ready. The state
 // it comes to is what every event finds: for each event the host makes a fresh instance with that state and calls tiercel_handle once,

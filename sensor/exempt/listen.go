@@ -38,8 +38,8 @@ type listener struct {
 
 func (l *listener) Close() error { return errors.Join(l.UnixListener.Close(), l.lock.Close()) }
 
-// listen makes the socket, which only this user can open from its first moment on, or everybody who reaches it if it is for guests too. One that a process left behind is replaced; that none is
-// there is known by a lock beside it.
+// listen makes the socket, which only this user can open from its first moment on, or everybody who reaches it if it is for guests too. One that
+// a process left behind is replaced; that none is there is known by a lock beside it.
 func listen(ctx context.Context, path string, guests bool) (*listener, error) {
 	if err := ownDirectory(filepath.Dir(path), guests); err != nil {
 		return nil, err

@@ -185,8 +185,8 @@ func (in *inspector) exports(r *reader) {
 	}
 }
 
-// CapTables gives every table of the module's own that has no maximum, or a larger one, the maximum most (or its own minimum, if that is more), so that table.grow cannot
-// take the host's memory. Sections are replaced, not changed.
+// CapTables gives every table of the module's own that has no maximum, or a larger one, the maximum most (or its own minimum, if that is
+// more), so that table.grow cannot take the host's memory. Sections are replaced, not changed.
 func CapTables(sections []Section, most uint32) ([]Section, error) {
 	out := append([]Section(nil), sections...)
 	for i, s := range out {
