@@ -114,20 +114,21 @@ func (m *metrics) forget(fn string) {
 // action counts a sealed action and the legs of its way.
 func (m *metrics) action(a *journal.Action) {
 	fn := a.Function.Token()
-	u := m.of(fn)
-	if a.Outcome == journal.Succeeded {
-		u.succeeded.Inc()
-	} else {
-		m.ended(fn, a.Outcome)
-	}
 	for i := range a.Calls {
 		c := &a.Calls[i]
 		if c.Effect != "" && c.Error == nil && !c.Done.IsZero() {
 			m.effects.WithLabelValues(fn, c.Op).Inc()
 		}
 	}
-	if a.Revert != nil {
-		return // its event's times are long gone
+	if a.Revert != nil { // its event's times are long gone, and its function may be too
+		m.ended(fn, a.Outcome)
+		return
+	}
+	u := m.of(fn)
+	if a.Outcome == journal.Succeeded {
+		u.succeeded.Inc()
+	} else {
+		m.ended(fn, a.Outcome)
 	}
 	e, effect := &a.Event, a.FirstEffect()
 	for i, way := range [len(legs)]struct{ from, to time.Time }{

@@ -56,6 +56,11 @@ func TestDeprovision(t *testing.T) {
 		defer r.mu.Unlock()
 		return len(r.retired) == 0
 	})
+	eventually(t, "what its metrics are kept by is forgotten", func() bool {
+		r.metrics.mu.RLock()
+		defer r.metrics.mu.RUnlock()
+		return len(r.metrics.usual) == 0
+	})
 	if len(calls) != 0 {
 		t.Error("taken back again")
 	}
