@@ -10,11 +10,14 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,5 +190,65 @@ func TestCreds(t *testing.T) {
 	cfg.URL = o.srv.ClientURL()
 	if _, err := Connect(t.Context(), cfg); err == nil {
 		t.Error("connected without credentials")
+	}
+}
+
+// TestRefusedForAWhile: a server that refuses the credentials, again and again, is asked until it takes them. The log says so once.
+func TestRefusedForAWhile(t *testing.T) {
+	var refused atomic.Int32
+	o := startOutside(t, func(o *server.Options) { o.Username, o.Password = "sensor", "secret" })
+	cfg := DefaultConfig()
+	cfg.URL = "nats://sensor:secret@" + o.srv.Addr().String()
+	log := &lines{}
+	b, err := Connect(t.Context(), cfg, WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	o.stop()
+	o.opts.Password, o.opts.CustomClientAuthentication = "", refusal{&refused}
+	o.start(t)
+	waitFor(t, "four refusals", func() bool { return refused.Load() >= 4 })
+	o.stop()
+	o.opts.Password, o.opts.CustomClientAuthentication = "secret", nil
+	o.start(t)
+	waitFor(t, "the connection", func() bool { return b.Ready() == nil })
+	if n := strings.Count(log.String(), "NATS reports a problem"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log)
+	}
+}
+
+// A refusal admits nobody and counts.
+type refusal struct{ n *atomic.Int32 }
+
+func (r refusal) Check(server.ClientAuthentication) bool {
+	r.n.Add(1)
+	return false
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func waitFor(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited for " + what)
+		}
 	}
 }

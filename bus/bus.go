@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -93,6 +94,7 @@ type Bus struct {
 
 	apiDenied  chan struct{} // closed when the server says that we may not use JetStream's API
 	denyingAPI func()        // closes it, once
+	refused    atomic.Bool   // the server refuses our credentials, which has been said
 }
 
 // Connect connects to the server that cfg names. It tries once: an error says what is wrong and, where it can, what to do. Close the Bus
@@ -106,8 +108,9 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 	b.denyingAPI = sync.OnceFunc(func() { close(b.apiDenied) })
 	nc, err := b.dial(ctx,
 		nats.RetryOnFailedConnect(o.retry),
-		nats.ConnectHandler(func(*nats.Conn) { b.metrics.connected.Set(1) }),
+		nats.ConnectHandler(func(*nats.Conn) { b.connected() }),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a server that begins, or whose accounts are being changed, may refuse us for a while
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.metrics.connected.Set(0)
@@ -116,7 +119,7 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			b.metrics.connected.Set(1)
+			b.connected()
 			b.metrics.reconnects.Inc()
 			b.lanes.reconnected()
 			b.log.LogAttrs(context.Background(), slog.LevelInfo, "connection to NATS is back", slog.String("url", nc.ConnectedUrlRedacted()))
@@ -125,6 +128,9 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 			if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "$JS.API.INFO") {
 				b.denyingAPI() // who asked is told
 				return
+			}
+			if refusesCredentials(err) && b.refused.Swap(true) {
+				return // with every attempt
 			}
 			attrs := []slog.Attr{slog.Any("err", err)}
 			if sub != nil {
@@ -144,6 +150,22 @@ func Connect(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 		b.metrics.connected.Set(1)
 	}
 	return b, nil
+}
+
+// connected notes that there is a connection.
+func (b *Bus) connected() {
+	b.metrics.connected.Set(1)
+	b.refused.Store(false)
+}
+
+// refusesCredentials reports whether err says that the server does not let us in.
+func refusesCredentials(err error) bool {
+	for _, e := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // reconnectDelay doubles from 50 ms to 2 s.
