@@ -123,7 +123,7 @@ func (s *Sensor) rejected(why string, err error) {
 func (s *Sensor) reopen() {
 	if s.file != nil {
 		s.file.Reopen()
-		s.log.Info("file output opened anew", "why", "SIGUSR1")
+		s.log.Info("the file output is opened anew with the next alert", "why", "SIGUSR1")
 	}
 	if s.program != nil {
 		s.program.Reopen()

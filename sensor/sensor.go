@@ -158,9 +158,7 @@ func (s *Sensor) newPublisher() error {
 // newOutputs makes the outputs that the configuration names, those first whose readers are further away: what reads standard output may take the
 // processor as soon as it gets an alert.
 func (s *Sensor) newOutputs() error {
-	failed := func(name string) func(error) {
-		return func(err error) { s.log.Warn("output failed", "output", name, "err", err) }
-	}
+	failed := func(name string) func(error) { return (&complaint{log: s.log, output: name}).tell }
 	if s.cfg.HTTPOutput != "" {
 		s.outputs.List = append(s.outputs.List, output.NewHTTP(output.HTTPConfig{
 			URL: s.cfg.HTTPOutput, Timeout: s.cfg.HTTPTimeout, Queue: s.cfg.OutputQueue,
@@ -385,8 +383,8 @@ func (s *Sensor) drain(ctx context.Context) {
 		}
 	}
 	for _, o := range s.outputs.List {
-		if !o.Wait(ctx) {
-			s.log.Warn("not all alerts were written before the end", "output", o.Name())
+		if n := o.Pending(); !o.Wait(ctx) && n > 0 {
+			s.log.Warn("not all alerts were written before the end", "output", o.Name(), "alerts", o.Pending())
 		}
 		if n := o.Stats().Dropped; n > 0 {
 			s.log.Warn("alerts found the queue of an output full", "output", o.Name(), "alerts", n)

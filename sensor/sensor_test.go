@@ -563,7 +563,7 @@ func TestSignals(t *testing.T) {
 	if err := unix.Kill(os.Getpid(), unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	r.log.waitFor(t, "file output opened anew")
+	r.log.waitFor(t, "the file output is opened anew")
 	r.src.events <- cgroup(1, "/user.slice")
 	r.src.events <- shell(task(21, "sh"))
 	r.stop()

@@ -163,8 +163,20 @@ func (o *Output) Wait(ctx context.Context) bool {
 	case <-o.ended:
 		return true
 	case <-ctx.Done():
+	}
+	select {
+	case <-o.ended: // before, or together with ctx
+		return true
+	default:
 		return false
 	}
+}
+
+// Pending is how many alerts were queued and have not been written. It is safe for concurrent use.
+func (o *Output) Pending() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.behind
 }
 
 // Run writes what is queued until Close, or until ctx ends, which gives up on the rest. It is called once.

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,12 +11,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // An alert writes its number.
@@ -105,15 +108,17 @@ func TestStuck(t *testing.T) {
 	o.Close()
 	short, stop := context.WithTimeout(t.Context(), time.Millisecond)
 	defer stop()
-	if o.Wait(short) {
-		t.Error("Wait says that all was written")
+	if o.Wait(short) || o.Pending() != 1 {
+		t.Errorf("all was written, or not one alert waits but %d", o.Pending())
 	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if !o.Wait(t.Context()) {
-		t.Error("Wait after the end")
+	for range 100 { // whatever the scheduler looks at first
+		if !o.Wait(short) {
+			t.Fatal("Wait with a context that has ended says of an output that has too that it wrote not all")
+		}
 	}
 }
 
@@ -167,6 +172,56 @@ func TestReopen(t *testing.T) {
 	}
 	if _, err := NewFile(filepath.Join(name, "x"), Text, 1, nil); err == nil {
 		t.Error("a file below a file was opened")
+	}
+}
+
+// TestTornLine: an alert after one of which only the beginning was written stands on a line of its own.
+func TestTornLine(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "fifo") // a file that is full once nobody reads
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := &fileSink{name: name}
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	long := append(bytes.Repeat([]byte("x"), 1<<20), '\n')
+	if err := s.f.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.f.Write(long[:1]); n != 1 || err != nil { // the deadline is ahead
+		t.Fatal(err)
+	}
+	if err := s.write(t.Context(), long); err == nil || !s.torn {
+		t.Fatalf("a megabyte fitted into a pipe, or nothing of it: %v", err)
+	}
+	if err := s.f.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string)
+	go func() {
+		in := bufio.NewReader(r)
+		for range 3 {
+			line, _ := in.ReadString('\n')
+			read <- line
+		}
+	}()
+	for _, line := range []string{"alert 1\n", "alert 2\n"} {
+		if err := s.write(t.Context(), []byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if torn := <-read; strings.Trim(torn, "x") != "\n" {
+		t.Errorf("the torn line ends with %q", strings.Trim(torn, "x"))
+	}
+	if one, two := <-read, <-read; one != "alert 1\n" || two != "alert 2\n" {
+		t.Errorf("after it stand %q and %q", one, two)
 	}
 }
 

@@ -30,7 +30,7 @@ type Program struct {
 }
 
 // NewProgram returns an Output that gives alerts to a program, as Falco's program_output does. Output of the program goes to standard error.
-// A program that ended is started again, with pauses; alerts that find it gone count as failed.
+// A program that ended is started again, with pauses; alerts that find it gone count as failed. onError is told of its end too, with KeepAlive.
 func NewProgram(cfg ProgramConfig, onError func(error)) *Program {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 10 * time.Second
@@ -38,7 +38,10 @@ func NewProgram(cfg ProgramConfig, onError func(error)) *Program {
 	if cfg.Backoff <= 0 {
 		cfg.Backoff = 250 * time.Millisecond
 	}
-	s := &programSink{cfg: cfg, pause: cfg.Backoff}
+	if onError == nil {
+		onError = func(error) {}
+	}
+	s := &programSink{cfg: cfg, pause: cfg.Backoff, onError: onError}
 	return &Program{Output: newOutput("program", cfg.Format, s, cfg.KeepAlive, cfg.Queue, onError), sink: s}
 }
 
@@ -52,8 +55,9 @@ const maxPause = 30 * time.Second
 const stable = 10 * time.Second
 
 type programSink struct {
-	cfg   ProgramConfig
-	stale atomic.Bool
+	cfg     ProgramConfig
+	onError func(error)
+	stale   atomic.Bool
 
 	run     *child // nil: not running
 	started time.Time
@@ -67,6 +71,7 @@ type child struct {
 	in    *os.File
 	ended chan struct{} // closed when it has ended
 	err   error         // why, once ended is closed
+	asked atomic.Bool   // it is to end
 }
 
 // start starts the program. It leads a process group, so that what it starts ends with it.
@@ -86,6 +91,9 @@ func (s *programSink) start() (*child, error) {
 	r := &child{cmd: cmd, in: out, ended: make(chan struct{})}
 	go func() {
 		r.err = cmd.Wait()
+		if s.cfg.KeepAlive && !r.asked.Load() {
+			s.onError(fmt.Errorf("program ended by itself (%v): what it had taken and not used is lost; the next alert starts it again", cmd.ProcessState))
+		}
 		close(r.ended)
 	}()
 	return r, nil
@@ -93,6 +101,7 @@ func (s *programSink) start() (*child, error) {
 
 // stop closes the input and waits for the end, which it brings about after the timeout.
 func (r *child) stop(ctx context.Context, timeout time.Duration) error {
+	r.asked.Store(true)
 	_ = r.in.Close()
 	after := time.NewTimer(timeout)
 	defer after.Stop()

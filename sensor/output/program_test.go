@@ -153,3 +153,28 @@ func TestProgramDirect(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestProgramEndIsTold: a program that ends by itself, whatever it says of its end, is told of, also if no alert comes after it. One that is asked to end is not.
+func TestProgramEndIsTold(t *testing.T) {
+	told := make(chan string, 10)
+	p := NewProgram(ProgramConfig{Program: "read line", KeepAlive: true, Format: Text, Queue: 10}, func(err error) { told <- err.Error() })
+	finish := run(t, p.Output)
+	p.Send(alert(1))
+	select {
+	case got := <-told:
+		if !strings.HasPrefix(got, "program ended by itself (exit status 0)") {
+			t.Errorf("told %q", got)
+		}
+	case <-time.After(time.Minute):
+		t.Error("told of nothing")
+	}
+	finish()
+
+	p = NewProgram(ProgramConfig{Program: "exec cat > /dev/null", KeepAlive: true, Format: Text, Queue: 10}, func(err error) { told <- err.Error() })
+	finish = run(t, p.Output)
+	p.Send(alert(1))
+	finish()
+	if len(told) != 0 {
+		t.Errorf("told %q of a program that was asked to end", <-told)
+	}
+}

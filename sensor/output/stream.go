@@ -46,6 +46,7 @@ func (f *File) Reopen() { f.sink.stale.Store(true) }
 type fileSink struct {
 	name  string
 	f     *os.File
+	torn  bool // the file ends in the middle of a line: there was no room for the rest
 	stale atomic.Bool
 }
 
@@ -57,7 +58,7 @@ func (s *fileSink) open() error {
 	if s.f != nil {
 		_ = s.f.Close()
 	}
-	s.f = f
+	s.f, s.torn = f, false
 	return nil
 }
 
@@ -65,11 +66,23 @@ func (s *fileSink) write(_ context.Context, b []byte) error {
 	if s.stale.Swap(false) {
 		if err := s.open(); err != nil {
 			s.stale.Store(true) // try again with the next write; the old file takes this one
-			_, _ = s.f.Write(b)
+			_ = s.append(b)
 			return err
 		}
 	}
-	_, err := s.f.Write(b)
+	return s.append(b)
+}
+
+// append writes b behind what is there, on a line of its own.
+func (s *fileSink) append(b []byte) error {
+	if s.torn {
+		if _, err := s.f.WriteString("\n"); err != nil {
+			return err
+		}
+		s.torn = false
+	}
+	n, err := s.f.Write(b)
+	s.torn = n > 0 && b[n-1] != '\n'
 	return err
 }
 
