@@ -48,7 +48,8 @@ var (
 )
 
 // FlightRecord writes what the flight recorder kept of a container in the last time, with what is known of its processes, as a capture, and
-// returns how many events that are. name is the container's id, the first characters of it, or recorder.Host. It is safe for concurrent use.
+// returns how many events that are. name is the container's id, the first characters of it, its name, its pod's (with or without "NAMESPACE/"), or
+// recorder.Host. It is safe for concurrent use.
 func (s *Sensor) FlightRecord(w io.Writer, name string, last time.Duration) (events int, err error) {
 	rec := s.pipeline.recorder
 	if rec == nil {
@@ -87,6 +88,9 @@ func (s *Sensor) recorded(name string) (string, error) {
 			found = append(found, n)
 		}
 	}
+	if len(found) == 0 && name != "" {
+		found = s.named(name, names)
+	}
 	switch len(found) {
 	case 0:
 		return "", fmt.Errorf("%w: %q; there is something of %s", ErrNotRecorded, name, list(names))
@@ -94,6 +98,20 @@ func (s *Sensor) recorded(name string) (string, error) {
 		return found[0], nil
 	}
 	return "", fmt.Errorf("container %q is one of %s", name, list(found))
+}
+
+// named returns those of containers that have the name, or are of the pod, "POD" or "NAMESPACE/POD", that name says.
+func (s *Sensor) named(name string, containers []string) []string {
+	found := map[string]bool{}
+	p := &s.pipeline
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cgroups.Each(func(id *container.Identity) {
+		if in := id.Info; in != nil && (name == in.Name || name == in.Pod.Name || name == in.Pod.Namespace+"/"+in.Pod.Name) {
+			found[id.Container] = true
+		}
+	})
+	return slices.DeleteFunc(slices.Clone(containers), func(c string) bool { return !found[c] })
 }
 
 // list names some containers as people do.

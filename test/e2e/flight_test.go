@@ -47,6 +47,10 @@ func TestFlightRecord(t *testing.T) {
 			t.Errorf("the replay has no %q:\n%s", want, alerts)
 		}
 	}
+	_, stderr, code := command(t, "sensor", "record", "--container", id[:12], "-o", filepath.Join(dir, "none.capture"), "--data", data, "--node", "nobody")
+	if code != 1 || !strings.Contains(stderr, `no sensor answers for node "nobody"`) || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("another node's record: exit code %d\n%s", code, stderr)
+	}
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 || time.Since(info.ModTime()) > time.Minute {
 		t.Errorf("the file: %v %v", info, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,7 +36,7 @@ const answerWait = 15 * time.Second
 func (c *command) withFlight(cmd *cobra.Command) *cobra.Command {
 	var o flightOptions
 	f := cmd.Flags()
-	f.StringVar(&o.container, "container", "", "ask the running sensor for what its flight recorder kept of this container (id, its first characters, or host)")
+	f.StringVar(&o.container, "container", "", "ask the running sensor for what its flight recorder kept of this container (id, its first characters, name, POD or NAMESPACE/POD; or host)")
 	f.DurationVar(&o.last, "last", 0, "with --container: how far back (default all that is kept)")
 	f.StringVarP(&o.output, "output", "o", "", "with --container: the file to write (default CONTAINER.capture; - for standard output)")
 	f.StringVar(&o.node, "node", "", "with --container: the node whose sensor is asked (default this one)")
@@ -48,10 +49,13 @@ func (c *command) withFlight(cmd *cobra.Command) *cobra.Command {
 	}
 	args, run := cmd.Args, cmd.RunE
 	cmd.Args = func(cmd *cobra.Command, given []string) error {
-		if o.container != "" && len(given) > 0 {
-			return cli.Usagef("%s: with --container the file is named by -o", given[0])
-		}
-		if o.container != "" {
+		if cmd.Flags().Changed("container") {
+			switch {
+			case o.container == "":
+				return cli.Usagef("--container: is empty: give an id, its first characters, a name, or host")
+			case len(given) > 0:
+				return cli.Usagef("%s: with --container the file is named by -o", given[0])
+			}
 			return nil
 		}
 		for _, name := range []string{"last", "output", "node"} {
@@ -62,7 +66,7 @@ func (c *command) withFlight(cmd *cobra.Command) *cobra.Command {
 		return args(cmd, given)
 	}
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		if o.container == "" {
+		if !cmd.Flags().Changed("container") {
 			return run(cmd, given)
 		}
 		return c.flight(cmd.Context(), conn, &o)
@@ -88,7 +92,7 @@ func (c *command) flight(ctx context.Context, conn *connect.Flags, o *flightOpti
 		return err
 	}
 	if o.output == "" {
-		o.output = o.container + ".capture"
+		o.output = strings.ReplaceAll(o.container, "/", "_") + ".capture"
 	}
 	if o.output == "-" {
 		_, err := ask(b.Conn(), o.node, request, c.Out)
@@ -120,14 +124,14 @@ func ask(nc *nats.Conn, node string, request []byte, w io.Writer) (events int, e
 	}
 	for part := 1; ; part++ {
 		m, err := sub.NextMsg(answerWait)
-		if err != nil {
-			return 0, fmt.Errorf("wait for part %d of the flight record: %w", part, err)
-		}
-		if m.Header.Get("Status") == "503" {
+		if errors.Is(err, nats.ErrNoResponders) {
 			return 0, &cli.Error{
 				Err:  fmt.Errorf("no sensor answers for node %q", node),
 				Hint: "is `tiercel run` or `tiercel sensor` running there? --node names another node",
 			}
+		}
+		if err != nil {
+			return 0, fmt.Errorf("wait for part %d of the flight record: %w", part, err)
 		}
 		if text := m.Header.Get(micro.ErrorHeader); text != "" {
 			return 0, errors.New(text)

@@ -66,6 +66,9 @@ func (c *command) runRecord(ctx context.Context, name string, o *recordOptions) 
 	if err != nil {
 		return cli.Usagef("--max-size: %w", err)
 	}
+	if o.duration < 0 {
+		return cli.Usagef("--duration: %v is negative", o.duration)
+	}
 	set, err := c.recordedRules(o)
 	if err != nil {
 		return err
@@ -79,6 +82,7 @@ func (c *command) runRecord(ctx context.Context, name string, o *recordOptions) 
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	cfg := sensor.DefaultConfig()
+	cfg.ThrottleRate = 0 // no match leaves: what is recorded does not depend on them
 	w, err := capture.NewWriter(file, c.header(cfg), int64(limit))
 	if err != nil {
 		return err
@@ -101,11 +105,34 @@ func (c *command) runRecord(ctx context.Context, name string, o *recordOptions) 
 		fmt.Fprintf(c.Err, "the capture has reached %v: the recording ends here\n", limit)
 		err = nil
 	}
-	if err := errors.Join(requirement(err), w.Close()); err != nil {
-		return err
+	closed := w.Close()
+	if err == nil {
+		err = closed // otherwise it is the same, or follows from it
+	}
+	if err != nil {
+		return c.recordFailed(requirement(err), w, name)
 	}
 	fmt.Fprintf(c.Out, "recorded %d events in %d bytes: %s\n", w.Events(), w.Size(), name)
+	var lost uint64
+	for _, l := range s.Losses() {
+		lost += l.Process + l.Event
+	}
+	if lost > 0 {
+		fmt.Fprintf(c.Err, "%d more were lost on their way out of the kernel: they came faster than they were read; record fewer types, or rules that ask for less\n", lost)
+	}
 	return nil
+}
+
+// recordFailed adds to err what there is of the capture, and removes a file without an event.
+func (c *command) recordFailed(err error, w *capture.Writer, name string) error {
+	if w.Events() == 0 {
+		return errors.Join(err, os.Remove(name))
+	}
+	var ce *cli.Error
+	if errors.As(err, &ce) && ce.Hint != "" {
+		return err
+	}
+	return &cli.Error{Err: err, Hint: "what stands in " + name + " is replayed as far as it is whole"}
 }
 
 func (c *command) header(cfg sensor.Config) capture.Header {
