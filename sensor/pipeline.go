@@ -279,8 +279,9 @@ func (p *pipeline) release(all bool) (next uint64) {
 	})
 }
 
-// tend does what is due every second.
-func (p *pipeline) tend() {
+// tend does what is due every second. done is the boot time up to which all events have come: of the processes that have ended since, some may
+// still come.
+func (p *pipeline) tend(done uint64) {
 	const sweepAtOnce, keepCgroups = 64, 30 * time.Second
 	p.clock.set()
 	p.recording.learn()
@@ -289,7 +290,7 @@ func (p *pipeline) tend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	p.table.Expire(now)
+	p.table.Expire(min(done, now))
 	p.cgroups.Expire(keepCgroups)
 	p.recorder.Expire(now)
 	p.throttle.expire(now)

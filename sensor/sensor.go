@@ -41,6 +41,7 @@ type Source interface {
 	Reread(known func(*event.Event) bool, handle func(*event.Event)) error
 	Stats() (kernel.Stats, error)
 	Losses() ([]kernel.CgroupLoss, error)
+	Done() uint64
 	Exempt(pid uint32, check func() error) (*kernel.Exemption, error)
 	Close() error
 }
@@ -355,7 +356,7 @@ func (s *Sensor) tend(ctx context.Context, src Source, losses *losses) error {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
-			s.pipeline.tend()
+			s.pipeline.tend(src.Done())
 			if losses.look() {
 				s.restore(src)
 			}

@@ -120,6 +120,8 @@ func (f *fakeSource) Stats() (kernel.Stats, error) {
 	return kernel.Stats{Rings: []kernel.RingStats{{Name: f.lossy, Lost: []kernel.Loss{{Reason: "full", Count: f.lost}}}}}, nil
 }
 
+func (f *fakeSource) Done() uint64 { return ^uint64(0) }
+
 func (f *fakeSource) Losses() ([]kernel.CgroupLoss, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

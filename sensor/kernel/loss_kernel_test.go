@@ -68,6 +68,44 @@ func TestLossIsCounted(t *testing.T) {
 	}
 }
 
+// Of a process that did more than a turn holds, the end is handed out before the rest of what it did. Done says that there is more to come.
+func TestDone(t *testing.T) {
+	const n = 1000
+	s, err := Open(backend())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.SetInterest(field.NewEventSet(field.EventOpenat)); err != nil {
+		t.Fatal(err)
+	}
+	pid := run(t, child(t, "flood", strconv.Itoa(n)))
+	var ended uint64
+	early, late := 0, 0
+	handle := func(ev *event.Event) {
+		if ev.Task.PID != pid {
+			return
+		}
+		if ev.BootNS < s.Done() {
+			early++
+		}
+		switch {
+		case ev.Type == field.EventProcexit:
+			ended = ev.BootNS
+		case ended != 0:
+			late++
+		}
+	}
+	for s.drain(handle) {
+	}
+	if late == 0 {
+		t.Error("nothing came after the process's end: there was more than one turn")
+	}
+	if early > 0 || s.Done() < ended {
+		t.Errorf("%d events are older than Done said all that was to come is; at last that is %d, and the process ended at %d", early, s.Done(), ended)
+	}
+}
+
 // The sensor's own calls are no events, and its forks none for rules. What a program that it starts does is, its exec first of all.
 func TestSelfIsExempt(t *testing.T) {
 	name := t.TempDir() + "/self"

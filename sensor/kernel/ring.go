@@ -128,6 +128,20 @@ func (r *ring) release(n int) {
 	r.consumerPos().Store(r.queue.oldest(r.scan))
 }
 
+// waiting returns the time of the first record that was not handed out, of those before boot time now: now if there is none, 0 if its time is
+// not known.
+func (r *ring) waiting(now uint64) uint64 {
+	pos := r.consumerPos().Load()
+	switch {
+	case pos < r.scan:
+		header := (*atomic.Uint32)(unsafe.Pointer(&r.records()[pos&r.mask])).Load()
+		return decode.Time(r.record(&entry{pos: pos, n: header &^ (recordBusy | recordDiscard)}))
+	case r.cut:
+		return 0
+	}
+	return now
+}
+
 // before counts the records before position end that have not been handed out.
 func (r *ring) before(end uint64) uint64 {
 	n := r.queue.before(end)

@@ -304,6 +304,7 @@ func (s *Sensor) finish(handle func(*event.Event)) {
 // depends on are always among those that are merged with it.
 func (s *Sensor) drain(handle func(*event.Event)) bool {
 	var ends [len(ringNames)]uint64
+	now := bootNS()
 	for i := len(s.rings) - 1; i >= 0; i-- {
 		ends[i] = s.rings[i].produced()
 	}
@@ -316,10 +317,19 @@ func (s *Sensor) drain(handle func(*event.Event)) bool {
 		for _, r := range s.rings {
 			r.release(0) // empty records that carried a wake-up
 		}
-		return false
+	} else {
+		s.merge(handle, bootNS())
 	}
-	s.merge(handle, bootNS())
-	return true
+	s.note(now)
+	return found
+}
+
+// note notes how far all has been handed out of what was written before boot time now.
+func (s *Sensor) note(now uint64) {
+	for _, r := range s.rings {
+		now = min(now, r.waiting(now))
+	}
+	s.done.Store(max(now, s.done.Load()))
 }
 
 // merge hands out a turn of each ring, in the order of time. What a ring holds after its turn is over waits for the next merge; where

@@ -67,6 +67,7 @@ type Sensor struct {
 	handed    int           // all of them
 	wakeups   atomic.Uint64
 	undecoded atomic.Uint64
+	done      atomic.Uint64 // boot time before which everything has been handed out
 }
 
 // Open loads and attaches the programs. Process events are recorded from here on; other event types once SetInterest asks for them.
@@ -100,6 +101,9 @@ func Open(cfg Config) (*Sensor, error) {
 	}
 	return s, nil
 }
+
+// Done returns a boot time before which all events have been handed out: a flood may keep the rest of its own waiting for seconds.
+func (s *Sensor) Done() uint64 { return s.done.Load() }
 
 // Missing returns what the sensor does without on this machine, one sentence each.
 func (s *Sensor) Missing() []string { return s.missing }

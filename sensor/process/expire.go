@@ -1,6 +1,7 @@
 package process
 
-// Expire drops ended processes that are past the retention at boot time nowNS and that nothing refers to.
+// Expire drops ended processes that are past the retention at boot time nowNS and that nothing refers to. Events from before nowNS must all
+// have been applied.
 func (t *Table) Expire(nowNS uint64) {
 	const settled = 2e9 // no event of the process is on its way any more
 	for p := t.fresh.head; p != nil && p.ExitNS+settled <= nowNS; p = t.fresh.head {
