@@ -445,7 +445,7 @@ var ia32Calls = eventTypes([]string{
 	449: "futex_waitv",
 	450: "set_mempolicy_home_node",
 	451: "cachestat",
-	452: "fchmodat2",
+	452: "fchmodat",
 	453: "map_shadow_stack",
 	454: "futex_wake",
 	455: "futex_wait",

@@ -67,7 +67,7 @@ appendOutput: [{extra_fields: [%s]}]
 runtimeSockets: ["docker:%s"]
 throttle: {rate: 0, burst: 1} # every match counts
 processRingBytes: 16Mi # a bomb of 10,000 processes, while others play and this sensor waits for a processor
-`, strings.Join(append([]string{`{scenario: "%proc.env[SCENARIO_ID]"}`}, th.fields...), ", "), th.docker.socket))
+`, strings.Join(append([]string{`{scenario: "%proc.env[SCENARIO_ID]"}`}, quoted(th.fields)...), ", "), th.docker.socket))
 	args := []string{"run", "--config", config, "--data", t.TempDir(), "--http", "", "--node", "e2e", "--output", "json", "--rules", end}
 	for _, f := range files {
 		args = append(args, "--rules", f)
@@ -79,6 +79,14 @@ processRingBytes: 16Mi # a bomb of 10,000 processes, while others play and this 
 	w.p.stderr.waitFor(t, 2*time.Minute, `msg="watching the kernel"`)
 	go w.collect()
 	return w
+}
+
+func quoted(list []string) []string {
+	q := make([]string, len(list))
+	for i, s := range list {
+		q[i] = strconv.Quote(s)
+	}
+	return q
 }
 
 func (w *watcher) collect() {

@@ -26,6 +26,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
@@ -40,7 +43,8 @@
 	X(memfd_create, 356) X(prctl, 172) X(kill, 37) X(tkill, 238) X(tgkill, 270) X(process_vm_readv, 347) X(process_vm_writev, 348)  \
 	X(io_uring_setup, 425) X(chdir, 12) X(fchdir, 133) X(chroot, 61) X(setsid, 66) X(setpgid, 57) X(close, 6) X(read, 3)            \
 	X(write, 4) X(getpid, 20) X(mknodat, 297) X(truncate, 92) X(ftruncate, 93) X(quotactl, 131) X(pidfd_open, 434) X(pidfd_getfd, 438)               \
-	X(open_tree, 428) X(move_mount, 429) X(shutdown, 373) X(setsockopt, 366) X(open_by_handle_at, 342) X(fcntl, 55)
+	X(open_tree, 428) X(move_mount, 429) X(fsopen, 430) X(fsconfig, 431) X(fsmount, 432) X(pivot_root, 217) X(shutdown, 373)        \
+	X(setsockopt, 366) X(open_by_handle_at, 342) X(fcntl, 55) X(fchmodat2, 452) X(sendfile, 187)
 
 /* Calls that newer architectures lack. */
 #define OLD_CALLS(X)                                                                                                                \
@@ -51,6 +55,7 @@ static const struct {
 	const char *name;
 	long native, ia32;
 } calls[] = {
+	{"umount", -1, 22},
 #define X(name, ia32) {#name, SYS_##name, ia32},
 	CALLS(X)
 #undef X
@@ -74,7 +79,7 @@ static const struct {
 	X(PR_SET_NO_NEW_PRIVS) X(SIGCONT) X(SIGKILL) X(SIGTERM) X(SIGUSR1) X(MFD_CLOEXEC) X(MFD_ALLOW_SEALING) X(BPF_PROG_LOAD)         \
 	X(BPF_MAP_CREATE) X(BPF_PROG_GET_NEXT_ID) X(UFFD_USER_MODE_ONLY) X(MS_BIND) X(MS_REC) X(MS_RDONLY) X(MS_PRIVATE) X(MNT_DETACH)  \
 	X(SOL_SOCKET) X(SO_REUSEADDR) X(IPPROTO_TCP) X(IPPROTO_UDP) X(TCP_FASTOPEN) X(S_IFIFO) X(S_IFREG) X(S_IFCHR)                    \
-	X(RESOLVE_NO_SYMLINKS) X(RESOLVE_IN_ROOT)
+	X(RESOLVE_NO_SYMLINKS) X(RESOLVE_IN_ROOT) X(RESOLVE_BENEATH) X(AT_SYMLINK_NOFOLLOW)
 
 static const struct {
 	const char *name;

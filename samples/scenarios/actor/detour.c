@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -212,6 +213,34 @@ static long long_args(struct step *s)
 	return status ? -ECHILD : 0;
 }
 
+/* puppet OTHER PATH: a child opens OTHER, but its parent, which it has trace it, writes PATH over that as the call begins. */
+static long puppet(struct step *s)
+{
+	size_t n = strlen(s->word[1]) + 1;
+	if (strlen(s->word[2]) >= n)
+		die("the other path is too short");
+	char *at = low(n), text[32];
+	int status;
+	strcpy(at, s->word[1]);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
+			_exit(1);
+		raise(SIGSTOP);
+		_exit(syscall(SYS_openat, AT_FDCWD, at, O_RDONLY) < 0);
+	}
+	snprintf(text, sizeof(text), "/proc/%d/mem", pid);
+	waitpid(pid, &status, 0);
+	if (ptrace(PTRACE_SYSCALL, pid, 0, 0) < 0 || waitpid(pid, &status, 0) < 0 || !WIFSTOPPED(status))
+		die("trace");
+	int mem = open(text, O_RDWR);
+	if (mem < 0 || pwrite(mem, s->word[2], strlen(s->word[2]) + 1, (long)at) < 0)
+		die(text);
+	ptrace(PTRACE_CONT, pid, 0, 0);
+	waitpid(pid, &status, 0);
+	return status ? -ECHILD : 0;
+}
+
 /* load-bpf: a BPF program that returns 0 is loaded. */
 static long load_bpf(struct step *s)
 {
@@ -226,5 +255,6 @@ static long load_bpf(struct step *s)
 
 const struct verb detour_verbs[] = {
 	{"swap-open", 3, swap_open}, {"swap-unlink", 3, swap_unlink}, {"vfork-open", 2, vfork_open}, {"vfork-exec", 2, vfork_exec},
-	{"bomb", 2, bomb}, {"exec-bomb", 2, exec_bomb}, {"long-args", 2, long_args}, {"load-bpf", 0, load_bpf}, {0},
+	{"bomb", 2, bomb}, {"exec-bomb", 2, exec_bomb}, {"long-args", 2, long_args}, {"load-bpf", 0, load_bpf},
+	{"puppet", 2, puppet}, {0},
 };

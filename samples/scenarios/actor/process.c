@@ -118,7 +118,7 @@ static long fork_verb(struct step *s)
 static long execat(struct step *s)
 {
 	extern char **environ;
-	int fd = open(s->word[1], O_PATH | O_CLOEXEC);
+	int fd = open(s->word[1], O_PATH); /* stays open: a script's interpreter reads it */
 	if (fd < 0)
 		return -errno;
 	setenv("SCENARIO", s->rest, 1);
@@ -142,15 +142,46 @@ static long memexec(struct step *s)
 	return -errno;
 }
 
-/* fork and clone calls with a child that ends at once. */
+/* orphan: a child of a child that has ended makes the rest of the steps. */
+static long orphan(struct step *s)
+{
+	int over[2];
+	char unused;
+	if (pipe(over) < 0)
+		return -errno;
+	pid_t pid = child();
+	if (pid == 0) {
+		pid_t between = getpid(), last = fork();
+		if (last < 0)
+			die("fork");
+		if (last > 0)
+			_exit(0);
+		while (getppid() == between)
+			usleep(1000);
+		return 0; /* who is the last to have the pipe open, even by another name, ends it */
+	}
+	wait_for(pid);
+	close(over[1]);
+	if (read(over[0], &unused, 1) != 0)
+		die("pipe");
+	s->rest = "";
+	return 0;
+}
+
+/* clone and clone3 [FLAGS] and plain-fork, with a child that ends at once. */
 static long clone_verb(struct step *s)
 {
-	long pid;
+	long pid, flags = s->n > 1 ? number(s->word[1]) : 0;
 	if (!strcmp(s->word[0], "clone3")) {
 		struct { unsigned long long flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls; } a = {.exit_signal = SIGCHLD};
+		a.flags = flags;
 		pid = syscall(SYS_clone3, &a, sizeof(a));
+#ifdef SYS_fork
+	} else if (!strcmp(s->word[0], "plain-fork")) {
+		pid = syscall(SYS_fork);
+#endif
 	} else {
-		pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+		pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
 	}
 	if (pid == 0)
 		_exit(0);
@@ -218,6 +249,6 @@ static long group(struct step *s)
 
 const struct verb process_verbs[] = {
 	{"as", 1, as}, {"run", 1, run}, {"exec", 1, exec_verb}, {"fork", 0, fork_verb}, {"execat", 1, execat}, {"memexec", 1, memexec},
-	{"clone", 0, clone_verb}, {"clone3", 0, clone_verb}, {"vfork", 0, vfork_verb}, {"env", 2, env}, {"user", 1, user},
-	{"pause", 1, pause_verb}, {"terminal", 0, terminal}, {"group", 0, group}, {0},
+	{"clone", 0, clone_verb}, {"clone3", 0, clone_verb}, {"plain-fork", 0, clone_verb}, {"vfork", 0, vfork_verb}, {"env", 2, env}, {"user", 1, user},
+	{"pause", 1, pause_verb}, {"terminal", 0, terminal}, {"group", 0, group}, {"orphan", 0, orphan}, {0},
 };

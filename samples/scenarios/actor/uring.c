@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Newer than the headers of some systems. */
-enum { OP_SOCKET = 45, OP_BIND = 56, OP_LISTEN = 57 };
+enum { OP_SOCKET = 45, OP_SEND_ZC = 47, OP_FTRUNCATE = 55, OP_BIND = 56, OP_LISTEN = 57 };
 enum { CQE_SKIP = 1 << 6 };
 
 static struct {
@@ -75,6 +75,10 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 		*e = (struct io_uring_sqe){.opcode = OP_SOCKET, .fd = a[0], .off = a[1], .len = a[2]};
 	} else if (!strcmp(op, "send")) { /* fd, text */
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_SEND, .fd = a[0], .addr = a[1], .len = strlen((char *)a[1])};
+	} else if (!strcmp(op, "sendto") || !strcmp(op, "send_zc")) { /* fd, text, address */
+		unsigned char code = op[4] == '_' ? OP_SEND_ZC : IORING_OP_SEND;
+		*e = (struct io_uring_sqe){.opcode = code, .fd = a[0], .addr = a[1], .len = strlen((char *)a[1]), .off = a[2]};
+		e->file_index = a[3] & 0xffff; /* addr_len */
 	} else if (!strcmp(op, "sendmsg")) { /* fd, text, address */
 		struct msghdr *m = low(sizeof(*m));
 		m->msg_iov = low(sizeof(struct iovec));
@@ -91,6 +95,8 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 		*m->msg_iov = (struct iovec){low(4096), 4096};
 		m->msg_iovlen = 1;
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_RECVMSG, .fd = a[0], .addr = (unsigned long)m, .len = 1};
+	} else if (!strcmp(op, "ftruncate")) {
+		*e = (struct io_uring_sqe){.opcode = OP_FTRUNCATE, .fd = a[0], .off = a[1]};
 	} else if (!strcmp(op, "unlinkat")) {
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_UNLINKAT, .fd = a[0], .addr = a[1], .unlink_flags = a[2]};
 	} else if (!strcmp(op, "renameat2")) {
