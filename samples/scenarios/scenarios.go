@@ -42,7 +42,7 @@ type Scenario struct {
 	// Bypass is an attempt not to be seen, in words; empty if the scenario is none. The rule Rule of our own sees it.
 	Bypass string
 	Act    Act
-	// Near is the near miss; nil for events and bypasses.
+	// Near is the near miss; nil for bypasses.
 	Near *Act
 	// Want are fields of the match. $CWD stands for the working directory.
 	Want map[string]string
@@ -145,6 +145,8 @@ func (s *Scenario) check() error {
 		return errors.New("one of rule and event is wanted")
 	case s.Act.On != "host" && s.Act.On != "container":
 		return fmt.Errorf("on: %q is neither host nor container", s.Act.On)
+	case s.Near == nil && s.Event != "":
+		return errors.New("near is missing")
 	case s.Near != nil && s.Near.String() == s.Act.String():
 		return errors.New("the near miss is the same thing")
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/tiercel-project/tiercel/samples/scenarios"
 )
 
-// eventRules is a rule for each event type of the scenarios, which shows the fields that they want.
+// eventRules is a rule for each event type of the scenarios, which shows the fields that they want, and one for each scenario, which asks for
+// them all.
 func eventRules(list []scenarios.Scenario) string {
 	fields := map[string]map[string]bool{}
 	for _, s := range list {
@@ -27,11 +28,30 @@ func eventRules(list []scenarios.Scenario) string {
 		}
 	}
 	var b strings.Builder
+	rule := func(name, condition, output string) {
+		fmt.Fprintf(&b, "- rule: %s\n  desc: d\n  condition: %s\n  output: %q\n  priority: DEBUG\n", name, condition, output)
+	}
 	for _, event := range sorted(fields) {
-		fmt.Fprintf(&b, "- rule: Event %s\n  desc: d\n  condition: evt.type=%s and proc.env[SCENARIO_ID] exists\n  output: %q\n  priority: DEBUG\n",
-			event, event, "%"+strings.Join(sorted(fields[event]), " %"))
+		rule("Event "+event, "evt.type="+event+" and proc.env[SCENARIO_ID] exists", "%"+strings.Join(sorted(fields[event]), " %"))
+	}
+	for i, s := range list {
+		rule(exactRule(i, s.Event), exactly(&s), "%evt.type")
 	}
 	return b.String()
+}
+
+// exactRule is the name of the rule that asks for all that scenario i wants.
+func exactRule(i int, event string) string { return fmt.Sprintf("Exactly %s %d", event, i) }
+
+// exactly is the condition of that rule. Where the actor's own file is depends on the program.
+func exactly(s *scenarios.Scenario) string {
+	all := []string{"evt.type=" + s.Event}
+	for _, f := range sorted(s.Want) {
+		if !strings.Contains(s.Want[f], "/scenario/actor") {
+			all = append(all, f+`="`+s.Want[f]+`"`)
+		}
+	}
+	return "'" + strings.Join(append(all, "proc.env[SCENARIO_ID] exists"), " and ") + "'"
 }
 
 // step finds a script's steps of one name.
@@ -63,10 +83,12 @@ func TestEventTypes(t *testing.T) {
 
 	type show struct {
 		scenario *scenarios.Scenario
+		exact    string // the scenario's rule
 		by       string
 		act      scenarios.Act
 		program  string
 		got      *played
+		near     *played // of the first way only
 	}
 	var shows []*show
 	for i := range list {
@@ -74,7 +96,7 @@ func TestEventTypes(t *testing.T) {
 			if !ia32 && (by == "int80" || by == "ia32") {
 				continue
 			}
-			sh := &show{scenario: &list[i], by: by, act: list[i].Act}
+			sh := &show{scenario: &list[i], exact: exactRule(i, list[i].Event), by: by, act: list[i].Act}
 			if sh.act.Do, sh.program = otherwise(&list[i], by); by != "" && by != "ia32" && !strings.Contains(sh.act.Do, by+" ") {
 				t.Fatalf("%s by %s: the script has no step of that name: %s", sh.scenario.Event, by, sh.act.Do)
 			}
@@ -94,11 +116,24 @@ func TestEventTypes(t *testing.T) {
 			byScenario[s.scenario].Lock()
 			defer byScenario[s.scenario].Unlock()
 			s.got = th.perform(w, &s.act, th.mark(), s.program)
+			if s.by == "" {
+				s.near = th.perform(w, s.scenario.Near, th.mark(), s.program)
+			}
 		})
 	}
 	wg.Wait()
 	for _, s := range shows {
-		t.Run(s.scenario.Event+"/"+s.by, func(t *testing.T) { checkEvent(t, s.scenario, &s.act, s.program, s.got) })
+		t.Run(s.scenario.Event+"/"+s.by, func(t *testing.T) {
+			checkEvent(t, s.scenario, &s.act, s.program, s.got)
+			if s.got.err == nil && !s.got.fired(s.exact) {
+				t.Errorf("%s\n%q is silent: %s", &s.act, s.exact, exactly(s.scenario))
+			}
+			if n := s.near; n != nil && n.err != nil {
+				t.Errorf("near miss: %s\n%v\n%s", s.scenario.Near, n.err, n.output)
+			} else if n != nil && n.fired(s.exact) {
+				t.Errorf("near miss: %s\n%q fires: %s", s.scenario.Near, s.exact, exactly(s.scenario))
+			}
+		})
 	}
 	document(t, "coverage.md", "Event types", eventTable(list))
 }
@@ -143,11 +178,19 @@ func (m *match) differs(want map[string]string) []string {
 
 func eventTable(list []scenarios.Scenario) string {
 	var b strings.Builder
-	b.WriteString("| event type | what is done | also by | fields checked |\n|---|---|---|---|\n")
+	b.WriteString("| event type | what is done | also by | fields checked | near miss, silent |\n|---|---|---|---|---|\n")
 	for _, s := range list {
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Event, cell(s.Act.Do), strings.Join(s.By, ", "), fieldList(s.Want))
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | `%s` |\n", s.Event, cell(s.Act.Do), strings.Join(s.By, ", "), fieldList(s.Want), cell(nearOf(&s)))
 	}
 	return b.String()
+}
+
+// nearOf is what is different in the near miss: the script, or where it is played.
+func nearOf(s *scenarios.Scenario) string {
+	if s.Near.Do != s.Act.Do {
+		return s.Near.Do
+	}
+	return s.Near.String()
 }
 
 func fieldList(want map[string]string) string {
