@@ -23,6 +23,17 @@ type part struct {
 	template *format.Template
 }
 
+// refs returns each use of a field that the text prints.
+func (o *output) refs() []field.Ref {
+	var all []field.Ref
+	for i := range o.parts {
+		if t := o.parts[i].template; t != nil {
+			all = append(all, t.Refs()...)
+		}
+	}
+	return all
+}
+
 // An outputField is a field that alerts have beside their text.
 type outputField struct {
 	name     string

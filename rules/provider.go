@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tiercel-project/tiercel/rules/field"
@@ -48,7 +49,7 @@ func (c *compiler) warnEvents(r *Rule) {
 	}
 }
 
-// warnFields names the fields in r's condition that its source does not give.
+// warnFields names the fields in r's condition that its source does not give, and those that its output alone has.
 func (c *compiler) warnFields(r *Rule) {
 	var missing []string
 	for _, ref := range r.prog.Fields() {
@@ -59,6 +60,16 @@ func (c *compiler) warnFields(r *Rule) {
 	if len(missing) > 0 {
 		c.col.RuleProblem(load.AsWarning, load.WarnNotGiven, r.spec,
 			fmt.Sprintf("rule %q needs %s, which has no value yet: comparisons with it are false", r.Name, strings.Join(missing, ", ")), "")
+	}
+	var printed []string
+	for _, ref := range r.out.refs() {
+		if name := ref.String(); !c.opts.Provider.Field(r.Source, &ref) && ref.ID != field.EvtDir && !slices.Contains(missing, name) && !slices.Contains(printed, name) {
+			printed = append(printed, name)
+		}
+	}
+	if len(printed) > 0 {
+		c.col.RuleProblem(load.AsWarning, load.WarnNotGiven, r.spec,
+			fmt.Sprintf("rule %q prints %s, which has no value yet", r.Name, strings.Join(printed, ", ")), "")
 	}
 }
 
