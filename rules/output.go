@@ -94,12 +94,15 @@ func (c *compiler) output(u *load.Rule, r *Rule) bool {
 }
 
 // applies reports whether a is meant for u.
-func (a *AppendOutput) applies(u *load.Rule) bool {
-	if a.Match.Source != "" && a.Match.Source != u.Source || a.Match.Rule != "" && a.Match.Rule != u.Name {
+func (a *AppendOutput) applies(u *load.Rule) bool { return a.matches(u.Name, u.Source, u.Tags) }
+
+// matches reports whether a is meant for a rule of that name.
+func (a *AppendOutput) matches(name, source string, tags []string) bool {
+	if a.Match.Source != "" && a.Match.Source != source || a.Match.Rule != "" && a.Match.Rule != name {
 		return false
 	}
 	for _, t := range a.Match.Tags {
-		if !slices.Contains(u.Tags, t) {
+		if !slices.Contains(tags, t) {
 			return false
 		}
 	}

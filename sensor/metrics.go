@@ -41,6 +41,7 @@ type metrics struct {
 	checked      prometheus.Counter
 	unsound      prometheus.Counter
 	rules        prometheus.Gauge
+	stale        prometheus.Gauge
 }
 
 // latencyBuckets go from 10 µs to 5 s.
@@ -68,8 +69,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(h)
 		return h
 	}
-	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: "rules_enabled", Help: "Enabled rules for system calls."})
-	reg.MustRegister(gauge)
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
+		reg.MustRegister(g)
+		return g
+	}
 	return &metrics{
 		events:       counter("events_total", "Events that were compared with the rules."),
 		matches:      vec("matches_total", "Matches, by the rule's priority.", "priority"),
@@ -87,7 +91,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		checked:      counter("filter_checked_total", "Events that the kernel filter would have dropped, compared with the rules to check it."),
 		unsound:      counter("filter_unsound_total", "Rules that matched an event which the kernel filter would have dropped: 0, or there is a mistake."),
 		reloads:      vec("rules_reloads_total", "Reloads of the rules, by result.", "result"),
-		rules:        gauge,
+		rules:        gauge("rules_enabled", "Enabled rules for system calls."),
+		stale:        gauge("rules_stale", "1 if the last reload was rejected: the rules that run are not those of the files."),
 	}
 }
 

@@ -33,6 +33,9 @@ func (s *Sensor) use(set *rules.Set) {
 		}
 	}
 	s.metrics.rules.Set(float64(n))
+	if n == 0 {
+		s.log.Warn("no rule for system calls is enabled: nothing is watched")
+	}
 	s.domains.Use(domains)
 }
 
@@ -106,6 +109,7 @@ func (s *Sensor) reload(why string) {
 	}
 	s.Reload(set)
 	s.metrics.reloads.WithLabelValues("loaded").Inc()
+	s.metrics.stale.Set(0)
 	s.log.Info("rules reloaded", "why", why, "rules", len(set.Rules()))
 }
 
@@ -114,6 +118,7 @@ func place(file string, line, col int) string { return fmt.Sprintf("%s:%d:%d", f
 // rejected says that the rules before stay.
 func (s *Sensor) rejected(why string, err error) {
 	s.metrics.reloads.WithLabelValues("rejected").Inc()
+	s.metrics.stale.Set(1)
 	s.log.Error("rules not reloaded: those before stay", "why", why, "err", err)
 	s.reporter.internal("Tiercel internal: rules not reloaded", rules.Critical, "Rules were not reloaded, those before stay | reason="+err.Error(),
 		[]rules.OutputField{{Name: "reason", Value: err.Error()}}, "")

@@ -529,6 +529,9 @@ func TestReload(t *testing.T) {
 		t.Errorf("log lacks %q:\n%s", want, r.log.String())
 	}
 	r.out.waitFor(t, "Tiercel internal: rules not reloaded")
+	if n := testutil.ToFloat64(r.metrics.stale); n != 1 {
+		t.Errorf("rules_stale is %v although the rules were rejected", n)
+	}
 	r.src.events <- cgroup(1, "/user.slice")
 	r.src.events <- shell(task(21, "sh"))
 	r.out.waitFor(t, "Shell started")
@@ -539,6 +542,11 @@ func TestReload(t *testing.T) {
 	}
 	r.src.events <- &event.Event{Type: field.EventSocket, BootNS: bootNS(), Result: 4, Task: task(21, "sh")}
 	r.out.waitFor(t, "Socket made")
+	if n := testutil.ToFloat64(r.metrics.stale); n != 0 {
+		t.Errorf("rules_stale is %v although rules were loaded", n)
+	}
+	put("# none\n")
+	r.log.waitFor(t, "nothing is watched")
 	for result, want := range map[string]float64{"loaded": 1, "rejected": 1} {
 		if n := testutil.ToFloat64(r.metrics.reloads.WithLabelValues(result)); n < want {
 			t.Errorf("%v reloads %s", n, result)

@@ -43,9 +43,13 @@ func (d *daemon) readRules() (*rules.Set, *rules.Report, error) {
 	if len(files) == 0 {
 		return nil, nil, errors.New("rules: no .yaml or .yml file found")
 	}
-	set, report := rules.Load(files, d.ruleOptions())
+	opts := d.ruleOptions()
+	set, report := rules.Load(files, opts)
 	if set != nil {
 		set.Prepare() // so that no event waits for it
+		for _, err := range rules.Unused(set, opts) {
+			d.log.Warn("the configuration says something of no rule", "err", err)
+		}
 	}
 	return set, report, nil
 }

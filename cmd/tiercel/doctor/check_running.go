@@ -117,6 +117,7 @@ func judge(all []sample) []Finding {
 	fs = append(fs, judgeBackend(byName["tiercel_sensor_backend"])...)
 	fs = append(fs, judgeFilter(byName)...)
 	fs = append(fs, judgeExempt(byName["tiercel_sensor_exempt_refused_total"])...)
+	fs = append(fs, judgeRules(byName["tiercel_sensor_rules_enabled"], byName["tiercel_sensor_rules_stale"])...)
 	before := len(fs)
 	for _, l := range losses {
 		if text := nonZero(byName[l.metric]); text != "" {
@@ -125,7 +126,7 @@ func judge(all []sample) []Finding {
 	}
 	for _, s := range byName["tiercel_sensor_output_alerts_total"] {
 		if r := s.labels["result"]; s.value > 0 && r != "written" {
-			fs = append(fs, found(Action, "output %s: %.0f alerts %s since the start", s.labels["output"], s.value, r).hint("is what it writes to there, and quick enough?"))
+			fs = append(fs, found(Action, "output %s: %.0f alerts %s since the start", s.labels["output"], s.value, r).hint("is what it writes to there, and quick enough? The log says \"output failed\" with the reason"))
 		}
 	}
 	if w := byName["tiercel_bus_spool_messages"]; len(w) > 0 && w[0].value > 1000 {
@@ -133,6 +134,22 @@ func judge(all []sample) []Finding {
 	}
 	if len(fs) == before {
 		fs = append(fs, found(OK, "nothing was lost or held back since the start"))
+	}
+	return fs
+}
+
+// judgeRules says how many rules run, and whether they are those of the files.
+func judgeRules(enabled, stale []sample) []Finding {
+	var fs []Finding
+	if len(enabled) > 0 && enabled[0].value == 0 {
+		fs = append(fs, found(Action, "no rule for system calls is enabled: nothing is watched").
+			hint("look at --rules, --priority and ruleSelection; tiercel rule list FILE… lists what files have"))
+	} else if len(enabled) > 0 {
+		fs = append(fs, found(OK, "%.0f rules for system calls are enabled", enabled[0].value))
+	}
+	if len(stale) > 0 && stale[0].value != 0 {
+		fs = append(fs, found(Action, "the rules files have an error: the rules from before run on").
+			hint("tiercel rule check FILE… says where it is, as the log does with \"rules error\""))
 	}
 	return fs
 }

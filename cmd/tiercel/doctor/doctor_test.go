@@ -71,6 +71,13 @@ tiercel_sensor_output_alerts_total{output="http",result="failed"} 2
 			"action 5000 matches wait in the spool",
 			"action not ready: bus: connection to NATS is reconnecting",
 		}},
+		{"rules", healthy + "tiercel_sensor_rules_enabled 59\ntiercel_sensor_rules_stale 0\n", "", []string{
+			rings, "ok 59 rules for system calls are enabled", "ok nothing was lost or held back since the start", "ok ready",
+		}},
+		{"rules rejected", healthy + "tiercel_sensor_rules_enabled 0\ntiercel_sensor_rules_stale 1\n", "", []string{
+			rings, "action no rule for system calls is enabled: nothing is watched", "action the rules files have an error: the rules from before run on",
+			"ok nothing was lost or held back since the start", "ok ready",
+		}},
 		{"runtime alone", "tiercel_runtime_x 1\n", "", []string{"note this tiercel runs no sensor, or has not attached it yet", "ok ready"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
