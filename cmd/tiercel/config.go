@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -25,27 +26,33 @@ const envPrefix = "TIERCEL_"
 
 // applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file. Every flag is a
 // key of that file, written in camel case (httpOutput for --http-output); what is more than a value or a list of them is a key of nested,
-// a pointer to a struct with yaml tags. A key that is neither is an error that names its line and the nearest key.
-func applyConfig(cmd *cobra.Command, file string, nested any) error {
+// a pointer to a struct with yaml tags. A key that is neither is an error that names its line and the nearest key. What it returns knows
+// where each value came from.
+func applyConfig(cmd *cobra.Command, file string, nested any) (places, error) {
 	flags := cmd.Flags()
 	var errs []error
+	from := places{}
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			from[camel(f.Name)] = place{text: "--" + f.Name, named: true}
+		}
 		if v, ok := os.LookupEnv(envName(f.Name)); ok && !f.Changed && f.Name != "help" {
 			if err := flags.Set(f.Name, v); err != nil {
 				errs = append(errs, fmt.Errorf("environment %s: %w", envName(f.Name), err))
 			}
+			from[camel(f.Name)] = place{text: "environment " + envName(f.Name), named: true}
 		}
 	})
 	if file != "" {
-		errs = append(errs, applyFile(flags, file, nested)...)
+		errs = append(errs, applyFile(flags, file, nested, from)...)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return &cli.Error{Err: err, Code: cli.ExitUsage}
+		return nil, &cli.Error{Err: err, Code: cli.ExitUsage}
 	}
-	return nil
+	return from, nil
 }
 
-func applyFile(flags *pflag.FlagSet, file string, nested any) []error {
+func applyFile(flags *pflag.FlagSet, file string, nested any, from places) []error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -71,6 +78,7 @@ func applyFile(flags *pflag.FlagSet, file string, nested any) []error {
 	}
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		key, value := m.Content[i], m.Content[i+1]
+		from.add(file, key.Value, value)
 		if keys[key.Value] {
 			continue
 		}
@@ -111,12 +119,36 @@ func decodeNested(file string, data []byte, keys map[string]bool, nested any) []
 		switch {
 		case m == nil:
 			line, text, _ := strings.Cut(strings.TrimPrefix(msg, "line "), ": ")
-			errs = append(errs, fmt.Errorf("%s:%s: %s", file, line, text))
+			errs = append(errs, fmt.Errorf("%s:%s: %s", file, line, plainType(text)))
 		case !strings.HasSuffix(msg, "in type "+top) && !keys[m[2]]: // those of the top were looked at before
 			errs = append(errs, fmt.Errorf("%s:%s: unknown key %q", file, m[1], m[2]))
 		}
 	}
 	return errs
+}
+
+// otherType is what the YAML library says of a value that does not fit.
+var otherType = regexp.MustCompile("^cannot unmarshal !!(\\w+)(?: `(.*)`)? into (.*)$")
+
+// plainType says it in the words of whom it concerns.
+func plainType(text string) string {
+	m := otherType.FindStringSubmatch(text)
+	if m == nil {
+		return text
+	}
+	want := map[string]string{"int": "whole number", "int64": "whole number", "bool": "true or false", "time.Duration": "time such as 30s", "string": "text"}[m[3]]
+	switch {
+	case want != "":
+	case strings.HasPrefix(m[3], "[]"):
+		want = "list"
+	default:
+		want = "mapping (key: value)"
+	}
+	value := map[string]string{"seq": "a list", "map": "a mapping"}[m[1]]
+	if value == "" {
+		value = strconv.Quote(m[2])
+	}
+	return value + " where a " + want + " is expected"
 }
 
 // yamlKeys returns the keys of the struct that nested points to.

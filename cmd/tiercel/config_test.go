@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -29,7 +30,9 @@ func TestApplyConfig(t *testing.T) {
 		},
 		{name: "nested key", yaml: "special: {level: 7}\n", wantExtra: "7"},
 		{name: "unknown nested key", yaml: "special:\n  level: 7\n  levels: 8\n", wantErr: `FILE:3: unknown key "levels"`},
-		{name: "nested value of another type", yaml: "special: {level: 7}\nother: x\n", wantErr: "FILE:2: cannot unmarshal !!str `x` into int"},
+		{name: "nested value of another type", yaml: "special: {level: 7}\nother: x\n", wantErr: `FILE:2: "x" where a whole number is expected`},
+		{name: "time without unit", yaml: "wait: 60\n", wantErr: `FILE:1: "60" where a time such as 30s is expected`},
+		{name: "list for a mapping", yaml: "special: [level]\n", wantErr: "FILE:1: a list where a mapping (key: value) is expected"},
 		{name: "unknown key", yaml: "httpOutput: a\nhttpOutputs: b\n", wantErr: `FILE:2:1: unknown key "httpOutputs" (did you mean "httpOutput"?)`},
 		{name: "flag spelling", yaml: "http-output: a\n", wantErr: `FILE:1:1: unknown key "http-output" (did you mean "httpOutput"?)`},
 		{name: "list for a scalar", yaml: "httpOutput: [a]\n", wantErr: "FILE:1:13: httpOutput: one value expected, not a list"},
@@ -54,9 +57,10 @@ func TestApplyConfig(t *testing.T) {
 				Special struct {
 					Level string `yaml:"level"`
 				} `yaml:"special"`
-				Other int `yaml:"other"`
+				Other int           `yaml:"other"`
+				Wait  time.Duration `yaml:"wait"`
 			}
-			err := applyConfig(cmd, file, &nested)
+			_, err := applyConfig(cmd, file, &nested)
 			gotErr := ""
 			if err != nil {
 				gotErr = err.Error()
@@ -74,6 +78,49 @@ func TestApplyConfig(t *testing.T) {
 				t.Errorf("rules (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestPlaces: a value that is out of its range is reported where it was given, on the command line, in the environment, or in the file.
+func TestPlaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tiercel.yaml")
+	const text = "output: xml\nlogLevel: loud\nhttp: nowhere\nnode: A/B\nnatsPort: 70000\nringBytes: 3Mi\nthrottle: {rate: 5, burst: 0}\n" +
+		"recorder:\n  rate: 0\n  events:\n  - execve\n  - opne\nstreams: {maxBytes: {EVNTS: 1}}\nruntimeSockets:\n- dokcer:/x\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TIERCEL_LOG_LEVEL", "quiet")
+	cfg := defaultDaemonConfig()
+	cmd := &cobra.Command{Use: "sensor"}
+	cfg.addFlags(cmd.Flags(), partSensor)
+	if err := cmd.ParseFlags([]string{"--http", "8765", "--spool-size", "1"}); err != nil {
+		t.Fatal(err)
+	}
+	from, err := applyConfig(cmd, file, &cfg.nested)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, err := range flatten(from.locate(cfg.Validate())) {
+		got = append(got, err.Error())
+	}
+	want := []string{
+		file + `:1:9: output: "xml" is none of text, json`,
+		`environment TIERCEL_LOG_LEVEL: "quiet" is none of debug, info, warn, error`,
+		file + `:4:7: node: "A/B" is no Kubernetes name: lower-case letters, digits, - and . alone`,
+		file + ":5:11: natsPort: 70000 is not in 0 to 65535",
+		file + ":9:9: recorder.rate: 0 is not positive",
+		file + `:12:5: recorder.events[1]: "opne" is no event type (did you mean "open"?)`,
+		"--http: address 8765: missing port in address",
+		"--spool-size: 1 is less than 1Mi",
+		file + ":7:28: throttle.burst: 0 is not in 1 to 1000000",
+		file + ":6:12: ringBytes: 3145728 is not a power of two from 65536 to 1073741824",
+		file + `:15:3: runtimeSockets[0]: "dokcer:/x": the kind is none of docker, podman, cri`,
+		file + `:13:10: streams: maxBytes: "EVNTS" is none of EVENTS, JOURNAL, ACTIONS, TIMERS, OUTCOMES, DEADLETTER, tiercel_functions, ` +
+			"tiercel_state, tiercel_modules, tiercel_artifacts, tiercel_bodies",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -175,7 +175,20 @@ func (c *daemonConfig) Validate() error {
 	oneOf("kubeIdentity", c.Identity, string(capability.ServiceAccount), string(capability.Impersonate))
 	oneOf("ruleMatching", c.Matching, "first", "all")
 	if _, err := rules.ParsePriority(c.MinPriority); err != nil {
-		errs = append(errs, fmt.Errorf("priority: %w", err))
+		errs = append(errs, fmt.Errorf("priority: %w: emergency, alert, critical, error, warning, notice, informational or debug", err))
+	}
+	if c.Node != "" && bus.NodeToken(c.Node) == bus.InvalidToken {
+		errs = append(errs, fmt.Errorf("node: %q is no Kubernetes name: lower-case letters, digits, - and . alone", c.Node))
+	}
+	if c.NATSPort < 0 || c.NATSPort > 65535 {
+		errs = append(errs, fmt.Errorf("natsPort: %d is not in 0 to 65535", c.NATSPort))
+	}
+	if r := c.nested.Recorder; !r.Off {
+		if err := r.Validate(); err != nil {
+			for _, err := range flatten(err) {
+				errs = append(errs, fmt.Errorf("recorder.%w", err))
+			}
+		}
 	}
 	if c.HTTP != "" {
 		if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
@@ -192,8 +205,11 @@ func (c *daemonConfig) Validate() error {
 	} else if n != 0 && n < 1<<20 {
 		errs = append(errs, fmt.Errorf("spoolSize: %v is less than 1Mi", n))
 	}
-	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 || t.Burst < 1 || t.Burst > 1e6 {
-		errs = append(errs, fmt.Errorf("throttle: rate %d is not in 0 to 1000000, or burst %d not in 1 to 1000000", t.Rate, t.Burst))
+	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 {
+		errs = append(errs, fmt.Errorf("throttle.rate: %d is not in 0 to 1000000", t.Rate))
+	}
+	if t := c.nested.Throttle; t.Burst < 1 || t.Burst > 1e6 {
+		errs = append(errs, fmt.Errorf("throttle.burst: %d is not in 1 to 1000000", t.Burst))
 	}
 	if _, _, err := c.rings(); err != nil {
 		errs = append(errs, err)
@@ -230,10 +246,12 @@ func (c *daemonConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("natsSync: %v is negative", c.NATSSync))
 	}
 	if err := c.nested.Streams.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("streams: %w", err))
+		errs = append(errs, err) // begins with "streams: "
 	}
 	if err := c.nested.Runtime.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("runtime: %w", err))
+		for _, err := range flatten(err) {
+			errs = append(errs, fmt.Errorf("runtime.%w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -42,11 +42,12 @@ func newDaemon(s cli.Streams, parts part, name, short, long string) *cobra.Comma
 		Long:  long,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := applyConfig(cmd, cfg.Config, &cfg.nested); err != nil {
+			from, err := applyConfig(cmd, cfg.Config, &cfg.nested)
+			if err != nil {
 				return err
 			}
 			if err := cfg.Validate(); err != nil {
-				return &cli.Error{Err: err, Code: cli.ExitUsage}
+				return &cli.Error{Err: from.locate(err), Code: cli.ExitUsage}
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
 // A Config bounds a Recorder. Take DefaultConfig and change what is different.
@@ -59,12 +60,20 @@ func (c Config) Validate() error {
 	}
 	for i, name := range c.Events {
 		if t, ok := field.EventTypeByName(name); !ok {
-			bad(fmt.Sprintf("events[%d]", i), "%q is no event type", name)
+			bad(fmt.Sprintf("events[%d]", i), "%q is no event type%s", name, meant(name))
 		} else if perTask[t] {
 			bad(fmt.Sprintf("events[%d]", i), "%q is known of every process and not recorded", name)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// meant names the nearest event type.
+func meant(name string) string {
+	if near := spell.Nearest(name, field.AllEvents().Names()); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return ""
 }
 
 // perTask are the events that come for every process whoever wants them.
