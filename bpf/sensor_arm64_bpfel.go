@@ -91,6 +91,7 @@ type SensorCall struct {
 		At  uint32
 		Len uint32
 	}
+	Task uint64
 }
 
 type SensorCallFlag uint32

@@ -150,6 +150,7 @@ struct call {
 	struct message m;
 	struct socket_facts socket; // of a capture, for a filter program
 	struct exec_text exec[EXEC_TEXTS]; // of an exec, for a filter program
+	__u64 task; // that makes the call
 };
 
 // A fork, an exec or an exit (life.h) has one of its own: of it the verdict counts, the result, and where the record ends.
@@ -335,6 +336,7 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	c->compat = i >= CALLS_NATIVE || c->nr & X32_BIT;
 	c->verdict = 0;
 	c->copied = copied;
+	c->task = (__u64)t;
 	c->l = *l;
 	read_args(c, regs);
 	if (l->flags & CALL_SOCKETCALL && !unpack_socketcall(c))

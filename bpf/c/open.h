@@ -47,6 +47,12 @@ static __always_inline bool differs_in(__u32 bytes, __u64 a, __u64 b)
 	return bytes < 8 ? (a ^ b) << (64 - 8 * (bytes & 7)) : a ^ b;
 }
 
+// of_last keeps of the last word of n bytes that were gone through word by word what belongs to them.
+static __always_inline __u64 of_last(__u64 word, __u32 n)
+{
+	return word << (-n & 7) * 8;
+}
+
 // passed_as_walked reports whether the path as passed, of n bytes and relative, is the end of the one that the walk buffer holds, below the
 // directory that it starts from; absolute, whether it is just that.
 __noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 n)
@@ -87,18 +93,19 @@ __noinline int note_walked(struct text *t, struct scratch *s, struct walk_buffer
 	if (len >= TEXT_LEN || leaf > len)
 		return 0;
 	BOUND(len);
-	__u64 differ = n ^ len;
+	__u64 differ = n ^ len, last = 0;
 	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
 		if (i >= len)
 			break;
+		differ |= last;
 		__u64 word = word_at(&w->b[pos + i]);
 		set_word(&t->b[i], word);
-		differ |= differs_in(len - i, word, word_at(&s->b[OPEN_RAW + 4 + i]));
+		last = word ^ word_at(&s->b[OPEN_RAW + 4 + i]);
 	}
 	t->len = len;
 	t->base = len - leaf + 1;
 	t->dir = leaf < len ? len - leaf : 1;
-	return !differ;
+	return !(differ | of_last(last, len));
 }
 
 // mark_dir has the walk note where it passes the directory that a relative path starts from.
@@ -181,11 +188,11 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	struct scratch *s = scratch_of(SLOT_CALL);
 	struct walk_buffer *w = walk_of(SLOT_CALL);
 	struct texts *texts = current_texts();
-	struct task_struct *t = bpf_get_current_task_btf();
 	if (!c || !s || !w || !texts) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
+	struct task_struct *t = bpf_rdonly_cast ? KCAST(struct task_struct, c->task) : bpf_get_current_task_btf(); // 5.11
 	((struct head *)s->b)->flags = 0;
 	struct open_info x = {.flags = arg(c, c->l.open_flags), .mode = arg(c, c->l.open_mode), .fd = AT_FDCWD};
 	if (c->l.flags & CALL_CREAT)

@@ -18,7 +18,6 @@ enum walk_flag {
 // What changes on the way: it stands on the stack, where there is little room. The rest stands in the buffer.
 struct walk {
 	__u64 dentry, mount, top; // top: the root of the mount
-	__u64 head; // what stands at pos
 	struct walk_buffer *w;
 	__u32 pos, pad;
 };
@@ -26,23 +25,25 @@ struct walk {
 // Names of up to so many bytes are copied by words, which takes a fifth of the time that the helper does.
 #define SHORT_NAME 32
 
-// push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit. The kernel
-// aligns names to words, so that one that begins in a name is on its page. The last word of a name may reach into what follows, so head has the
-// eight bytes that follow: to load them, just after they were written in parts, would have to wait until they are in the cache.
-static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry, __u64 *head)
+// push_name writes the name of the dentry, after a slash, before pos, and returns the new position; pos itself if it does not fit.
+static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 dentry)
 {
-	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1), end = pos;
+	__u32 len = KREAD(struct dentry, dentry, d_name.len) & (NAME_LEN - 1);
 	__u64 name = (__u64)KREAD(struct dentry, dentry, d_name.name);
-	if (pos < len + 1 || end > PATH_LEN)
+	if (pos < len + 1 || pos > PATH_LEN)
 		return pos;
 	pos -= len + 1;
 	pos &= PATH_LEN - 1;
-	if (!bpf_rdonly_cast || len > SHORT_NAME) {
-		bpf_probe_read_kernel(&b->b[pos + 1], len, (void *)name);
-		b->b[pos] = '/';
-		*head = word_at(&b->b[pos]);
-		return pos;
-	}
+	bpf_probe_read_kernel(&b->b[pos + 1], len, (void *)name);
+	b->b[pos] = '/';
+	return pos;
+}
+
+// push_words is push_name for a name of at most SHORT_NAME bytes, copied by words. The kernel aligns names to words, so that one that begins in a
+// name is on its page. The last word of a name may reach into what follows, so head has the eight bytes that follow: to load them, just after they
+// were written in parts, would have to wait until they are in the cache.
+static __always_inline void push_words(struct walk_buffer *b, __u32 pos, __u32 end, __u64 name, __u32 len, __u64 *head)
+{
 	__u64 first = KWORD(name), room = len < 7 ? 8 * len : 56; // what the name has of the word that begins with its slash
 	barrier_var(room);
 	set_word(&b->b[pos + 1], first);
@@ -54,7 +55,6 @@ static __always_inline __u32 push_name(struct walk_buffer *b, __u32 pos, __u64 d
 	set_word(&b->b[end], *head);
 	*head = *head << 8 << room | (first & ((1ULL << room) - 1)) << 8 | '/';
 	set_word(&b->b[pos], *head);
-	return pos;
 }
 
 // take_step goes one component up. It returns 1 at the end.
@@ -83,7 +83,7 @@ static __always_inline long take_step(struct walk *w)
 		w->top = (__u64)KREAD(struct mount, up, mnt.mnt_root);
 		return 0;
 	}
-	__u32 pos = push_name(b, w->pos, d, &w->head);
+	__u32 pos = push_name(b, w->pos, d);
 	if (pos == w->pos)
 		return 1;
 	if (!b->leaf)
@@ -96,6 +96,65 @@ static __always_inline long take_step(struct walk *w)
 static long walk_step(__u64 i, struct walk *w)
 {
 	return take_step(w);
+}
+
+// walk_near is walk_step for the components that are near, from 6.2 on: what take_step keeps in memory stands in registers, with its type, so that each
+// step is a few loads. It returns 1 at the end.
+static __always_inline long walk_near(struct walk *w)
+{
+	struct walk_buffer *b = w->w;
+	struct dentry *d = KCAST(struct dentry, w->dentry), *top = (void *)w->top;
+	struct mount *mount = KCAST(struct mount, w->mount);
+	__u64 head = 0; // what stands at pos
+	__u32 pos = w->pos;
+	long ended = 0;
+	for (__u32 i = 0; i < WALK_NEAR; i++) {
+		if ((__u64)d == b->mark_dentry && (__u64)KADDR(struct mount, mount, mnt) == b->mark_mnt)
+			b->mark = pos;
+		if ((__u64)d == b->root_dentry && (__u64)KADDR(struct mount, mount, mnt) == b->root_mnt) {
+			b->root = pos;
+			if (!b->through) {
+				b->flags = 0;
+				ended = 1;
+				break;
+			}
+		}
+		struct dentry *parent = d->d_parent;
+		if (d == parent || d == top) {
+			struct mount *up = mount->mnt_parent;
+			if (up == mount || !up) {
+				b->flags = !b->root ? WALK_OUTSIDE : pos != b->root ? WALK_BEYOND : 0;
+				ended = 1;
+				break;
+			}
+			d = mount->mnt_mountpoint;
+			mount = up;
+			top = up->mnt.mnt_root;
+			continue;
+		}
+		__u32 len = d->d_name.len & (NAME_LEN - 1), end = pos;
+		__u64 name = (__u64)d->d_name.name;
+		if (pos < len + 1 || end > PATH_LEN) {
+			ended = 1;
+			break;
+		}
+		pos -= len + 1;
+		pos &= PATH_LEN - 1;
+		if (len > SHORT_NAME) {
+			bpf_probe_read_kernel(&b->b[pos + 1], len, (void *)name);
+			b->b[pos] = '/';
+			head = word_at(&b->b[pos]);
+		} else
+			push_words(b, pos, end, name, len, &head);
+		if (!b->leaf)
+			b->leaf = end - pos;
+		d = parent;
+	}
+	w->dentry = (__u64)d;
+	w->mount = (__u64)mount;
+	w->top = (__u64)top;
+	w->pos = pos;
+	return ended;
 }
 
 // What climbs from a directory to another one, or to the top of its file system.
@@ -137,10 +196,9 @@ __noinline int walk_in(struct walk_buffer *b)
 		return 0;
 	__u64 sb = (__u64)KREAD(struct dentry, d, d_sb);
 	if (KREAD(struct super_block, sb, s_flags) & SB_NOUSER) {
-		__u64 nothing = 0;
 		// Pipes, sockets and anonymous inodes have no path. A memfd has a name and no directory.
 		if (KREAD(struct super_block, sb, s_magic) == TMPFS_MAGIC)
-			b->pos = push_name(b, PATH_LEN, d, &nothing);
+			b->pos = push_name(b, PATH_LEN, d);
 		return 0;
 	}
 	__u64 root_mnt = b->root_mnt;
@@ -156,8 +214,7 @@ __noinline int walk_in(struct walk_buffer *b)
 	long ended = 0;
 	b->flags = WALK_CUT; // until it has come to an end
 	if (bpf_rdonly_cast)
-		for (__u32 i = 0; i < WALK_NEAR && !ended; i++)
-			ended = take_step(&near);
+		ended = walk_near(&near);
 	struct walk w = near;
 	if (!ended)
 		bpf_loop(bpf_rdonly_cast ? WALK_DEPTH - WALK_NEAR : WALK_DEPTH, walk_step, &w, 0); // 5.17

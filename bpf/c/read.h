@@ -4,13 +4,18 @@
 
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; // 6.2
 
-// KREAD reads member f of the T at p, a kernel address of any origin. From 6.2 on that is one load; before, a helper call.
+// KCAST makes an address that of a T to the verifier too: members of it are loads, and so are members of what it points to. From 6.2 on.
+#define KCAST(T, p) ((T *)bpf_rdonly_cast((void *)(p), bpf_core_type_id_kernel(T)))
+
+// KREAD reads member f of the T at p, a kernel address of any origin. From 6.2 on that is one load; before, a helper call. clang would make one
+// load of both, with an address that it works out first, if nothing stood behind the one.
 #define KREAD(T, p, f)                                                                        \
 	({                                                                                    \
 		typeof(((T *)0)->f) __r;                                                      \
-		if (bpf_rdonly_cast)                                                          \
-			__r = ((T *)bpf_rdonly_cast((void *)(p), bpf_core_type_id_kernel(T)))->f;     \
-		else {                                                                        \
+		if (bpf_rdonly_cast) {                                                        \
+			__r = KCAST(T, p)->f;                                                 \
+			asm volatile("");                                                     \
+		} else {                                                                      \
 			T *__p = (void *)(p);                                                 \
 			bpf_probe_read_kernel(&__r, sizeof(__r), __builtin_preserve_access_index(&__p->f)); \
 		}                                                                             \
