@@ -54,6 +54,8 @@ type daemonConfig struct {
 	RingBytes   string // size of the kernel's ring of what rules watch; 0: by memory. Default 0.
 	ProcessRing string // that of its ring of processes and cgroups, likewise
 
+	IdentityTimeout time.Duration // how long an event waits for the names of its container. Default 500ms.
+
 	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
@@ -97,8 +99,9 @@ func defaultDaemonConfig() *daemonConfig {
 			Recorder: recorder.DefaultConfig(),
 			Throttle: throttleConfig{Rate: sensor.DefaultConfig().ThrottleRate, Burst: sensor.DefaultConfig().ThrottleBurst},
 		},
-		NATSSync:  time.Second,
-		RingBytes: "0", ProcessRing: "0", SpoolSize: "256Mi", SpoolSync: time.Second,
+		NATSSync:        time.Second,
+		IdentityTimeout: sensor.DefaultConfig().IdentityTimeout,
+		RingBytes:       "0", ProcessRing: "0", SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
 	if os.Geteuid() == 0 {
 		c.SelfSocket = defaultSelfSocket
@@ -132,6 +135,7 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
 		f.StringVar(&c.RingBytes, "ring-bytes", c.RingBytes, "size of the kernel's ring of what rules watch, a power of two such as 16Mi; 0 for one by memory")
 		f.StringVar(&c.ProcessRing, "process-ring-bytes", c.ProcessRing, "size of the kernel's ring of processes and cgroups, as --ring-bytes")
+		f.DurationVar(&c.IdentityTimeout, "identity-timeout", c.IdentityTimeout, "how long an event waits for the names of its container, at most 10s")
 		f.StringVar(&c.SpoolSize, "spool-size", c.SpoolSize, "how much may wait on disk, in --data, while the bus is out of reach; 0 for memory alone")
 		f.DurationVar(&c.SpoolSync, "spool-sync", c.SpoolSync, "how old what waits may be before it is synced to the disk; 0 syncs before sending")
 		f.BoolVar(&c.Syslog, "syslog-output", c.Syslog, "send each alert to the syslog daemon of this machine")
@@ -213,6 +217,9 @@ func (c *daemonConfig) Validate() error {
 	}
 	if _, _, err := c.rings(); err != nil {
 		errs = append(errs, err)
+	}
+	if d := c.IdentityTimeout; d <= 0 || d > 10*time.Second {
+		errs = append(errs, fmt.Errorf("identityTimeout: %v is not in 1ns to 10s", d))
 	}
 	if c.SpoolSync < 0 {
 		errs = append(errs, fmt.Errorf("spoolSync: %v is negative", c.SpoolSync))

@@ -26,6 +26,7 @@ func TestDaemonConfigValidate(t *testing.T) {
 		{"spool size", func(c *daemonConfig) { c.SpoolSize = "4Ki" }, []string{"spoolSize: ", "1Mi"}},
 		{"no spool size", func(c *daemonConfig) { c.SpoolSize = "much" }, []string{"spoolSize: "}},
 		{"negative times", func(c *daemonConfig) { c.SpoolSync, c.NATSSync = -time.Second, -time.Second }, []string{"spoolSync: -1s", "natsSync: -1s"}},
+		{"no time for names", func(c *daemonConfig) { c.IdentityTimeout = 0 }, []string{"identityTimeout: 0s"}},
 		{"credentials without a server", func(c *daemonConfig) { c.Creds = "file" }, []string{"creds, ca, cert, key: only with nats"}},
 		{"no data", func(c *daemonConfig) { c.Data = "" }, []string{"data: missing"}},
 		{"rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "100000", "4Ki" }, []string{"ringBytes: 100000", "processRingBytes: 4096"}},

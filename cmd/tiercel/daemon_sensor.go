@@ -25,7 +25,7 @@ func (d *daemon) addSensor(alone bool) error {
 	cfg.Node, cfg.Cluster, cfg.Hostname = d.cfg.Node, d.cfg.Cluster, d.cfg.Node
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
-	cfg.SelfSocket = d.cfg.SelfSocket
+	cfg.IdentityTimeout, cfg.SelfSocket = d.cfg.IdentityTimeout, d.cfg.SelfSocket
 	cfg.SyslogOutput, cfg.ProgramOutput, cfg.ProgramKeepAlive = d.cfg.Syslog, d.cfg.Program, d.cfg.KeepAlive
 	var err error
 	if cfg.SelfUsers, err = d.cfg.selfUsers(); err != nil {

@@ -65,6 +65,7 @@ ruleMatching: all
 ruleSelection: [{enable: {rule: "*"}}]
 appendOutput: [{extra_fields: [%s]}]
 runtimeSockets: ["docker:%s"]
+identityTimeout: 10s # a machine that is busy answers late who a container is
 throttle: {rate: 0, burst: 1} # every match counts
 processRingBytes: 16Mi # a bomb of 10,000 processes, while others play and this sensor waits for a processor
 `, strings.Join(append([]string{`{scenario: "%proc.env[SCENARIO_ID]"}`}, quoted(th.fields)...), ", "), th.docker.socket))
