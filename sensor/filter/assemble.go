@@ -44,6 +44,7 @@ type Next struct {
 	Texts   uint8 // of an open that failed: what the late one goes to if the path as passed does not decide, to be called again
 	Socket  bool  // the capture ends what the hooks of sockets noted for the call
 	Flags   int   // position of an argument plus one that may have MSG_FASTOPEN, which makes another event too; 0: none
+	Whole   bool  // the programs are not to have a part for each head of a path, which makes them long
 	Short   bool  // the programs must be short, at the price of more look-ups
 }
 
@@ -122,10 +123,10 @@ func (f *Filter) Assemble(p *Plan, env *Env, next Next) (Programs, error) {
 	if late {
 		g := &generator{env: env, filter: f, plan: p, next: next, late: true}
 		g.lateProgram()
-		out.Late = g.ins
 		if err := g.err(); err != nil {
 			return Programs{}, err
 		}
+		out.Late = g.withFunctions()
 	}
 	if LifeOf(f.Type) != NoLife {
 		g := &generator{env: env, filter: f, plan: p, next: next, life: LifeOf(f.Type)}
@@ -162,7 +163,8 @@ type generator struct {
 	label   string            // of the next instruction
 	alias   map[string]string // labels of the same instruction
 	labels  int
-	pairs   bool // pairFunction is called
+	inline  bool             // texts are looked for without a function
+	pairs   [pairPlaces]bool // whose functions are called
 	used    map[string]bool
 	dropped [Stages]bool
 }
@@ -292,7 +294,7 @@ func (g *generator) lateProgram() {
 	g.add(asm.LoadMem(asm.R1, call, callVerdict, asm.Word), asm.JSet.Imm(asm.R1, int32(bpf.SensorVerdictVERDICT_DROP), "goon"))
 	if !hasSocket(f.Type) {
 		g.lookup(g.env.Texts, 0)
-		g.add(asm.Mov.Reg(text, asm.R0))
+		g.add(asm.Mov.Reg(text, asm.R0), asm.StoreMem(asm.RFP, slotForm, text, asm.DWord))
 	}
 	fail := g.dropLabel
 	paths := f.Expr.uses(func(t *Test) bool { return t.stage == StagePath })
@@ -311,12 +313,13 @@ func (g *generator) lateProgram() {
 			}
 		}
 	}
-	if f.late.Op != True {
-		g.stage(f.late, StagePath, fail(StagePath))
-	}
-	if f.Expr.key != f.late.key {
-		g.taskFacts(f.Expr)
-		g.stage(f.Expr, StageTask, fail(StageTask))
+	switch {
+	case hasSocket(f.Type):
+		g.inStages(f.Expr, fail)
+	case opens(f.Type):
+		g.byHead(Opened, fail)
+	default:
+		g.byHead(First, fail)
 	}
 	g.place("pass")
 	g.count(countEmitted)
@@ -399,7 +402,6 @@ func textOffset(s Subject) int16 {
 // openFacts takes the form of the path in hand that is to be looked at first. What varies stands in memory, not on the stack: the verifier
 // would follow each value of it.
 func (g *generator) openFacts(paths bool) {
-	g.add(asm.StoreMem(asm.RFP, slotForm, text, asm.DWord))
 	g.lookup(g.env.Scratches, slotOfCalls)
 	g.add(
 		asm.StoreMem(asm.RFP, slotScratch, asm.R0, asm.DWord),
@@ -430,6 +432,7 @@ func (g *generator) sketched() {
 	g.place("sketched")
 	raw := g.filter.Expr.known(func(t *Test) bool { return t.stage == StageCall || t.Subject == Raw })
 	if raw.Op != True {
+		g.inline = true // it stands here once
 		g.stage(raw, StagePath, g.dropLabel(StagePath))
 	}
 	g.tailCall(g.next.Texts)

@@ -371,6 +371,11 @@ func (g *generator) taskFacts(e *Expr) {
 	if e.uses(func(t *Test) bool { return t.Fact == CgroupKind }) {
 		g.cgroupKind()
 	}
+	g.nameFacts(e)
+}
+
+// nameFacts finds what tests of e want to know of the process's name.
+func (g *generator) nameFacts(e *Expr) {
 	sets, texts := e.uses(func(t *Test) bool { return t.Kind == Names }), e.uses(func(t *Test) bool { return t.Kind == NameText })
 	if sets || texts {
 		g.names(sets, texts)

@@ -2,6 +2,8 @@ package filter
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
@@ -17,7 +19,12 @@ func (g *generator) path(test *Test, t, f, either, fall string) {
 			asm.LoadMem(asm.R4, asm.R5, openRaw+2, asm.Half),
 			asm.JGT.Imm(asm.R4, maxText, either),
 		)
-		g.contains(test.Strings[0], openRaw+4, maxText, test.Op == filter.IContains, t)
+		if fold := test.Op == filter.IContains; g.inline || g.next.Short {
+			g.contains(test.Strings[0], openRaw+4, maxText, fold, t)
+		} else {
+			g.add(asm.Mov.Imm(asm.R1, int32(openRaw+4)), asm.Mov.Reg(asm.R2, asm.R4))
+			g.anyPair(pairInCall, test.Strings[0], fold, t)
+		}
 		g.finally(f, fall)
 		return
 	}
@@ -31,8 +38,16 @@ func (g *generator) path(test *Test, t, f, either, fall string) {
 	}
 	if test.Op == filter.Contains || test.Op == filter.IContains {
 		g.add(asm.JGT.Imm(asm.R4, maxText, either))
-		g.contains(test.Strings[0], at, maxText, test.Op == filter.IContains, t)
+		if fold := test.Op == filter.IContains; g.next.Short {
+			g.contains(test.Strings[0], at, maxText, fold, t)
+		} else {
+			g.textHasPair(test.Strings[0], at, fold, t)
+		}
 		g.finally(f, fall)
+		return
+	}
+	if test.Op == filter.In {
+		g.oneOf(test.Strings, at, t, f)
 		return
 	}
 	for _, s := range test.Strings {
@@ -51,6 +66,33 @@ func (g *generator) path(test *Test, t, f, either, fall string) {
 	// A place must be taken by an instruction: whatever falls through here is false.
 	g.jump(f)
 	_ = fall
+}
+
+// oneOf goes to t if the R4 bytes at R5 and at are one of some texts, else to f. Those of other lengths are not looked at.
+func (g *generator) oneOf(texts []string, at int16, t, f string) {
+	of := map[uint64][]string{}
+	to := map[uint64]string{}
+	for _, s := range texts {
+		n := uint64(len(s))
+		if n > maxText {
+			continue
+		}
+		if of[n] = append(of[n], s); to[n] == "" {
+			to[n] = g.newLabel()
+		}
+	}
+	lengths := slices.Sorted(maps.Keys(of))
+	g.choose(asm.R4, lengths, to, f)
+	for _, n := range lengths {
+		g.place(to[n])
+		for _, s := range of[n] {
+			on := g.newLabel()
+			g.words(asm.R5, at, s, on)
+			g.jump(t)
+			g.place(on)
+		}
+		g.jump(f) // a place must be taken by an instruction
+	}
 }
 
 // subject makes R4 and R5 of a subject, and returns where its bytes stand from R5. A name of a file that is none is null: f.
@@ -164,11 +206,11 @@ func (g *generator) bytesAre(reg asm.Register, at int16, c byte, fold bool) {
 	)
 }
 
-// rarePair returns the two neighbouring bytes of s that paths have least.
+// rarePair returns the two neighbouring bytes of s that paths have least; of several such, those of which the second is the rarer.
 func rarePair(s string) (a, b byte) {
 	best := -1
 	for i := 0; i+1 < len(s); i++ {
-		if r := pairRarity(s[i], s[i+1]); r > best {
+		if r := pairRarity(s[i], s[i+1]); r > best || r == best && byteRarity(s[i+1]) > byteRarity(b) {
 			best, a, b = r, s[i], s[i+1]
 		}
 	}
@@ -177,20 +219,22 @@ func rarePair(s string) (a, b byte) {
 
 // pairRarity is how rare two neighbouring bytes are in paths.
 func pairRarity(a, b byte) int {
-	rarity := func(c byte) int {
-		switch {
-		case c >= 'a' && c <= 'z', c == '/':
-			return 0
-		case c >= '0' && c <= '9':
-			return 1
-		case c == '.' || c == '-':
-			return 2
-		}
-		return 4
-	}
-	r := rarity(a) + rarity(b)
+	r := byteRarity(a) + byteRarity(b)
 	if a == b {
 		r++
 	}
 	return r
+}
+
+// byteRarity is how rare a byte is in paths.
+func byteRarity(c byte) int {
+	switch {
+	case c >= 'a' && c <= 'z', c == '/':
+		return 0
+	case c >= '0' && c <= '9':
+		return 1
+	case c == '.' || c == '-':
+		return 2
+	}
+	return 4
 }

@@ -42,8 +42,8 @@ type Filter struct {
 	Type field.EventType
 	Expr *Expr
 
-	// Early is Expr as far as the call itself tells, Task as far as that and its task do, Late as far as that and its paths do.
-	early, task, late *Expr
+	// Early is Expr as far as the call itself tells, Task as far as that and its task do.
+	early, task *Expr
 	// Of process events, unless likely is nil: Expr is "likely or broad", of which broad is what the rules for which Broad is true say.
 	likely, broad *Expr
 }
@@ -118,7 +118,6 @@ func (c *compiler) compile(t field.EventType, programs []*match.Program) {
 	}
 	f.early = e.known(func(t *Test) bool { return t.stage == StageCall })
 	f.task = e.known(func(t *Test) bool { return t.stage != StagePath })
-	f.late = e.known(func(t *Test) bool { return t.stage != StageTask })
 	c.plan.Filters[t] = f
 }
 
@@ -195,7 +194,7 @@ func (p *Plan) TooLarge() map[field.EventType]error {
 	env := &Env{V1Controller: -1, Trie: func(*Trie) (int, error) { return 0, nil }}
 	out := map[field.EventType]error{}
 	for _, f := range p.Sorted() {
-		if _, err := f.Assemble(p, env, Next{}); err == nil {
+		if _, err := f.Assemble(p, env, Next{Whole: true}); err == nil {
 			continue
 		}
 		if _, err := f.Assemble(p, env, Next{Short: true}); err != nil {

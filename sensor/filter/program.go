@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
@@ -115,7 +114,7 @@ func (g *generator) program(test *Test, t, f, either string) {
 	if test.Op == filter.Contains || test.Op == filter.IContains {
 		if test.Subject == ExecLine {
 			g.add(asm.Mov.Imm(asm.R1, headName), asm.Mov.Imm(asm.R2, maxName+1))
-			g.hasPair(test, t)
+			g.programPair(test, t)
 			g.add(asm.LoadMem(asm.R4, call, place+execLen, asm.Word))
 		}
 		g.add(
@@ -123,7 +122,7 @@ func (g *generator) program(test *Test, t, f, either string) {
 			asm.LoadMem(asm.R1, call, place, asm.Word),
 			asm.Mov.Reg(asm.R2, asm.R4),
 		)
-		g.hasPair(test, t)
+		g.programPair(test, t)
 		g.jump(f)
 		return
 	}
@@ -191,97 +190,7 @@ func (g *generator) argWords(s, no string) {
 	}
 }
 
-// pairFunction is the name of the function that looks for two bytes.
-const pairFunction = "has_pair"
-
-const ones, highs, lower = 0x0101010101010101, -0x7f7f7f7f7f7f7f80, 0x2020202020202020
-
-// hasPair goes to t if the two bytes of a test may stand in the R2 bytes of the record from R1 on.
-func (g *generator) hasPair(test *Test, t string) {
-	a, b, fold := uint64(test.Strings[0][0]), uint64(test.Strings[0][1]), int64(0)
-	if test.Op == filter.IContains {
-		a, b, fold = a|0x20, b|0x20, lower // the bit that tells the cases of a letter apart
-	}
-	g.pairs = true
-	g.add(
-		asm.LoadImm(asm.R3, int64(a*ones), asm.DWord),
-		asm.LoadImm(asm.R4, int64(b*ones), asm.DWord),
-		asm.LoadImm(asm.R5, fold, asm.DWord),
-		asm.Call.Label(pairFunction),
-		asm.JNE.Imm(asm.R0, 0, t),
-	)
-}
-
-// withFunctions is what the generator has written, with the functions that it calls behind.
-func (g *generator) withFunctions() asm.Instructions {
-	if !g.pairs {
-		return g.ins
-	}
-	number := &btf.Int{Name: "u64", Size: 8}
-	result := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
-	first := &btf.Func{
-		Name: "filter", Linkage: btf.GlobalFunc,
-		Type: &btf.FuncProto{Return: result, Params: []btf.FuncParam{{Name: "ctx", Type: &btf.Pointer{Target: &btf.Void{}}}}},
-	}
-	second := &btf.Func{Name: pairFunction, Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: result, Params: []btf.FuncParam{
-		{Name: "at", Type: number}, {Name: "n", Type: number}, {Name: "a", Type: number}, {Name: "b", Type: number}, {Name: "fold", Type: number},
-	}}}
-	function := pairIn(g.env.Scratches)
-	g.ins[0] = btf.WithFuncMetadata(g.ins[0].WithSymbol("filter"), first)
-	function[0] = btf.WithFuncMetadata(function[0].WithSymbol(pairFunction), second)
-	return append(g.ins, function...)
-}
-
-// pairIn is a function that the verifier looks at once, whoever calls it. It returns 1 if two bytes may stand next to each other in the n bytes
-// of the record from a place on, or if it cannot tell: a has the first one in each of its bytes, b the second, fold the bits that do not count.
-// It looks at eight places at a time, and may see them where they are not.
-func pairIn(scratches int) asm.Instructions {
-	const at, n, a, b, fold, step = asm.R6, asm.R7, asm.R8, asm.R9, asm.R1, asm.R2
-	zeroes := func(reg asm.Register, offset int16, c asm.Register) asm.Instructions {
-		return asm.Instructions{ // the high bit of each byte that is c's is set
-			asm.LoadMem(reg, asm.R0, offset, asm.DWord),
-			asm.Or.Reg(reg, fold),
-			asm.Xor.Reg(reg, c),
-			asm.Mov.Reg(asm.R5, reg),
-			asm.Sub.Reg(asm.R5, at), // which is ones by then
-			asm.Xor.Imm(reg, -1),
-			asm.And.Reg(reg, asm.R5),
-		}
-	}
-	const slotFold = -16
-	ins := asm.Instructions{
-		asm.Mov.Reg(at, asm.R1),
-		asm.Mov.Reg(n, asm.R2),
-		asm.Mov.Reg(a, asm.R3),
-		asm.Mov.Reg(b, asm.R4),
-		asm.StoreMem(asm.RFP, slotFold, asm.R5, asm.DWord),
-		asm.JGT.Imm(at, recordMax, "maybe"),
-		asm.StoreImm(asm.RFP, slotKey, slotOfLives, asm.Word),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, int32(slotKey)),
-		asm.LoadMapPtr(asm.R1, scratches),
-		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, "maybe"),
-		asm.Add.Reg(asm.R0, at),
-		asm.LoadImm(at, ones, asm.DWord),
-		asm.LoadMem(fold, asm.RFP, slotFold, asm.DWord),
-		asm.Mov.Imm(step, 0),
-		asm.JGE.Reg(step, n, "no").WithSymbol("next"),
-	}
-	ins = append(ins, zeroes(asm.R3, 0, a)...)
-	ins = append(ins, zeroes(asm.R4, 1, b)...)
-	return append(ins,
-		asm.And.Reg(asm.R3, asm.R4),
-		asm.LoadImm(asm.R5, highs, asm.DWord),
-		asm.And.Reg(asm.R3, asm.R5),
-		asm.JNE.Imm(asm.R3, 0, "maybe"),
-		asm.Add.Imm(asm.R0, 8),
-		asm.Add.Imm(step, 8),
-		asm.JLT.Imm(step, sectionMax, "next"),
-		asm.JGT.Imm(n, sectionMax, "maybe"),
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("no"),
-		asm.Return(),
-		asm.Mov.Imm(asm.R0, 1).WithSymbol("maybe"),
-		asm.Return(),
-	)
+// programPair goes to t if the two bytes of a test may stand in the R2 bytes of the record from R1 on.
+func (g *generator) programPair(test *Test, t string) {
+	g.hasPair(pairInLife, test.Strings[0][0], test.Strings[0][1], test.Op == filter.IContains, t)
 }

@@ -214,9 +214,11 @@ func (s *Sensor) loadOne(p *filter.Plan, f *filter.Filter, env *filter.Env) (fil
 	if err == nil || errors.Is(err, unix.EPERM) {
 		return out, err
 	}
-	next.Short = true
-	if out, again := loadPrograms(p, f, env, next); again == nil {
-		return out, nil
+	for _, shorter := range []func(){func() { next.Whole = true }, func() { next.Short = true }} {
+		shorter()
+		if out, again := loadPrograms(p, f, env, next); again == nil {
+			return out, nil
+		}
 	}
 	return filterPrograms{}, err
 }
