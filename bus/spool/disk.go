@@ -41,6 +41,7 @@ type disk struct {
 	done     uint64
 	early    map[uint64]bool
 	next     uint64
+	alone    int      // records below done that are not acknowledged: they went to make room after they were handed on
 	in       *os.File // the segment that holds next; nil: not open
 	inSeg    *segment
 	offset   int64
@@ -221,22 +222,32 @@ func (d *disk) append(subject, id string, data []byte) (uint64, error) {
 	return d.end - 1, nil
 }
 
-// dropOldest makes room. What of it is in memory is not lost.
+// dropOldest makes room. What of it was handed on is not lost while this process lives.
 func (d *disk) dropOldest() {
-	upTo := d.segments[1].first
+	upTo, handed := d.segments[1].first, d.next
 	if d.next < upTo {
 		d.onLost(upTo-d.next, lostFull)
 		d.next = upTo
 	}
 	for ; d.done < upTo; d.done++ {
+		if d.done < handed && !d.early[d.done] {
+			d.alone++
+		}
 		delete(d.early, d.done)
 	}
 	d.advance() // removes it
 }
 
+// has reports whether a record that is not acknowledged is on the disk.
+func (d *disk) has(seq uint64) bool { return seq >= d.done }
+
 // ack says that a record is on the bus, or is not wanted any more.
 func (d *disk) ack(seq uint64) {
-	if seq < d.done || seq >= d.end {
+	switch {
+	case !d.has(seq):
+		d.alone--
+		return
+	case seq >= d.end:
 		return
 	}
 	d.early[seq] = true

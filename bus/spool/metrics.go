@@ -12,10 +12,10 @@ const (
 
 // metrics are the figures of a spool.
 type metrics struct {
-	messages, bytes, limit prometheus.Gauge
-	lost                   *prometheus.CounterVec
-	errors                 prometheus.Counter
-	recovered              prometheus.Counter
+	messages, alone, bytes, limit prometheus.Gauge
+	lost                          *prometheus.CounterVec
+	errors                        prometheus.Counter
+	recovered                     prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -31,6 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		messages: gauge("spool_messages", "Messages on disk that wait for an acknowledgement."),
+		alone:    gauge("spool_messages_in_memory_alone", "Messages that went from the full spool and still wait in memory: the end of the process loses them."),
 		bytes:    gauge("spool_size_bytes", "Size of the spool's files."),
 		limit:    gauge("spool_limit_bytes", "Size at which the spool drops its oldest messages."),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -19,7 +19,7 @@ import (
 // It promises, besides what bus.Publisher does:
 //
 //   - While the bus is away or refuses, messages wait on disk up to MaxBytes, and go in their order, with their ids and times, when it is
-//     back. Beyond, the oldest go, counted.
+//     back. Beyond, the oldest go, counted; those on their way to the bus wait on in memory, and are counted if this process ends before.
 //   - What a process did not get acknowledged, the next one with the same directory publishes first. A message that was stored and not yet
 //     noted is sent again under its id, which removes it within the stream's duplicate window; after that, the runtime's claims do.
 //   - A damaged record is counted, reported with its place and passed over; those behind it are published.
@@ -89,6 +89,7 @@ func (p *Publisher) lost(n uint64, reason string) {
 // measure sets the gauges; mu is held.
 func (p *Publisher) measure() {
 	p.metrics.messages.Set(float64(p.disk.pending()))
+	p.metrics.alone.Set(float64(p.disk.alone))
 	p.metrics.bytes.Set(float64(p.disk.size))
 }
 
@@ -173,13 +174,24 @@ func (p *Publisher) acked(m *bus.Message) {
 
 // gaveUp notes that m will never be stored, unless it is only this process that will not. The publisher below calls it.
 func (p *Publisher) gaveUp(m *bus.Message, err error) {
-	if m.Seq != 0 && errors.Is(err, bus.ErrUnfinished) {
+	if m.Seq != 0 && errors.Is(err, bus.ErrUnfinished) && p.leaves(m.Seq) {
 		return
 	}
 	p.settle(m)
 	if p.cfg.Bus.OnError != nil {
 		p.cfg.Bus.OnError(m, err)
 	}
+}
+
+// leaves reports whether the next process finds the message of that number, which this one will not publish. It counts one that it does not.
+func (p *Publisher) leaves(seq uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.disk.has(seq) {
+		return true
+	}
+	p.lost(1, lostFull)
+	return false
 }
 
 // settle removes m from memory and from the disk.
@@ -321,7 +333,7 @@ func (p *Publisher) Ready() error {
 }
 
 // Drain waits until everything is acknowledged or given up, and then accepts nothing more. When ctx ends before, it returns an error that
-// wraps ErrKept and names how many are left; they stay on disk. Run must be running.
+// wraps ErrKept and names how many are left on disk, and how many had no room there and are lost with the process. Run must be running.
 func (p *Publisher) Drain(ctx context.Context) error {
 	for p.Pending() > 0 {
 		signal(p.wake)
@@ -330,8 +342,12 @@ func (p *Publisher) Drain(ctx context.Context) error {
 		case <-ctx.Done():
 			p.mu.Lock()
 			p.waited = true
+			kept, alone := p.disk.pending(), p.disk.alone
 			p.mu.Unlock()
-			return fmt.Errorf("%w: %d", ErrKept, p.Pending())
+			if alone > 0 {
+				return fmt.Errorf("%w: %d; %d older ones found no room there and are lost", ErrKept, kept, alone)
+			}
+			return fmt.Errorf("%w: %d", ErrKept, kept)
 		}
 	}
 	return p.pub.Drain(ctx)

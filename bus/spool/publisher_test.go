@@ -397,6 +397,62 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestFullAtTheEnd: what the full spool dropped while it was on its way to the bus is counted and told when the process ends before the bus is
+// back, and nothing else is lost.
+func TestFullAtTheEnd(t *testing.T) {
+	n := newNATS(t)
+	dir := t.TempDir()
+	b := connect(t, n, bus.WithRetry())
+	var mu sync.Mutex
+	told := 0
+	p := runPublisher(t, b, dir, func(c *Config) {
+		c.MaxBytes = minBytes
+		c.Bus.OnError = func(*bus.Message, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			told++
+		}
+	})
+	const all = 3000
+	data := []byte(fmt.Sprintf("{%q:%q}", "text", strings.Repeat("x", 1000)))
+	for i := range all {
+		if err := p.PublishMessage(bus.StructuredMessage(bus.EventSubject("syscall", "Warning", "rule", "ns", "n"), id(i), data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alone := int(testutil.ToFloat64(p.metrics.alone))
+	if alone == 0 {
+		t.Fatal("none is in memory alone")
+	}
+	before := int(testutil.ToFloat64(p.metrics.lost.WithLabelValues(lostFull)))
+	kept := p.Pending()
+	if before+alone+kept != all {
+		t.Errorf("%d lost, %d in memory alone, %d on disk, of %d", before, alone, kept, all)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.Drain(ctx); !errors.Is(err, ErrKept) || !strings.Contains(err.Error(), fmt.Sprintf("%d older ones", alone)) {
+		t.Errorf("drained: %v", err)
+	}
+	p.stop()
+	if got := int(testutil.ToFloat64(p.metrics.lost.WithLabelValues(lostFull))); got != before+alone {
+		t.Errorf("%d counted as lost, not %d", got, before+alone)
+	}
+	mu.Lock()
+	if told != alone {
+		t.Errorf("%d were told to be lost, not %d", told, alone)
+	}
+	mu.Unlock()
+	n.start(t)
+	b = connect(t, n)
+	ensure(t, b)
+	p = runPublisher(t, b, dir, nil)
+	drain(t, p.Publisher)
+	if diff := cmp.Diff(idsUpTo(all)[all-kept:], stored(t, b)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestDiskFails: a disk that takes nothing more does not keep messages from the bus.
 func TestDiskFails(t *testing.T) {
 	n := newNATS(t)
