@@ -11,6 +11,7 @@ import (
 	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/exempt"
+	"github.com/tiercel-project/tiercel/sensor/host"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
 	"github.com/tiercel-project/tiercel/sensor/recorder"
@@ -70,6 +71,9 @@ type Config struct {
 	// RuntimeSockets are the sockets of container runtimes to ask, "docker:PATH", "podman:PATH" or "cri:PATH". Default: the usual places.
 	RuntimeSockets []string
 
+	// HostRoot is where the host's files are found: its users, the sockets of container runtimes, the root of the cgroups. Default: host.Find.
+	HostRoot host.Root
+
 	// BufferEvents and BufferBytes bound what is kept in memory while the bus is out of reach. Positive. Default 65536 and 64 MiB.
 	BufferEvents, BufferBytes int
 	// Spool is the directory in which matches are kept until the bus has them; empty: they are kept in memory alone. Default none.
@@ -89,17 +93,18 @@ type Config struct {
 
 // DefaultConfig returns the defaults of Config.
 func DefaultConfig() Config {
-	host, err := os.Hostname()
+	hostname, err := os.Hostname()
 	if err != nil {
-		host = "localhost"
+		hostname = "localhost"
 	}
 	return Config{
-		Node: bus.NodeName(host), Hostname: host,
+		Node: bus.NodeName(hostname), Hostname: hostname,
 		Format: output.Text, HTTPTimeout: 5 * time.Second, OutputQueue: 4096,
 		ThrottleRate: 100, ThrottleBurst: 2000,
 		Processes: process.DefaultConfig().Max, Retention: process.DefaultConfig().Retention,
 		IdentityTimeout: container.DefaultConfig().Timeout, Waiting: 4096,
 		RuntimeSockets: container.DefaultSockets(),
+		HostRoot:       host.Find(),
 		Recorder:       recorder.DefaultConfig(),
 		BufferEvents:   65536, BufferBytes: 64 << 20, SpoolBytes: spool.DefaultConfig().MaxBytes, SpoolSync: spool.DefaultConfig().Sync,
 		DrainTimeout: 5 * time.Second, ReloadDelay: 100 * time.Millisecond,

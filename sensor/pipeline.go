@@ -150,10 +150,7 @@ func (p *pipeline) handle(ev *event.Event) {
 		}
 		if p.waiting.add(ev, proc, root, p.now()) {
 			p.table.Pin(proc)
-			select {
-			case p.wake <- struct{}{}:
-			default:
-			}
+			p.rouse()
 			return
 		}
 		p.metrics.waited.WithLabelValues(waitedOverflow).Inc()
@@ -195,21 +192,33 @@ func cgroupOf(pid uint32, v1 bool) string {
 }
 
 // loadNames has the users and groups that ev's process sees read, unless they were, and returns whose they are. A process is asked for its
-// root only if its program was started in its mount namespace: what prepares a container is not yet below the container's root.
+// root only if its program was started in its mount namespace: what prepares a container is not yet below the container's root. If it has
+// ended by now, those are asked that it came from.
 func (p *pipeline) loadNames(ev *event.Event, proc *process.Process, id *container.Identity) container.Root {
 	root := extract.RootOf(id, ev.Task.MntNS)
 	if id.IsHost() || !p.seesProcesses {
 		return root // those of the host are read at the start, and kept fresh by tend
 	}
-	if im := proc.Image(ev.Task.ExecGen); im != nil && im.MntNS == ev.Task.MntNS {
-		p.users.Load(root, ev.Task.PID, func() {
-			select {
-			case p.wake <- struct{}{}:
-			default:
-			}
-		})
+	const generations = 8
+	im, pid := proc.Image(ev.Task.ExecGen), ev.Task.PID
+	for n := 0; im != nil && im.MntNS == ev.Task.MntNS && n < generations; n++ {
+		if p.users.Load(root, pid, p.rouse) || p.users.Known(root) {
+			break
+		}
+		if proc = proc.Origin(); proc == nil {
+			break
+		}
+		im, pid = proc.ImageAt(ev.BootNS), proc.PID
 	}
 	return root
+}
+
+// rouse has waiting events looked at again.
+func (p *pipeline) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.

@@ -27,6 +27,7 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/exempt"
 	"github.com/tiercel-project/tiercel/sensor/extract"
 	"github.com/tiercel-project/tiercel/sensor/filter"
+	"github.com/tiercel-project/tiercel/sensor/host"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/process"
@@ -195,7 +196,7 @@ func (s *Sensor) newPipeline() {
 	resolvers := append([]container.Resolver(nil), s.deps.Resolvers...)
 	for _, text := range s.cfg.RuntimeSockets {
 		if sock, err := container.ParseSocket(text); err == nil { // Validate has refused others
-			resolvers = append(resolvers, sock.Resolver())
+			resolvers = append(resolvers, sock.Resolver(s.cfg.HostRoot))
 		}
 	}
 	cc := container.DefaultConfig()
@@ -203,9 +204,12 @@ func (s *Sensor) newPipeline() {
 	p := &s.pipeline
 	p.clock, p.now, p.metrics, p.wake = newClock(), bootNS, s.metrics, s.wake
 	p.cgroups = container.NewTable(cc, resolvers, func(string) { s.rouse() }, s.log)
-	p.users = container.NewUsers(container.DefaultUsersConfig())
+	uc := container.DefaultUsersConfig()
+	uc.HostRoot = s.cfg.HostRoot
+	p.users = container.NewUsers(uc)
+	s.sayWhatIsMissing()
 	var outside process.Outside
-	if p.seesProcesses = process.InHostPIDNamespace(); p.seesProcesses {
+	if p.seesProcesses = host.InPIDNamespace(); p.seesProcesses {
 		outside = process.Proc{}
 	} else {
 		s.log.Warn("not in the host's pid namespace: the users of containers have no names, and lost records of processes are not made up for",
@@ -231,6 +235,20 @@ func (s *Sensor) newPipeline() {
 	p.throttle.began, p.throttle.ended = s.reporter.throttled, s.reporter.unthrottled
 	if s.deps.Capture != nil {
 		p.recording = newRecording(s.deps.Capture, p, s.domains)
+	}
+}
+
+// sayWhatIsMissing logs the rights without which the sensor sees less.
+func (s *Sensor) sayWhatIsMissing() {
+	missing, err := host.MissingCapabilities()
+	if err != nil {
+		s.log.Warn("own capabilities are not known", "err", err)
+	}
+	for _, c := range missing {
+		s.log.Warn("a capability is missing", "capability", c.Name, "cost", c.Cost)
+	}
+	if err := s.cfg.HostRoot.Check(); err != nil {
+		s.log.Warn("the host's users and sockets are not found", "err", err)
 	}
 }
 
@@ -302,7 +320,7 @@ func (s *Sensor) open() (Source, error) {
 	}
 	src, err := open(kernel.Config{
 		RingBytes: s.cfg.RingBytes, ProcessRingBytes: s.cfg.ProcessRingBytes, Log: s.log, Registerer: s.deps.Registerer,
-		Filter: s.plan(s.set.Load()), Record: s.cfg.Recorder.Types(), RecordRate: s.cfg.Recorder.Rate,
+		HostRoot: s.cfg.HostRoot, Filter: s.plan(s.set.Load()), Record: s.cfg.Recorder.Types(), RecordRate: s.cfg.Recorder.Rate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attach to the kernel: %w", err)

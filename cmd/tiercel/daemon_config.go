@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,8 @@ type daemonConfig struct {
 	LogFormat   string   // text or json. Default text.
 	Matching    string   // first or all
 	MinPriority string   // rules less urgent are left out. Default debug.
+
+	HostRoot string // where the host's files are found. Default host.Find().
 
 	RingBytes   string // size of the kernel's ring of what rules watch; 0: by memory. Default 0.
 	ProcessRing string // that of its ring of processes and cgroups, likewise
@@ -131,6 +134,7 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 	f.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the cluster to act on (default that of the pod, if in one)")
 	if parts&partSensor != 0 {
 		f.StringSliceVar(&c.SelfUsers, "self-users", c.SelfUsers, "ids of users besides root whose runtimes, in containers, may ask at --self-socket")
+		f.StringVar(&c.HostRoot, "host-root", c.HostRoot, "where a sensor in a container finds the host's files (default /proc/1/root, with the host's pids)")
 		f.StringVar(&c.HTTPOutput, "http-output", c.HTTPOutput, "URL that each alert is posted to as JSON")
 		f.StringVar(&c.FileOutput, "file-output", c.FileOutput, "file that each alert is appended to; SIGUSR1 reopens it")
 		f.StringVar(&c.RingBytes, "ring-bytes", c.RingBytes, "size of the kernel's ring of what rules watch, a power of two such as 16Mi; 0 for one by memory")
@@ -240,6 +244,9 @@ func (c *daemonConfig) Validate() error {
 	}
 	if c.KeepAlive && c.Program == "" {
 		errs = append(errs, errors.New("programKeepAlive: only with programOutput"))
+	}
+	if c.HostRoot != "" && !filepath.IsAbs(c.HostRoot) {
+		errs = append(errs, fmt.Errorf("hostRoot: %q is no absolute path", c.HostRoot))
 	}
 	if c.Data == "" {
 		errs = append(errs, errors.New("data: missing"))

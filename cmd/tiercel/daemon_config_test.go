@@ -32,6 +32,7 @@ func TestDaemonConfigValidate(t *testing.T) {
 		{"rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "100000", "4Ki" }, []string{"ringBytes: 100000", "processRingBytes: 4096"}},
 		{"no rings", func(c *daemonConfig) { c.RingBytes, c.ProcessRing = "much", "-1" }, []string{`ringBytes: "much"`, `processRingBytes: "-1"`}},
 		{"sockets", func(c *daemonConfig) { c.nested.RuntimeSockets = []string{"/run/x.sock", "what:/x"} }, []string{"runtimeSockets["}},
+		{"host root", func(c *daemonConfig) { c.HostRoot = "host" }, []string{`hostRoot: "host" is no absolute path`}},
 		{"self socket", func(c *daemonConfig) { c.SelfSocket = "self.sock" }, []string{`selfSocket: "self.sock" is no absolute path`}},
 		{"self users", func(c *daemonConfig) { c.SelfUsers = []string{"65532", "web"} }, []string{`selfUsers[1]: "web" is no user's number`}},
 		{"root a self user", func(c *daemonConfig) { c.SelfUsers = []string{"0"} }, []string{"selfUsers[0]: root's runtimes may ask anyway"}},

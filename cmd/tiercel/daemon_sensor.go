@@ -14,6 +14,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
+	"github.com/tiercel-project/tiercel/sensor/host"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/sensor/output"
 	"github.com/tiercel-project/tiercel/sensor/podinformer"
@@ -26,6 +27,9 @@ func (d *daemon) addSensor(alone bool) error {
 	cfg.Format, cfg.FileOutput, cfg.HTTPOutput = output.Format(d.cfg.Output), d.cfg.FileOutput, d.cfg.HTTPOutput
 	cfg.RuntimeSockets, cfg.Recorder = d.cfg.nested.RuntimeSockets, d.cfg.nested.Recorder
 	cfg.IdentityTimeout, cfg.SelfSocket = d.cfg.IdentityTimeout, d.cfg.SelfSocket
+	if d.cfg.HostRoot != "" {
+		cfg.HostRoot = host.Root(d.cfg.HostRoot)
+	}
 	cfg.SyslogOutput, cfg.ProgramOutput, cfg.ProgramKeepAlive = d.cfg.Syslog, d.cfg.Program, d.cfg.KeepAlive
 	var err error
 	if cfg.SelfUsers, err = d.cfg.selfUsers(); err != nil {
@@ -63,6 +67,7 @@ func (d *daemon) forgetStart(alone bool) {
 	if alone {
 		paceHeap()
 	}
+	limitMemory() // now with the maps
 	debug.FreeOSMemory()
 	if err := dropProgram("/proc/self/smaps"); err != nil {
 		d.log.Debug("pages of the program stay mapped", "err", err)

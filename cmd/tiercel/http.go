@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -50,12 +51,26 @@ func newStatusServer(addr string, reg *prometheus.Registry, ready []readiness, v
 		fmt.Fprintln(w, "ok")
 	})
 	for path, view := range views {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			if !fromHere(r) {
+				http.Error(w, "names of containers and processes are for this machine, or pod, alone", http.StatusForbidden)
+				return
+			}
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(view()) // an error is the reader's: it has gone
 		})
 	}
 	return &statusServer{ln: ln, srv: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
+}
+
+// fromHere reports whether a request comes from the machine, or the pod, that it came to.
+func fromHere(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap() == local.AddrPort().Addr().Unmap()
 }
 
 // Addr is where it listens.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,6 +50,13 @@ func TestStatusServer(t *testing.T) {
 	get("/metrics", http.StatusOK, "tiercel_test_total 0")
 	get("/losses", http.StatusOK, `[{"container":"host","process":0,"event":3,`)
 
+	for addr, want := range map[string]bool{"127.0.0.1:9": true, "[::ffff:127.0.0.1]:9": true, "10.0.0.9:9": false, "": false} {
+		r := &http.Request{RemoteAddr: addr}
+		r = r.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8765}))
+		if got := fromHere(r); got != want {
+			t.Errorf("%q: got %v, want %v", addr, got, want)
+		}
+	}
 	if _, err := newStatusServer(s.Addr(), reg, nil, nil); err == nil || !strings.Contains(err.Error(), "--http") {
 		t.Errorf("an address in use: got %v", err)
 	}

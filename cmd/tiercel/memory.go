@@ -9,15 +9,50 @@ import (
 	"strings"
 )
 
-// limitMemory has the heap keep below the memory limit of this process's cgroup, with a tenth left for what is no heap: a garbage collection
-// comes before the kernel's killer. GOMEMLIMIT wins. Processors are the Go runtime's own business: it reads the cgroup's quota itself.
+// limitMemory has the heap keep below the memory limit of this process's cgroup, less its BPF maps, with a tenth left for what is no heap: a
+// garbage collection comes before the kernel's killer. GOMEMLIMIT wins. Processors are the Go runtime's own business: it reads the cgroup's quota itself.
 func limitMemory() {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
+	if limit := cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"); limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(heapLimit(limit, bpfMemory("/proc/self/fdinfo")))
 	}
-	if limit := cgroupMemory("/proc/self/cgroup", "/sys/fs/cgroup"); limit > 0 {
-		debug.SetMemoryLimit(limit / 10 * 9)
+}
+
+// heapLimit is what of a cgroup's limit is left to the heap, with bpf bytes of BPF maps, which count there too: nine tenths of the rest, and a
+// quarter of all at least.
+func heapLimit(limit, bpf int64) int64 { return max((limit-bpf)/10*9, limit/4) }
+
+// bpfMemory is how much memory the BPF maps take that this process holds, in bytes, as the directory fdinfo of proc has it.
+func bpfMemory(fdinfo string) int64 {
+	files, err := os.ReadDir(fdinfo)
+	if err != nil {
+		return 0
 	}
+	maps := map[string]int64{} // by id: the same map may be held twice
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(fdinfo, f.Name()))
+		if err != nil {
+			continue
+		}
+		var id string
+		var bytes int64
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(line, ":")
+			switch value = strings.TrimSpace(value); key {
+			case "map_id":
+				id = value
+			case "memlock":
+				bytes, _ = strconv.ParseInt(value, 10, 64)
+			}
+		}
+		if id != "" {
+			maps[id] = bytes
+		}
+	}
+	var sum int64
+	for _, n := range maps {
+		sum += n
+	}
+	return sum
 }
 
 // noHeapProfile ends the sampling of allocations, whose result nothing here shows: it keeps tables and walks stacks.

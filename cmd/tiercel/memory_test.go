@@ -41,3 +41,25 @@ func TestCgroupMemory(t *testing.T) {
 		})
 	}
 }
+
+// The maps of the sensor count in its cgroup, whoever holds them twice.
+func TestBPFMemory(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"3": "pos:\t0\nmap_type:\t27\nmemlock:\t4096000\nmap_id:\t7\n", "4": "map_type:\t27\nmemlock:\t4096000\nmap_id:\t7\n",
+		"5": "memlock:\t1000\nmap_id:\t8\n", "6": "pos:\t0\n", "7": "prog_type:\t26\nmemlock:\t4096\nprog_id:\t7\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := bpfMemory(dir); got != 4097000 {
+		t.Errorf("got %d", got)
+	}
+	if got, want := heapLimit(256<<20, 56<<20), int64(200<<20)/10*9; got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+	if got := heapLimit(64<<20, 80<<20); got != 16<<20 {
+		t.Errorf("got %d, want a quarter", got)
+	}
+}

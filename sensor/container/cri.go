@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A CRIResolver asks a Kubernetes container runtime (containerd, CRI-O) over its unix socket. It speaks the two calls of
@@ -21,14 +23,14 @@ type CRIResolver struct {
 	client *http.Client
 }
 
-// NewCRIResolver returns a resolver for the CRI socket.
-func NewCRIResolver(socket string) *CRIResolver {
+// NewCRIResolver returns a resolver for the CRI socket of the host that has its files in root.
+func NewCRIResolver(socket string, root host.Root) *CRIResolver {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &CRIResolver{socket: socket, client: &http.Client{Transport: &http.Transport{
 		Protocols: protocols, IdleConnTimeout: time.Minute,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			return root.Dial(ctx, socket)
 		},
 	}}}
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // maxAnswer is how much of a runtime's answer is read.
@@ -23,10 +25,11 @@ type DockerResolver struct {
 }
 
 // NewDockerResolver returns a resolver for the API on socket. runtime is the runtime that containers found there have: Docker or Podman.
-func NewDockerResolver(socket, runtime string) *DockerResolver {
+// root is where the host's files are found.
+func NewDockerResolver(socket, runtime string, root host.Root) *DockerResolver {
 	return &DockerResolver{socket: socket, runtime: runtime, client: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			return root.Dial(ctx, socket)
 		},
 		MaxIdleConns: 2, IdleConnTimeout: time.Minute,
 	}}}

@@ -45,7 +45,7 @@ func TestDocker(t *testing.T) {
 			"Mounts":[{"Source":"/var/run/docker.sock","Destination":"/sock","Mode":"ro","RW":false,"Propagation":"rprivate"}],
 			"NetworkSettings":{"IPAddress":"","Networks":{"bridge":{"IPAddress":"172.17.0.2"}}}}`)
 	}))
-	r := NewDockerResolver(sock, Docker)
+	r := NewDockerResolver(sock, Docker, "/")
 	got, err := r.Resolve(t.Context(), ID{Container: idA, Runtime: Docker})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestDocker(t *testing.T) {
 	if _, err := r.Resolve(t.Context(), ID{Container: idA, Runtime: CRIO}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("container of CRI-O: %v, want ErrUnavailable", err)
 	}
-	if _, err := NewDockerResolver("/nonexistent", Docker).Resolve(t.Context(), ID{Container: idA}); !errors.Is(err, ErrUnavailable) {
+	if _, err := NewDockerResolver("/nonexistent", Docker, "/").Resolve(t.Context(), ID{Container: idA}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("no socket: %v, want ErrUnavailable", err)
 	}
 }
@@ -124,7 +124,7 @@ func criServer(t *testing.T) http.Handler {
 }
 
 func TestCRI(t *testing.T) {
-	r := NewCRIResolver(serve(t, criServer(t)))
+	r := NewCRIResolver(serve(t, criServer(t)), "/")
 	got, err := r.Resolve(t.Context(), ID{Container: idA, PodUID: uid})
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestCRI(t *testing.T) {
 	if _, err := r.Resolve(t.Context(), ID{Container: uid + uid[:28]}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown container: %v, want ErrNotFound", err)
 	}
-	if _, err := NewCRIResolver("/nonexistent").Resolve(t.Context(), ID{Container: idA}); !errors.Is(err, ErrUnavailable) {
+	if _, err := NewCRIResolver("/nonexistent", "/").Resolve(t.Context(), ID{Container: idA}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("no socket: %v, want ErrUnavailable", err)
 	}
 }

@@ -3,6 +3,8 @@ package container
 import (
 	"fmt"
 	"strings"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A Socket is where a container runtime answers.
@@ -17,7 +19,7 @@ func DefaultSockets() []string {
 		"cri:/run/containerd/containerd.sock",
 		"cri:/run/crio/crio.sock",
 		"cri:/run/k3s/containerd/containerd.sock",
-		"docker:/var/run/docker.sock",
+		"docker:/run/docker.sock",
 		"podman:/run/podman/podman.sock",
 	}
 }
@@ -35,10 +37,10 @@ func ParseSocket(s string) (Socket, error) {
 	return Socket{}, fmt.Errorf("%q: the kind is none of docker, podman, cri", s)
 }
 
-// Resolver returns a resolver that asks at s.
-func (s Socket) Resolver() Resolver {
+// Resolver returns a resolver that asks at s on the host that has its files in root.
+func (s Socket) Resolver(root host.Root) Resolver {
 	if s.Kind == "cri" {
-		return NewCRIResolver(s.Path)
+		return NewCRIResolver(s.Path, root)
 	}
-	return NewDockerResolver(s.Path, s.Kind)
+	return NewDockerResolver(s.Path, s.Kind, root)
 }

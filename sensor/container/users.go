@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A UsersConfig bounds a Users.
@@ -24,6 +26,8 @@ type UsersConfig struct {
 	MaxRoots int
 	// Refresh is how old files may be before they are read again. Positive. Default 60s.
 	Refresh time.Duration
+	// HostRoot is where the files of the host are. Default: here.
+	HostRoot host.Root
 	// Readers is how many files may be read at the same time: one that blocks holds its place. Positive. Default 4.
 	Readers int
 }
@@ -74,7 +78,7 @@ func NewUsers(cfg UsersConfig) *Users {
 	return &Users{
 		cfg: cfg, now: time.Now, busy: make(chan struct{}, cfg.Readers), roots: map[Root]*names{},
 		open: func(pid uint32) (int, error) {
-			path := "/"
+			path := cfg.HostRoot.Path("/")
 			if pid != 0 {
 				path = "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/root"
 			}
@@ -183,6 +187,13 @@ func (u *Users) evict() {
 		}
 	}
 	delete(u.roots, oldest)
+}
+
+// Known reports whether the files of root were read, or are being read.
+func (u *Users) Known(root Root) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.roots[root] != nil
 }
 
 // Reading reports whether the first answer for root is still on its way.

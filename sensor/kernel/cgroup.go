@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A v1Controller names the cgroup v1 hierarchy whose paths stand in for v2's, where a task is in the root of v2.
@@ -58,25 +61,47 @@ func parseCgroups(r io.Reader) map[string]int32 {
 	return m
 }
 
-// findCgroup2 returns where cgroup v2 is mounted.
-func findCgroup2() (string, error) {
+// FindCgroup2 returns where the root of the cgroup v2 hierarchy is mounted. The mount that a container has is of its own cgroup alone: programs
+// attached there see no other. The host's, below root, stand in for it.
+func FindCgroup2(root host.Root) (string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return parseMountinfo(f)
+	places := parseMountinfo(f)
+	if !root.Here() {
+		places = append(places, root.Path("/sys/fs/cgroup"), root.Path("/sys/fs/cgroup/unified"))
+	}
+	for _, p := range places {
+		if isCgroup2Root(p) {
+			return p, nil
+		}
+	}
+	if len(places) == 0 {
+		return "", fmt.Errorf("no cgroup2 mount: %w", os.ErrNotExist)
+	}
+	return "", fmt.Errorf("no mount of the root of cgroup2, looked at %s: %w", strings.Join(places, ", "), os.ErrNotExist)
 }
 
-func parseMountinfo(r io.Reader) (string, error) {
+// isCgroup2Root reports whether dir is the root of the hierarchy: its inode is the first of the file system (kernfs_create_root).
+func isCgroup2Root(dir string) bool {
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	return unix.Statfs(dir, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC && unix.Stat(dir, &st) == nil && st.Ino == 1
+}
+
+// parseMountinfo returns where cgroup2 is mounted.
+func parseMountinfo(r io.Reader) []string {
+	var places []string
 	for sc := bufio.NewScanner(r); sc.Scan(); {
 		before, after, ok := strings.Cut(sc.Text(), " - ")
 		if !ok || !strings.HasPrefix(after, "cgroup2 ") {
 			continue
 		}
 		if f := strings.Fields(before); len(f) > 4 {
-			return f[4], nil
+			places = append(places, f[4])
 		}
 	}
-	return "", fmt.Errorf("no cgroup2 mount: %w", os.ErrNotExist)
+	return places
 }

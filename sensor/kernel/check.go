@@ -1,15 +1,14 @@
 package kernel
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // The oldest kernel that has everything the programs use: bpf_loop.
@@ -28,7 +27,7 @@ func Check() error {
 	if err != nil {
 		return &RequirementError{
 			Missing: "/sys/kernel/btf/vmlinux",
-			Hint:    "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, which those of the distributions are",
+			Hint:    "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, which those of the distributions are; in a container see that nothing is mounted over /sys/kernel",
 			Err:     fmt.Errorf("%w: %w", ErrNoBTF, err),
 		}
 	}
@@ -82,7 +81,7 @@ func parseRelease(release string) (major, minor int, ok bool) {
 
 // checkCapabilities wants CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or CAP_SYS_ADMIN, which stands for all of them.
 func checkCapabilities() error {
-	caps, err := effectiveCapabilities("/proc/self/status")
+	caps, err := host.EffectiveCapabilities("/proc/self/status")
 	if err != nil {
 		return fmt.Errorf("read own capabilities: %w", err)
 	}
@@ -103,21 +102,7 @@ func checkCapabilities() error {
 	}
 	return &RequirementError{
 		Missing: strings.Join(missing, ", "),
-		Hint:    "run as root, or give the program the capabilities named",
+		Hint:    "run as root; in a container add them to securityContext.capabilities.add of the pod (docker: --cap-add)",
 		Err:     ErrNotPermitted,
 	}
-}
-
-func effectiveCapabilities(status string) (uint64, error) {
-	f, err := os.Open(status)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if v, ok := strings.CutPrefix(sc.Text(), "CapEff:"); ok {
-			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
-		}
-	}
-	return 0, errors.New("no CapEff line")
 }

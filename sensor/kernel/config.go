@@ -10,6 +10,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/filter"
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A Config configures a Sensor. The zero Config is valid: zero fields take their defaults when the sensor opens.
@@ -25,9 +26,11 @@ type Config struct {
 	Record field.EventSet
 	// RecordRate is how many events of one cgroup a second leave for the recorder alone. Not negative. Default 200.
 	RecordRate int
-	// CgroupRoot is where the destination hooks attach: the root of the cgroup v2 hierarchy. Default: the first cgroup2 mount of
-	// /proc/self/mountinfo.
+	// CgroupRoot is where the destination hooks attach: the root of the cgroup v2 hierarchy. Default: the first mount of it in
+	// /proc/self/mountinfo, else where the host has it.
 	CgroupRoot string
+	// HostRoot is where the host's files are found. Default: here.
+	HostRoot host.Root
 	// NoBackendL keeps to backend T where the kernel would allow backend L too.
 	NoBackendL bool
 	// Log receives what the sensor could not attach and does without. Default: nothing is logged.

@@ -19,7 +19,7 @@ import (
 // newCgroup makes a cgroup in the v2 hierarchy and returns its directory.
 func newCgroup(t testing.TB, name string) string {
 	t.Helper()
-	root, err := findCgroup2()
+	root, err := FindCgroup2("/")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/decode"
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // attachEnter attaches a program to the beginning of each call whose paths are read early. The kernel has a tracepoint for each call, which
@@ -37,7 +38,7 @@ func (s *Sensor) attachEnter(in interest) error {
 // attachEach attaches a program to the beginning of each native call of in.enter, and detaches it from those that are not in it.
 func (s *Sensor) attachEach(in interest) error {
 	wanted := func(nr int) bool { return in.enter.exact[nr/64]>>(nr%64)&1 != 0 }
-	tracefs, err := openTracefs()
+	tracefs, err := openTracefs(s.cfg.HostRoot)
 	if err != nil {
 		return err
 	}
@@ -55,10 +56,20 @@ func (s *Sensor) attachEach(in interest) error {
 	return s.detachEach(wanted)
 }
 
-// openTracefs opens the root of a tracefs of its own, which is mounted nowhere: containers have none, nor some hosts.
-func openTracefs() (int, error) {
+// openTracefs opens the root of a tracefs of its own, which is mounted nowhere: containers have none, nor some hosts. Without CAP_SYS_ADMIN
+// it is the host's.
+func openTracefs(r host.Root) (int, error) {
 	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
+		for _, place := range []string{"/sys/kernel/tracing", r.Path("/sys/kernel/tracing")} {
+			var st unix.Statfs_t
+			if unix.Statfs(place, &st) != nil || st.Type != unix.TRACEFS_MAGIC {
+				continue
+			}
+			if fd, err := unix.Open(place, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+				return fd, nil
+			}
+		}
 		return -1, fmt.Errorf("open tracefs: %w", err)
 	}
 	defer unix.Close(fs)

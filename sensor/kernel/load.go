@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/filter"
@@ -35,11 +34,8 @@ var attachments = []attachment{
 	{bpf.SensorProgCgroupGone, "cgroup_release"},
 }
 
-// load loads the programs and maps the rings.
+// load loads the programs and maps the rings. Their memory is the cgroup's, not RLIMIT_MEMLOCK's (5.11).
 func (s *Sensor) load() error {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return &RequirementError{Missing: "CAP_SYS_RESOURCE, to lift RLIMIT_MEMLOCK", Hint: "run as root, or raise the limit (ulimit -l unlimited)", Err: fmt.Errorf("%w: %w", ErrNotPermitted, err)}
-	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoBTF, err)
@@ -177,9 +173,10 @@ func refused(err error, spec *ebpf.CollectionSpec) (name, lost string) {
 func loadError(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return &RequirementError{
-			Missing: "the right to load BPF programs",
-			Hint:    "run as root outside of containers that drop CAP_BPF, and check kernel.unprivileged_bpf_disabled and lockdown",
-			Err:     fmt.Errorf("%w: %w", ErrNotPermitted, err),
+			Missing: "the right to load BPF programs, though the capabilities are there",
+			Hint: "something else refuses bpf(): in a container its seccomp profile, AppArmor or SELinux (securityContext.seccompProfile and " +
+				"appArmorProfile {type: Unconfined}, seLinuxOptions {type: spc_t}); on the machine kernel lockdown",
+			Err: fmt.Errorf("%w: %w", ErrNotPermitted, err),
 		}
 	}
 	if errors.Is(err, ebpf.ErrNotSupported) {
@@ -265,7 +262,7 @@ func (s *Sensor) attachHooks() {
 	root := s.cfg.CgroupRoot
 	if root == "" {
 		var err error
-		if root, err = findCgroup2(); err != nil {
+		if root, err = FindCgroup2(s.cfg.HostRoot); err != nil {
 			s.lack("%v: destinations of sockets are read from the program's memory", err)
 			return
 		}

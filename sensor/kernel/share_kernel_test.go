@@ -46,7 +46,7 @@ func init() {
 // testCgroup makes a cgroup of the hierarchy by which the sensor tells cgroups apart, and returns its directory and id.
 func testCgroup(t testing.TB, name string) (dir string, id uint64) {
 	t.Helper()
-	root, err := findCgroup2()
+	root, err := FindCgroup2("/")
 	if err != nil {
 		t.Fatal(err)
 	}

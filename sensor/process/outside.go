@@ -21,13 +21,6 @@ const (
 	clockTick  = 100  // USER_HZ, fixed in the ABI of amd64 and arm64
 )
 
-// InHostPIDNamespace reports whether pids mean the same to this process as to the kernel. If not, Proc would answer for other processes.
-func InHostPIDNamespace() bool {
-	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO, fixed since Linux 3.8
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	return err == nil && ns == initial
-}
-
 // Image implements Outside.
 func (f Proc) Image(k Key) (*Image, string, bool) {
 	start, _, ok := f.stat(k.PID)

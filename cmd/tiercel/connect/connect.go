@@ -81,6 +81,7 @@ func (f *Flags) Connect(ctx context.Context, opts ...bus.Option) (*bus.Bus, erro
 func (f *Flags) config() (bus.Config, error) {
 	cfg := bus.DefaultConfig()
 	cfg.Name = "tiercel-cli"
+	f = f.orEnvironment()
 	cfg.CA, cfg.Cert, cfg.Key, cfg.Creds = f.CA, f.Cert, f.Key, f.Creds
 	if f.NATS != "" {
 		cfg.URL = f.NATS
@@ -97,6 +98,22 @@ func (f *Flags) config() (bus.Config, error) {
 	}
 	cfg.URL, cfg.Creds = a.URL, filepath.Join(dir, bus.AccessFile)
 	return cfg, nil
+}
+
+// Server is the URL of the server that the flags or the environment name; empty if it is to be found by its data directory.
+func (f *Flags) Server() string { return f.orEnvironment().NATS }
+
+// orEnvironment is f, or, if no flag names a server, what the environment gives to the tiercel that runs here: in its container a command has
+// the same.
+func (f *Flags) orEnvironment() *Flags {
+	if *f != (Flags{}) {
+		return f
+	}
+	env := os.Getenv
+	if url := env("TIERCEL_NATS"); url != "" {
+		return &Flags{NATS: url, Creds: env("TIERCEL_CREDS"), CA: env("TIERCEL_CA"), Cert: env("TIERCEL_CERT"), Key: env("TIERCEL_KEY")}
+	}
+	return &Flags{Data: env("TIERCEL_DATA")}
 }
 
 // serverDir is the embedded server's directory below the data directory.

@@ -1,14 +1,38 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/tiercel-project/tiercel/sensor/exempt"
 )
+
+// selfSocket is where the sensor of this machine is asked.
+const selfSocket = "/run/tiercel/self.sock"
+
+// askExemption asks the sensor that runs here, if there is one, to pass over what this process does until the function that it returns is called.
+func askExemption(ctx context.Context) func() {
+	ctx, cancel := context.WithCancel(ctx)
+	asked, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		(&exempt.Client{Path: cmp.Or(os.Getenv("TIERCEL_SELF_SOCKET"), selfSocket), Log: slog.New(slog.DiscardHandler)}).Run(ctx, func() { close(asked) })
+	}()
+	select {
+	case <-asked:
+	case <-time.After(5 * time.Second):
+	}
+	return func() {
+		cancel()
+		<-done
+	}
+}
 
 // exemptProcesses says which processes the sensor passes over besides itself.
 func (e *Env) exemptProcesses(ctx context.Context) []Finding {
@@ -26,6 +50,9 @@ func (e *Env) exemptProcesses(ctx context.Context) []Finding {
 	}
 	var fs []Finding
 	for _, p := range list {
+		if p.PID == uint32(os.Getpid()) { // it was, while it loaded programs
+			continue
+		}
 		fs = append(fs, found(Note, "rules do not see what process %d (%q) does: it has been exempt for %s, and %d of its calls were passed over", p.PID, p.Exe,
 			max(time.Since(p.Since), 0).Round(time.Second), p.Calls).hint("it should be a tiercel runtime of yours; --self-socket '' of the sensor exempts nobody"))
 	}

@@ -197,7 +197,7 @@ func checkBus(ctx context.Context, e *Env) []Finding {
 	b, err := e.Connect.Connect(ctx)
 	if err != nil {
 		f := found(Unknown, "%v", err)
-		if e.Connect.NATS != "" {
+		if e.Connect.Server() != "" {
 			f.Status = Action
 		}
 		if ce, ok := errors.AsType[*cli.Error](err); ok {

@@ -3,9 +3,11 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
+	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
 // A Status says what a finding means.
@@ -37,6 +40,7 @@ type Finding struct {
 
 // A Env is what checks may ask.
 type Env struct {
+	Host    host.Root      // where the host's files are found
 	HTTP    string         // address of the status server of the tiercel that runs here
 	Connect *connect.Flags // how to find its bus
 	Client  *http.Client
@@ -51,6 +55,7 @@ type Check struct {
 // Checks are all checks, in the order of the report.
 var Checks = []Check{
 	{"kernel", checkKernel},
+	{"rights", checkRights},
 	{"backends", checkBackends},
 	{"cgroups", checkCgroups},
 	{"containers", checkContainers},
@@ -88,7 +93,8 @@ func New(s cli.Streams) *cobra.Command {
 		},
 	}
 	format.Flag(cmd, cli.Table, cli.JSON, cli.YAML)
-	cmd.Flags().StringVar(&e.HTTP, "http", "127.0.0.1:8765", "address of /metrics and /readyz of the tiercel that runs here")
+	cmd.Flags().StringVar(&e.HTTP, "http", cmp.Or(os.Getenv("TIERCEL_HTTP"), "127.0.0.1:8765"), "address of /metrics and /readyz of the tiercel that runs here")
+	cmd.Flags().StringVar((*string)(&e.Host), "host-root", cmp.Or(os.Getenv("TIERCEL_HOST_ROOT"), string(host.Find())), "where the host's files are found, in a container")
 	e.Connect = connect.AddFlags(cmd)
 	return cmd
 }
