@@ -15,7 +15,7 @@ GOTESTSUM_VERSION := v1.13.0
 GOTESTSUM     := .tools/gotestsum-$(GOTESTSUM_VERSION)
 
 # Debian packages, by what needs them. None is needed to build or to run.
-PACKAGES_TEST     := runc busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
+PACKAGES_TEST     := runc containerd busybox-static iproute2 gcc libc6-dev $(if $(filter x86_64,$(shell uname -m)),gcc-multilib)
 PACKAGES_KERNELS  := qemu-system-x86 qemu-system-arm busybox-static
 PACKAGES_SDKS     := clang-$(CLANG) lld-$(CLANG) wasi-libc libclang-rt-$(CLANG)-dev-wasm32 cargo rustc libstd-rust-dev-wasm32 $(if $(shell command -v npm),,nodejs npm)
 PACKAGES_GENERATE := clang-$(CLANG) llvm-$(CLANG) libbpf-dev lld-$(CLANG) wabt
@@ -30,9 +30,9 @@ run: build ## build tiercel and start sensor, bus, runtime and the bundled respo
 	@echo "make run: starting $(BIN) run (Ctrl-C ends it)"
 	@$(BIN) run --functions samples/functions $(ARGS)
 
-build: responders ## build bin/tiercel
+build: responders ## build bin/tiercel, which needs no library beside it
 	@echo "make build: compiling $(BIN)"
-	@$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/tiercel
+	@CGO_ENABLED=0 $(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/tiercel
 
 responders: ## compile the bundled responders to WebAssembly
 	@echo "make responders: compiling the bundled responders to WebAssembly"

@@ -49,7 +49,7 @@ func TestGuestRuntimeIsExempt(t *testing.T) {
 }
 
 // publicDir is a directory of the test that every user may pass.
-func publicDir(t *testing.T) string {
+func publicDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tiercel-e2e-guest-") //nolint:usetesting // that of the test is root's alone
 	if err != nil {

@@ -35,6 +35,7 @@ func run(m *testing.M) int {
 		binary = filepath.Join(dir, "tiercel")
 		for _, args := range [][]string{{"generate", "./functions/builtin"}, {"build", "-o", binary, "./cmd/tiercel"}} {
 			cmd := exec.Command("go", args...)
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as in the image, which has no library
 			cmd.Dir = kubetest.Root()
 			if out, err := cmd.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)
