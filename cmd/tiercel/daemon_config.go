@@ -62,7 +62,7 @@ type daemonConfig struct {
 	SpoolSize string        // of what waits on disk for the bus; 0: nothing does. Default 256Mi.
 	SpoolSync time.Duration // how old it may be before it is synced. Default 1s.
 
-	SelfSocket string   // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root defaultSelfSocket.
+	SelfSocket string   // at which runtimes ask the sensor of their machine to be exempt; empty: none. Default for root exempt.DefaultSocket.
 	SelfUsers  []string // ids of those whose runtimes may ask besides the sensor's own user's. Default none.
 
 	NATS, Creds, CA, Cert, Key string
@@ -90,9 +90,6 @@ type throttleConfig struct {
 	Burst int `yaml:"burst"` // at once. Default 2000.
 }
 
-// defaultSelfSocket is in a folder of its own, so that it can be given to a container without anything else.
-const defaultSelfSocket = "/run/tiercel/self.sock"
-
 func defaultDaemonConfig() *daemonConfig {
 	c := &daemonConfig{
 		Data: connect.DefaultDataDir(), Cluster: "default", HTTP: "127.0.0.1:8765", Output: "text", LogLevel: "info", LogFormat: "text", Matching: "first",
@@ -107,7 +104,7 @@ func defaultDaemonConfig() *daemonConfig {
 		RingBytes:       "0", ProcessRing: "0", SpoolSize: "256Mi", SpoolSync: time.Second,
 	}
 	if os.Geteuid() == 0 {
-		c.SelfSocket = defaultSelfSocket
+		c.SelfSocket = exempt.DefaultSocket
 	}
 	return c
 }

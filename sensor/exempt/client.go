@@ -15,6 +15,10 @@ import (
 	"time"
 )
 
+// DefaultSocket is where a sensor listens unless it is told otherwise: in a folder of its own, so that it can be given to a container without
+// anything else.
+const DefaultSocket = "/run/tiercel/self.sock"
+
 // Times of a Client.
 const (
 	askAgainFirst = time.Second // after a connection that failed or ended, doubled each time

@@ -13,16 +13,13 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/exempt"
 )
 
-// selfSocket is where the sensor of this machine is asked.
-const selfSocket = "/run/tiercel/self.sock"
-
 // askExemption asks the sensor that runs here, if there is one, to pass over what this process does until the function that it returns is called.
 func askExemption(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	asked, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		(&exempt.Client{Path: cmp.Or(os.Getenv("TIERCEL_SELF_SOCKET"), selfSocket), Log: slog.New(slog.DiscardHandler)}).Run(ctx, func() { close(asked) })
+		(&exempt.Client{Path: cmp.Or(os.Getenv("TIERCEL_SELF_SOCKET"), exempt.DefaultSocket), Log: slog.New(slog.DiscardHandler)}).Run(ctx, func() { close(asked) })
 	}()
 	select {
 	case <-asked:
