@@ -69,7 +69,7 @@ isolation: deps-sdks ## ISOLATION_EVENTS distinct events for each language: no b
 kernel: responders $(GOTESTSUM) ## tests against the running kernel (root)
 	$(call test,./sensor/...,-tags kernel -count=1 -p 1 -timeout 30m)
 
-soundness: responders ## no drop of the kernel filter is wrong: 1,000 sets of rules, 1,000 reloads (root, an hour)
+soundness: responders ## no drop of the kernel filter is wrong: 1,000 sets of rules, 1,000 reloads (root, ten minutes)
 	TIERCEL_SOUNDNESS_SETS=1000 TIERCEL_RELOADS=1000 $(GO) test -tags kernel -run 'Soundness|Reloads' -count=1 -timeout 3h -v ./sensor
 
 kube: $(GOTESTSUM) ## tests against a real kube-apiserver and etcd
