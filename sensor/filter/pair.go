@@ -109,8 +109,8 @@ func (g *generator) withFunctions() asm.Instructions {
 	return out
 }
 
-// pairIn returns 1 if two bytes may stand next to each other in the n bytes from a place on, or if it cannot tell: a has the first one in each of its bytes, b the second, fold the bits that do not count.
-// It looks at eight places at a time, and may see them where they are not.
+// pairIn returns 1 if two bytes may stand next to each other in the n bytes from a place on, or if it cannot tell: a has the first one in each of
+// its bytes, b the second, fold the bits that do not count. It looks at eight places at a time, and may see them where they are not.
 func pairIn(p pairPlace, env *Env) asm.Instructions {
 	const at, n, a, b, fold, step = asm.R6, asm.R7, asm.R8, asm.R9, asm.R1, asm.R2
 	zeroes := func(reg asm.Register, offset int16, c asm.Register) asm.Instructions {
