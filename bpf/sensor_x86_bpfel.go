@@ -540,6 +540,7 @@ const (
 	SensorMapReaders             = "readers"
 	SensorMapRecordLimited       = "record_limited"
 	SensorMapScratches           = "scratches"
+	SensorMapUringOpens          = "uring_opens"
 	SensorMapUringPending        = "uring_pending"
 	SensorMapWalks               = "walks"
 	SensorProgBindCopied         = "bind_copied"
@@ -578,6 +579,7 @@ const (
 	SensorProgSourceCopied       = "source_copied"
 	SensorProgUringDone          = "uring_done"
 	SensorProgUringDoneV518      = "uring_done_v518"
+	SensorProgUringLook          = "uring_look"
 	SensorProgUringSubmit        = "uring_submit"
 	SensorVarAddressesCopied     = "addresses_copied"
 	SensorVarDestinationsHashed  = "destinations_hashed"
@@ -626,6 +628,7 @@ const (
 	SensorVarTypeExit            = "type_exit"
 	SensorVarTypeOpen            = "type_open"
 	SensorVarTypeOpenat          = "type_openat"
+	SensorVarUringOpensLen       = "uring_opens_len"
 	SensorVarUringRecorded       = "uring_recorded"
 	SensorVarUringTypes          = "uring_types"
 	SensorVarV1Controller        = "v1_controller"
@@ -711,6 +714,7 @@ type SensorProgramSpecs struct {
 	SourceCopied    *ebpf.ProgramSpec `ebpf:"source_copied"`
 	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
+	UringLook       *ebpf.ProgramSpec `ebpf:"uring_look"`
 	UringSubmit     *ebpf.ProgramSpec `ebpf:"uring_submit"`
 }
 
@@ -745,6 +749,7 @@ type SensorMapSpecs struct {
 	Readers             *ebpf.MapSpec `ebpf:"readers"`
 	RecordLimited       *ebpf.MapSpec `ebpf:"record_limited"`
 	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
+	UringOpens          *ebpf.MapSpec `ebpf:"uring_opens"`
 	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
 	Walks               *ebpf.MapSpec `ebpf:"walks"`
 }
@@ -800,6 +805,7 @@ type SensorVariableSpecs struct {
 	TypeExit            *ebpf.VariableSpec `ebpf:"type_exit"`
 	TypeOpen            *ebpf.VariableSpec `ebpf:"type_open"`
 	TypeOpenat          *ebpf.VariableSpec `ebpf:"type_openat"`
+	UringOpensLen       *ebpf.VariableSpec `ebpf:"uring_opens_len"`
 	UringRecorded       *ebpf.VariableSpec `ebpf:"uring_recorded"`
 	UringTypes          *ebpf.VariableSpec `ebpf:"uring_types"`
 	V1Controller        *ebpf.VariableSpec `ebpf:"v1_controller"`
@@ -854,6 +860,7 @@ type SensorMaps struct {
 	Readers             *ebpf.Map `ebpf:"readers"`
 	RecordLimited       *ebpf.Map `ebpf:"record_limited"`
 	Scratches           *ebpf.Map `ebpf:"scratches"`
+	UringOpens          *ebpf.Map `ebpf:"uring_opens"`
 	UringPending        *ebpf.Map `ebpf:"uring_pending"`
 	Walks               *ebpf.Map `ebpf:"walks"`
 }
@@ -887,6 +894,7 @@ func (m *SensorMaps) Close() error {
 		m.Readers,
 		m.RecordLimited,
 		m.Scratches,
+		m.UringOpens,
 		m.UringPending,
 		m.Walks,
 	)
@@ -943,6 +951,7 @@ type SensorVariables struct {
 	TypeExit            *ebpf.Variable `ebpf:"type_exit"`
 	TypeOpen            *ebpf.Variable `ebpf:"type_open"`
 	TypeOpenat          *ebpf.Variable `ebpf:"type_openat"`
+	UringOpensLen       *ebpf.Variable `ebpf:"uring_opens_len"`
 	UringRecorded       *ebpf.Variable `ebpf:"uring_recorded"`
 	UringTypes          *ebpf.Variable `ebpf:"uring_types"`
 	V1Controller        *ebpf.Variable `ebpf:"v1_controller"`
@@ -990,6 +999,7 @@ type SensorPrograms struct {
 	SourceCopied    *ebpf.Program `ebpf:"source_copied"`
 	UringDone       *ebpf.Program `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.Program `ebpf:"uring_done_v518"`
+	UringLook       *ebpf.Program `ebpf:"uring_look"`
 	UringSubmit     *ebpf.Program `ebpf:"uring_submit"`
 }
 
@@ -1031,6 +1041,7 @@ func (p *SensorPrograms) Close() error {
 		p.SourceCopied,
 		p.UringDone,
 		p.UringDoneV518,
+		p.UringLook,
 		p.UringSubmit,
 	)
 }

@@ -363,9 +363,62 @@ struct filename {
 	const char *name;
 };
 
+// A ring's own table of files.
+struct io_rsrc_node {
+	unsigned long file_ptr; // with flags in the lowest three bits
+};
+
+struct io_rsrc_data {
+	unsigned int nr;
+	struct io_rsrc_node **nodes;
+};
+
+struct io_file_table {
+	struct io_rsrc_data data;
+};
+
+struct io_submit_link {
+	struct io_kiocb *head;
+};
+
+struct io_submit_state {
+	struct io_submit_link link;
+};
+
+struct io_ring_ctx {
+	struct io_file_table file_table;
+	struct io_submit_state submit_state;
+};
+
+// Before 6.13.
+struct io_fixed_file {
+	unsigned long file_ptr;
+};
+
+struct io_file_table___v517 {
+	struct io_fixed_file *files;
+};
+
+struct io_ring_ctx___v517 {
+	struct io_file_table___v517 file_table;
+	unsigned int nr_user_files;
+};
+
+struct io_cqe {
+	__s32 res;
+};
+
 struct io_kiocb {
 	__u8 opcode;
+	__u64 flags;
 	struct file *file;
+	struct io_ring_ctx *ctx;
+	struct io_cqe cqe; // 5.18
+};
+
+// Before 6.8.
+struct io_kiocb___v517 {
+	unsigned int flags;
 };
 
 struct io_uring_cqe {

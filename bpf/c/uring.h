@@ -2,30 +2,8 @@
 // Requests of io_uring, which are no system calls: recorded when they are submitted, with paths from the kernel's own copies, and again when
 // they complete. User space joins the two; a request that was asked to complete silently has no second record.
 #pragma once
-#include "generic.h"
 #include "recorder.h"
-
-enum uring_op { // linux/io_uring.h: stable
-	URING_SENDMSG = 9,
-	URING_RECVMSG = 10,
-	URING_ACCEPT = 13,
-	URING_CONNECT = 16,
-	URING_OPENAT = 18,
-	URING_SEND = 26,
-	URING_RECV = 27,
-	URING_OPENAT2 = 28,
-	URING_RENAMEAT = 35,
-	URING_UNLINKAT = 36,
-	URING_MKDIRAT = 37,
-	URING_SYMLINKAT = 38,
-	URING_LINKAT = 39,
-	URING_SOCKET = 45,
-	URING_SEND_ZC = 47,
-	URING_SENDMSG_ZC = 48,
-	URING_BIND = 56,
-	URING_LISTEN = 57,
-	URING_OPS = 64,
-};
+#include "uring_file.h"
 
 #if defined(__TARGET_ARCH_arm64)
 #define O_LARGEFILE 0400000
@@ -39,16 +17,7 @@ volatile __u16 uring_types[URING_OPS] = {};
 // Operations that the flight recorder alone wants.
 volatile __u8 uring_recorded[URING_OPS] = {};
 
-#define URING_PENDING_RECORDED 0x100
 #define O_CREAT 0100
-
-// Requests recorded and not completed, with their operation and URING_PENDING_RECORDED.
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, __u64);
-	__type(value, __u32);
-} uring_pending SEC(".maps");
 
 static __always_inline __u32 put_name(__u32 o, __u32 second, __u64 filename, __s32 dfd)
 {
@@ -124,18 +93,6 @@ static __always_inline __u32 put_open_request(struct scratch *s, __u32 o, __u64 
 	return put_name(o, 0, (__u64)KREAD(struct io_open, req, filename), x.fd);
 }
 
-// into_slot reports whether a request puts the file it makes into the ring's own table: its result is no descriptor then.
-static __always_inline bool into_slot(__u64 req, __u8 op)
-{
-	if (op == URING_OPENAT || op == URING_OPENAT2)
-		return KREAD(struct io_open, req, file_slot);
-	if (op == URING_SOCKET)
-		return KREAD(struct io_socket, req, file_slot);
-	if (op == URING_ACCEPT)
-		return KREAD(struct io_accept, req, file_slot);
-	return false;
-}
-
 // put_request_data appends the first bytes that a request sends or has received; most is how many there are at most.
 static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __u64 req, __u8 op, __u32 most)
 {
@@ -186,9 +143,8 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 	struct socket_info x = {.fd = -1};
 	__u64 f = (__u64)KREAD(struct io_kiocb, req, file), sk = 0;
 	if (op == URING_ACCEPT || op == URING_SOCKET) {
-		bool fd = done && result >= 0 && !into_slot(req, op);
-		x.fd = fd ? result : -1;
-		f = fd ? file_of(t, result) : 0;
+		x.fd = done && result >= 0 && !slot_of(req, op) ? result : -1;
+		f = done ? made_file(t, req, op, result) : 0;
 	}
 	__u64 inode = f ? (__u64)KREAD(struct file, f, f_inode) : 0;
 	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
@@ -245,7 +201,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		return 0;
 	__u32 pending = op;
 	if (uring_recorded[op]) {
-		if ((op == URING_OPENAT || op == URING_OPENAT2) && !(KREAD(struct io_open, req, how.flags) & O_CREAT))
+		if (is_open_op(op) && !(KREAD(struct io_open, req, how.flags) & O_CREAT))
 			return 0;
 		if (!within_record_rate(t))
 			return 0;
@@ -255,7 +211,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	if (pending & URING_PENDING_RECORDED)
 		set_flag(s, HEAD_DROPPED | HEAD_RECORDED);
 	__u32 o = put_struct(s, sizeof(struct head), TAG_REQUEST, req);
-	if (op == URING_OPENAT || op == URING_OPENAT2)
+	if (is_open_op(op))
 		o = put_open_request(s, o, req);
 	else
 		o = put_request(s, o, req, op);
@@ -265,6 +221,8 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		o = put_request_data(t, o, req, op, DATA_LEN);
 	bpf_map_update_elem(&uring_pending, &req, &pending, BPF_ANY);
 	submit(RING_EVENT, SLOT_URING, o, false);
+	if (is_open_op(op))
+		note_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
 	return 0;
 }
 
@@ -275,6 +233,10 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 		return 0;
 	__u32 op = *pending & 0xff, recorded = *pending & URING_PENDING_RECORDED;
 	bpf_map_delete_elem(&uring_pending, &req);
+	if (is_open_op(op)) {
+		forget_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
+		return report_opened(req, op | recorded, result);
+	}
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct scratch *s = scratch_of(SLOT_URING);
 	if (!s) {
@@ -284,13 +246,6 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	struct head *h = (void *)s->b;
 	fill_head(h, t, KIND_URING_DONE, 0, result);
 	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
-	__u64 f = (op == URING_OPENAT || op == URING_OPENAT2) && result >= 0 && !into_slot(req, op) ? file_of(t, result) : 0;
-	if (f) {
-		struct open_info x = {};
-		fill_file(&x, f);
-		o = put_struct(s, o, TAG_OPEN, x);
-		o = put_opened_path(SLOT_URING, o, as_number(f));
-	}
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, op, result, true);
 	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)

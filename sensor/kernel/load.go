@@ -121,6 +121,7 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgHookSendmsg4:  "destinations of sockets are read from the program's memory",
 	bpf.SensorProgHookSendmsg6:  "destinations of sockets are read from the program's memory",
 	bpf.SensorProgUringSubmit:   "requests of io_uring are not seen",
+	bpf.SensorProgUringLook:     "a file that io_uring opens is looked at when the request completes, not before the next one",
 	bpf.SensorProgUringDone:     "requests of io_uring are reported without their result",
 	bpf.SensorProgUringDoneV518: "requests of io_uring are reported without their result",
 	bpf.SensorProgCgroupMade:    "a cgroup's path is read at its first event, not when it is made",

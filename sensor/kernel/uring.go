@@ -54,8 +54,10 @@ func (s *Sensor) prepareUring(spec *ebpf.CollectionSpec, kernel *btf.Spec) {
 	case hasTracepoint(kernel, "io_uring_submit_req"):
 	case tracepointParams(kernel, "io_uring_submit_sqe") == 3: // 6.0 to 6.3
 		spec.Programs[bpf.SensorProgUringSubmit].AttachTo = "io_uring_submit_sqe"
+		spec.Programs[bpf.SensorProgUringLook].AttachTo = "io_uring_submit_sqe"
 	default:
 		delete(spec.Programs, bpf.SensorProgUringSubmit)
+		delete(spec.Programs, bpf.SensorProgUringLook)
 		s.lack("no tracepoint io_uring_submit_req: requests of io_uring are not seen")
 	}
 }
@@ -90,7 +92,8 @@ func (s *Sensor) attachUring(in interest) error {
 	if len(s.uring) > 0 {
 		return nil
 	}
-	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, bpf.SensorProgUringSubmit} {
+	// What is attached first runs first.
+	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, bpf.SensorProgUringLook, bpf.SensorProgUringSubmit} {
 		p, ok := s.coll.Programs[name]
 		if !ok {
 			continue

@@ -3,11 +3,13 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,7 +28,9 @@ type sqe struct {
 	off, addr     uint64
 	len, opFlags  uint32
 	userData      uint64
-	_             [3]uint64
+	_             uint32
+	slot          uint32 // file_index: where the ring's own table is to have the file, counted from 1
+	_             [2]uint64
 }
 
 type params struct {
@@ -45,43 +49,78 @@ type params struct {
 // Flags of linux/io_uring.h.
 const (
 	setupSQPoll    = 1 << 1
+	linked         = 1 << 2
 	cqeSkipSuccess = 1 << 6
+	registerFiles  = 2
+	ringsChoice    = 1<<32 - 1 // IORING_FILE_INDEX_ALLOC
 )
+
+// An uring is an io_uring of this process.
+type uring struct {
+	params
+	fd            uintptr
+	ring, entries []byte
+	made          uint32 // requests so far
+}
+
+// newURing makes an io_uring with a table of its own for so many files, or none.
+func newURing(setup uint32, files int) (*uring, error) {
+	u := &uring{params: params{flags: setup, sqThreadIdle: 1000}}
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 16, uintptr(unsafe.Pointer(&u.params)), 0)
+	if errno != 0 {
+		return nil, fmt.Errorf("io_uring_setup: %w", errno)
+	}
+	u.fd = fd
+	var err error
+	u.ring, err = unix.Mmap(int(fd), 0, int(u.sq.array+u.sqEntries*4)+int(u.cq.cqes+u.cqEntries*16), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map ring: %w", err)
+	}
+	u.entries, err = unix.Mmap(int(fd), 0x10000000, int(u.sqEntries)*64, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map entries: %w", err)
+	}
+	none := slices.Repeat([]int32{-1}, files+1)
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, fd, registerFiles, uintptr(unsafe.Pointer(&none[0])), uintptr(files), 0, 0); files > 0 && errno != 0 {
+		return nil, fmt.Errorf("io_uring_register: %w", errno)
+	}
+	return u, nil
+}
+
+func (u *uring) at(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.ring[off])) }
+
+// submit hands requests to the kernel, all at once, and waits for them.
+func (u *uring) submit(requests ...sqe) error {
+	completes := uint32(0)
+	for _, r := range requests {
+		i := u.made % u.sqEntries
+		*(*sqe)(unsafe.Pointer(&u.entries[i*64])) = r
+		*u.at(u.sq.array + i*4) = i
+		u.made++
+		if r.flags&cqeSkipSuccess == 0 {
+			completes++
+		}
+	}
+	end := atomic.LoadUint32(u.at(u.cq.tail)) + completes
+	atomic.AddUint32(u.at(u.sq.tail), uint32(len(requests)))
+	const getEvents, wakeUp = 1, 2
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, u.fd, uintptr(len(requests)), uintptr(completes), getEvents|wakeUp, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("io_uring_enter: %w", errno)
+	}
+	for int32(atomic.LoadUint32(u.at(u.cq.tail))-end) < 0 {
+		runtime.Gosched()
+	}
+	return nil
+}
 
 // submitAll runs requests through an io_uring, one after the other, and waits for them.
 func submitAll(setup uint32, requests []sqe) error {
-	p := params{flags: setup, sqThreadIdle: 1000}
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 16, uintptr(unsafe.Pointer(&p)), 0)
-	if errno != 0 {
-		return fmt.Errorf("io_uring_setup: %w", errno)
+	u, err := newURing(setup, 0)
+	for i := 0; i < len(requests) && err == nil; i++ {
+		err = u.submit(requests[i])
 	}
-	ring, err := unix.Mmap(int(fd), 0, int(p.sq.array+p.sqEntries*4)+int(p.cq.cqes+p.cqEntries*16), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map ring: %w", err)
-	}
-	entries, err := unix.Mmap(int(fd), 0x10000000, int(p.sqEntries)*64, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map entries: %w", err)
-	}
-	at := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&ring[off])) }
-	for i, r := range requests {
-		*(*sqe)(unsafe.Pointer(&entries[i*64])) = r
-		*at(p.sq.array + uint32(i)*4) = uint32(i)
-		atomic.AddUint32(at(p.sq.tail), 1)
-		const getEvents, wakeUp = 1, 2
-		completes := uintptr(1)
-		if r.flags&cqeSkipSuccess != 0 {
-			completes = 0
-		}
-		_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, fd, 1, completes, getEvents|wakeUp, 0, 0)
-		if errno != 0 {
-			return fmt.Errorf("io_uring_enter: %w", errno)
-		}
-		for completes > 0 && atomic.LoadUint32(at(p.cq.tail)) <= uint32(i) {
-			runtime.Gosched()
-		}
-	}
-	return nil
+	return err
 }
 
 func init() {
@@ -119,6 +158,79 @@ func init() {
 		runtime.KeepAlive([][]byte{open, made})
 		return err
 	})
+}
+
+func init() {
+	// uring-direct LINK OTHER MODE: opens a file by a link, into the ring's own table, and may put another one in its place at once.
+	addChild("uring-direct", func(args []string) error {
+		link, other := append([]byte(args[0]), 0), append([]byte(args[1]), 0)
+		open := func(path []byte, slot uint32) sqe {
+			return sqe{opcode: 18, fd: unix.AT_FDCWD, addr: uint64(uintptr(unsafe.Pointer(&path[0]))), slot: slot}
+		}
+		var setup uint32
+		if args[2] == "sqpoll" {
+			setup = setupSQPoll
+		}
+		u, err := newURing(setup, 8)
+		if err != nil {
+			return err
+		}
+		switch args[2] {
+		case "ring's choice":
+			err = u.submit(open(link, ringsChoice))
+		case "replaced":
+			err = u.submit(open(link, 3), open(other, 3))
+		case "replaced after a link":
+			first := open(link, 3)
+			first.flags = linked
+			err = u.submit(first, sqe{}, open(other, 3))
+		case "descriptor replaced":
+			fd, dupErr := unix.Dup(0) // the next one
+			if err = errors.Join(dupErr, unix.Close(fd)); err == nil {
+				err = u.submit(open(link, 0), sqe{opcode: 19, fd: int32(fd)}, open(other, 0))
+			}
+		default:
+			err = u.submit(open(link, 3))
+		}
+		runtime.KeepAlive([][]byte{link, other})
+		return err
+	})
+}
+
+// A file that is opened by a symbolic link into the ring's own table is known by its own path, and though another one is put in its place before
+// the request completes.
+func TestUringDirect(t *testing.T) {
+	w := start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat }, field.EventOpenat)
+	for _, mode := range []string{"inline", "sqpoll", "ring's choice", "replaced", "replaced after a link", "descriptor replaced"} {
+		t.Run(mode, func(t *testing.T) {
+			tmp := t.TempDir()
+			link, file, other := filepath.Join(tmp, "link"), filepath.Join(tmp, "file"), filepath.Join(tmp, "other")
+			for _, f := range []string{file, other} {
+				if err := os.WriteFile(f, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Symlink(file, link); err != nil {
+				t.Fatal(err)
+			}
+			// Where reading the link would change its time of access, another thread opens the file.
+			times := []unix.Timespec{unix.NsecToTimespec(time.Now().Add(time.Hour).UnixNano()), {}}
+			if err := unix.UtimesNanoAt(unix.AT_FDCWD, link, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				t.Fatal(err)
+			}
+			play := func() *event.Event {
+				pid := run(t, child(t, "uring-direct", link, other, mode))
+				return w.find(t, "openat", func(ev *event.Event) bool { return ev.Task.PID == pid && ev.Open.Path.Raw == link })
+			}
+			open := play()
+			for try := 0; open.Flags&event.NoResult != 0 && try < 20; try++ { // the machine is busy: it took 100 ms
+				open = play()
+			}
+			if open.Open.Path.Resolved != file || open.Result < 0 {
+				t.Errorf("got %+v = %d, flags %x, want %s", open.Open, open.Result, open.Flags, file)
+			}
+		})
+	}
 }
 
 func TestUring(t *testing.T) {

@@ -137,6 +137,13 @@ static long link_verb(struct step *s)
 	return 0;
 }
 
+/* beside OP …: waits for uring, which does not wait for it. */
+static long beside(struct step *s)
+{
+	queue(s, true);
+	return 0;
+}
+
 /* uring OP …: the request, and those queued before it, are submitted and waited for. The result is that of the last. */
 static long uring(struct step *s)
 {
@@ -158,4 +165,4 @@ static long uring(struct step *s)
 	return r;
 }
 
-const struct verb uring_verbs[] = {{"ring", 0, make_ring}, {"queue", 1, link_verb}, {"uring", 1, uring}, {0}};
+const struct verb uring_verbs[] = {{"ring", 0, make_ring}, {"queue", 1, link_verb}, {"beside", 1, beside}, {"uring", 1, uring}, {0}};

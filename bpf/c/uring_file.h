@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The file that a request of io_uring has made: a descriptor, or in the ring's own table. Which one it is must be found out before the program
+// can put another one in its place, and a request that was carried out at once completes only with those that were submitted with it.
+#pragma once
+#include "generic.h"
+
+enum uring_op { // linux/io_uring.h: stable
+	URING_SENDMSG = 9,
+	URING_RECVMSG = 10,
+	URING_ACCEPT = 13,
+	URING_CONNECT = 16,
+	URING_OPENAT = 18,
+	URING_SEND = 26,
+	URING_RECV = 27,
+	URING_OPENAT2 = 28,
+	URING_RENAMEAT = 35,
+	URING_UNLINKAT = 36,
+	URING_MKDIRAT = 37,
+	URING_SYMLINKAT = 38,
+	URING_LINKAT = 39,
+	URING_SOCKET = 45,
+	URING_SEND_ZC = 47,
+	URING_SENDMSG_ZC = 48,
+	URING_BIND = 56,
+	URING_LISTEN = 57,
+	URING_OPS = 64,
+};
+
+#define URING_PENDING_RECORDED 0x100
+
+// Requests recorded and not completed, with their operation and URING_PENDING_RECORDED.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, __u32);
+} uring_pending SEC(".maps");
+
+// The open that was submitted last through a ring and has not completed, by the ring's address.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u64);
+} uring_opens SEC(".maps");
+
+// How many of them there are, or more.
+volatile __u32 uring_opens_len = 0;
+
+#define SLOT_OF_RINGS_CHOICE 0xffffffff // IORING_FILE_INDEX_ALLOC: the result says which
+
+// slot_of is where in the ring's own table a request puts the file it makes, counted from 1; 0: the file gets a descriptor.
+static __always_inline __u32 slot_of(__u64 req, __u8 op)
+{
+	if (op == URING_OPENAT || op == URING_OPENAT2)
+		return KREAD(struct io_open, req, file_slot);
+	if (op == URING_SOCKET)
+		return KREAD(struct io_socket, req, file_slot);
+	if (op == URING_ACCEPT)
+		return KREAD(struct io_accept, req, file_slot);
+	return 0;
+}
+
+// file_in_slot is the file in a slot, counted from 0, of the own table of the ring at address ring; 0: none.
+static __always_inline __u64 file_in_slot(__u64 ring, __u32 slot)
+{
+	__u64 f = 0;
+	if (bpf_core_field_exists(struct io_file_table, data)) { // 6.13
+		__u64 nodes = (__u64)KREAD(struct io_ring_ctx, ring, file_table.data.nodes);
+		__u64 node = slot < KREAD(struct io_ring_ctx, ring, file_table.data.nr) ? KWORD(nodes + 8ULL * slot) : 0;
+		if (node)
+			f = KREAD(struct io_rsrc_node, node, file_ptr);
+	} else {
+		__u64 files = (__u64)KREAD(struct io_ring_ctx___v517, ring, file_table.files);
+		if (slot < KREAD(struct io_ring_ctx___v517, ring, nr_user_files))
+			f = KREAD(struct io_fixed_file, files + 8ULL * slot, file_ptr);
+	}
+	return f & ~7ULL;
+}
+
+// made_file is the file that a request has made, whose result is given: the task's, or in the ring's own table; 0: none.
+static __always_inline __u64 made_file(struct task_struct *t, __u64 req, __u8 op, __s64 result)
+{
+	if (result < 0)
+		return 0;
+	__u32 slot = slot_of(req, op);
+	if (!slot)
+		return file_of(t, result);
+	return file_in_slot((__u64)KREAD(struct io_kiocb, req, ctx), slot == SLOT_OF_RINGS_CHOICE ? result : slot - 1);
+}
+
+static __always_inline bool is_open_op(__u8 op)
+{
+	return op == URING_OPENAT || op == URING_OPENAT2;
+}
+
+// report_opened reports that the request, an open, has the result.
+__noinline int report_opened(__u64 req, __u32 pending, __s64 result)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct scratch *s = scratch_of(SLOT_URING);
+	if (!s) {
+		count_loss(RING_EVENT, LOSS_SCRATCH);
+		return 0;
+	}
+	struct head *h = (void *)s->b;
+	fill_head(h, t, KIND_URING_DONE, 0, result);
+	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
+	__u64 f = made_file(t, req, pending & 0xff, result);
+	if (f) {
+		struct open_info x = {};
+		fill_file(&x, f);
+		o = put_struct(s, o, TAG_OPEN, x);
+		o = put_opened_path(SLOT_URING, o, as_number(f));
+	}
+	submit(RING_EVENT, SLOT_URING, o, !(pending & URING_PENDING_RECORDED));
+	return 0;
+}
+
+// is_begun reports whether the request, an open, has been prepared and not been carried out: REQ_F_NEED_CLEANUP, the same bit from 5.17 to 6.18.
+static __always_inline bool is_begun(__u64 req)
+{
+	__u64 flags = bpf_core_field_size(struct io_kiocb, flags) == 8 ? KREAD(struct io_kiocb, req, flags) : KREAD(struct io_kiocb___v517, req, flags);
+	return flags >> 13 & 1;
+}
+
+// note_open has the open looked at before the next request of its ring. One that follows another one as a link is carried out only when that
+// has completed.
+static __always_inline void note_open(__u64 ring, __u64 req)
+{
+	if (!bpf_core_field_exists(struct io_kiocb, cqe) || !is_begun(req) || KREAD(struct io_ring_ctx, ring, submit_state.link.head))
+		return;
+	if (!bpf_map_update_elem(&uring_opens, &ring, &req, BPF_NOEXIST))
+		__sync_fetch_and_add(&uring_opens_len, 1);
+	else
+		bpf_map_update_elem(&uring_opens, &ring, &req, BPF_ANY);
+}
+
+// forget_open forgets the open, or whichever it is if it is 0.
+static __always_inline void forget_open(__u64 ring, __u64 req)
+{
+	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);
+	if (open && (!req || *open == req) && !bpf_map_delete_elem(&uring_opens, &ring))
+		__sync_fetch_and_sub(&uring_opens_len, 1);
+}
+
+// uring_look reports the open that was submitted last through the ring, if it has been carried out, before anything is done with the next request.
+// It is a program of its own, and comes before uring_submit, because stacks are small.
+SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
+int BPF_PROG(uring_look, struct io_kiocb *next)
+{
+	if (!uring_opens_len)
+		return 0;
+	__u64 ring = as_number((__u64)KREAD(struct io_kiocb, next, ctx));
+	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);
+	if (!open)
+		return 0;
+	__u64 req = *open;
+	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
+	__u32 pending = p ? *p : 0;
+	if (is_open_op(pending & 0xff) && (__u64)KREAD(struct io_kiocb, req, ctx) == ring) {
+		if (is_begun(req))
+			return 0;
+		bpf_map_delete_elem(&uring_pending, &req);
+		report_opened(req, pending, KREAD(struct io_kiocb, req, cqe.res));
+	}
+	forget_open(ring, 0);
+	return 0;
+}
