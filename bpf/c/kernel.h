@@ -406,6 +406,7 @@ struct io_ring_ctx___v517 {
 
 struct io_cqe {
 	__s32 res;
+	int fd; // before the request is carried out
 };
 
 struct io_kiocb {
@@ -476,6 +477,10 @@ struct io_accept {
 
 struct io_listen {
 	int backlog;
+};
+
+struct io_ftrunc {
+	__s64 len;
 };
 
 #pragma clang attribute pop

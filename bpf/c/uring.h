@@ -77,6 +77,13 @@ static __always_inline __u32 put_request(struct scratch *s, __u32 o, __u64 req, 
 	case URING_LISTEN:
 		n[1] = bpf_core_type_exists(struct io_listen) ? KREAD(struct io_listen, req, backlog) : 0; // 6.11
 		break;
+	case URING_FTRUNCATE:
+		n[0] = used_fd(req);
+		n[1] = bpf_core_type_exists(struct io_ftrunc) ? KREAD(struct io_ftrunc, req, len) : 0; // 6.9
+		break;
+	case URING_FIXED_FD_INSTALL: // 6.8
+		n[0] = used_fd(req);
+		break;
 	}
 	return put_struct(s, o, TAG_NUM, n);
 }
@@ -146,6 +153,8 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 		x.fd = done && result >= 0 && !slot_of(req, op) ? result : -1;
 		f = done ? made_file(t, req, op, result) : 0;
 	}
+	if (op == URING_FIXED_FD_INSTALL)
+		x.fd = done && result >= 0 ? result : -1;
 	__u64 inode = f ? (__u64)KREAD(struct file, f, f_inode) : 0;
 	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
 		__u64 sock = (__u64)KREAD(struct file, f, private_data);
@@ -169,7 +178,8 @@ static __always_inline __u32 put_request_socket(struct scratch *s, struct task_s
 static __always_inline bool is_socket_op(__u8 op)
 {
 	return op == URING_CONNECT || op == URING_ACCEPT || op == URING_SEND || op == URING_RECV || op == URING_SENDMSG || op == URING_RECVMSG ||
-	       op == URING_SEND_ZC || op == URING_SENDMSG_ZC || op == URING_BIND || op == URING_LISTEN || op == URING_SOCKET;
+	       op == URING_SEND_ZC || op == URING_SENDMSG_ZC || op == URING_BIND || op == URING_LISTEN || op == URING_SOCKET ||
+	       op == URING_FIXED_FD_INSTALL;
 }
 
 static __always_inline bool sends(__u8 op)
@@ -219,6 +229,8 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		o = put_request_socket(s, t, o, req, op, 0, false);
 	if (sends(op))
 		o = put_request_data(t, o, req, op, DATA_LEN);
+	if (op == URING_FTRUNCATE)
+		o = put_used_file(o, as_number(used_file(t, req)), used_fd(req));
 	bpf_map_update_elem(&uring_pending, &req, &pending, BPF_ANY);
 	submit(RING_EVENT, SLOT_URING, o, false);
 	if (is_open_op(op))
@@ -248,6 +260,8 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, op, result, true);
+	if (op == URING_FTRUNCATE || op == URING_FIXED_FD_INSTALL)
+		o = put_used_file(o, as_number((__u64)KREAD(struct io_kiocb, req, file)), -1);
 	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)
 		o = put_request_data(t, o, req, op, result);
 	submit(RING_EVENT, SLOT_URING, o, !recorded);

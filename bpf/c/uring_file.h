@@ -21,6 +21,8 @@ enum uring_op { // linux/io_uring.h: stable
 	URING_SOCKET = 45,
 	URING_SEND_ZC = 47,
 	URING_SENDMSG_ZC = 48,
+	URING_FIXED_FD_INSTALL = 54,
+	URING_FTRUNCATE = 55,
 	URING_BIND = 56,
 	URING_LISTEN = 57,
 	URING_OPS = 64,
@@ -89,6 +91,45 @@ static __always_inline __u64 made_file(struct task_struct *t, __u64 req, __u8 op
 	return file_in_slot((__u64)KREAD(struct io_kiocb, req, ctx), slot == SLOT_OF_RINGS_CHOICE ? result : slot - 1);
 }
 
+#define REQUEST_FIXED_FILE 1 // IOSQE_FIXED_FILE, which the request keeps
+
+// request_flags are struct io_kiocb's.
+static __always_inline __u64 request_flags(__u64 req)
+{
+	return bpf_core_field_size(struct io_kiocb, flags) == 8 ? KREAD(struct io_kiocb, req, flags) : KREAD(struct io_kiocb___v517, req, flags);
+}
+
+// used_fd is the descriptor that a request is about that has not been carried out; -1 if that is a slot of the ring's own table.
+static __always_inline __s32 used_fd(__u64 req)
+{
+	if (!bpf_core_field_exists(struct io_kiocb, cqe) || request_flags(req) & REQUEST_FIXED_FILE)
+		return -1;
+	return KREAD(struct io_kiocb, req, cqe.fd);
+}
+
+// used_file is the file that such a request is about; 0: unknown.
+static __always_inline __u64 used_file(struct task_struct *t, __u64 req)
+{
+	if (!bpf_core_field_exists(struct io_kiocb, cqe))
+		return 0;
+	__u32 fd = KREAD(struct io_kiocb, req, cqe.fd);
+	if (request_flags(req) & REQUEST_FIXED_FILE)
+		return file_in_slot((__u64)KREAD(struct io_kiocb, req, ctx), fd);
+	return file_of(t, fd);
+}
+
+// put_used_file appends the file at f, which a request is about, by descriptor fd.
+__noinline int put_used_file(__u32 o, __u64 f, __s32 fd)
+{
+	struct scratch *s = scratch_of(SLOT_URING);
+	if (!s || !f || o > RECORD_MAX)
+		return o;
+	struct open_info x = {.fd = fd};
+	fill_file(&x, f);
+	o = put_struct(s, o, TAG_OPEN, x);
+	return put_file_path(SLOT_URING, o, TAG_RESOLVED, bpf_get_current_task_btf(), f);
+}
+
 static __always_inline bool is_open_op(__u8 op)
 {
 	return op == URING_OPENAT || op == URING_OPENAT2;
@@ -120,8 +161,7 @@ __noinline int report_opened(__u64 req, __u32 pending, __s64 result)
 // is_begun reports whether the request, an open, has been prepared and not been carried out: REQ_F_NEED_CLEANUP, the same bit from 5.17 to 6.18.
 static __always_inline bool is_begun(__u64 req)
 {
-	__u64 flags = bpf_core_field_size(struct io_kiocb, flags) == 8 ? KREAD(struct io_kiocb, req, flags) : KREAD(struct io_kiocb___v517, req, flags);
-	return flags >> 13 & 1;
+	return request_flags(req) >> 13 & 1;
 }
 
 // note_open has the open looked at before the next request of its ring. One that follows another one as a link is carried out only when that
@@ -149,7 +189,7 @@ static __always_inline void forget_open(__u64 ring, __u64 req)
 SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
 int BPF_PROG(uring_look, struct io_kiocb *next)
 {
-	if (!uring_opens_len)
+	if (!uring_opens_len || !bpf_core_field_exists(struct io_kiocb, cqe))
 		return 0;
 	__u64 ring = as_number((__u64)KREAD(struct io_kiocb, next, ctx));
 	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);

@@ -34,6 +34,8 @@ var uringTypes = map[int]field.EventType{
 	45: field.EventSocket,
 	47: field.EventSendto,
 	48: field.EventSendmsg,
+	54: field.EventDup, // FIXED_FD_INSTALL: a descriptor for a file of the ring's own table
+	55: generic("ftruncate"),
 	56: field.EventBind,
 	57: field.EventListen,
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ const (
 	linked         = 1 << 2
 	cqeSkipSuccess = 1 << 6
 	registerFiles  = 2
+	registerProbe  = 8
 	ringsChoice    = 1<<32 - 1 // IORING_FILE_INDEX_ALLOC
 )
 
@@ -230,6 +232,79 @@ func TestUringDirect(t *testing.T) {
 				t.Errorf("got %+v = %d, flags %x, want %s", open.Open, open.Result, open.Flags, file)
 			}
 		})
+	}
+}
+
+func init() {
+	// uring-used FILE: cuts a file and copies a descriptor, both of the ring's own table too. It prints the operations that the kernel has.
+	addChild("uring-used", func(args []string) error {
+		path := append([]byte(args[0]), 0)
+		fd, err := unix.Open(args[0], unix.O_RDWR|unix.O_CREAT, 0o600)
+		if err != nil {
+			return err
+		}
+		u, err := newURing(0, 2)
+		if err != nil {
+			return err
+		}
+		const operations = 64
+		probe := make([]byte, 16+8*operations) // struct io_uring_probe
+		if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, u.fd, registerProbe, uintptr(unsafe.Pointer(&probe[0])), operations, 0, 0); errno != 0 {
+			return errno
+		}
+		const fixedFile, supported = 1, 1
+		err = u.submit(sqe{opcode: 18, fd: unix.AT_FDCWD, addr: uint64(uintptr(unsafe.Pointer(&path[0]))), opFlags: unix.O_RDWR, slot: 1})
+		for _, r := range []sqe{
+			{opcode: 55, fd: int32(fd), off: 10},
+			{opcode: 55, flags: fixedFile, off: 20},
+			{opcode: 55, flags: cqeSkipSuccess, fd: int32(fd), off: 30},
+			{opcode: 54, flags: fixedFile},
+		} {
+			if probe[16+8*int(r.opcode)+2]&supported == 0 {
+				fmt.Println("without", r.opcode)
+				continue
+			}
+			err = errors.Join(err, u.submit(r))
+		}
+		runtime.KeepAlive(path)
+		return err
+	})
+}
+
+// Requests about a file that is open name it, be it a descriptor's or the ring's own.
+func TestUringUsed(t *testing.T) {
+	ftruncate, dup := generic("ftruncate"), field.EventDup
+	w := start(t, func(ev *event.Event) bool { return ev.Type == ftruncate || ev.Type == dup }, ftruncate, dup)
+	file := filepath.Join(t.TempDir(), "used")
+	cmd := child(t, "uring-used", file)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		t.Fatal(err)
+	}
+	major, minor, _ := parseRelease(unix.ByteSliceToString(uts.Release[:]))
+	pid := uint32(cmd.Process.Pid)
+	for _, want := range []struct {
+		typ    field.EventType
+		length uint64
+		op     int
+		since  int // Linux 6.
+	}{{ftruncate, 10, 55, 9}, {ftruncate, 20, 55, 9}, {ftruncate, 30, 55, 9}, {dup, 0, 54, 8}} {
+		if strings.Contains(string(out), fmt.Sprint("without ", want.op)) {
+			if major > 6 || major == 6 && minor >= want.since {
+				t.Errorf("Linux %d.%d has no operation %d", major, minor, want.op)
+			}
+			continue
+		}
+		ev := w.find(t, want.typ.String(), func(ev *event.Event) bool {
+			return ev.Task.PID == pid && ev.Type == want.typ && ev.Num[1] == want.length
+		})
+		if ev.Open.Path.Resolved != file || ev.Open.Ino == 0 || ev.Result < 0 {
+			t.Errorf("%v %d: got %+v = %d, want %s", want.typ, want.length, ev.Open, ev.Result, file)
+		}
 	}
 }
 

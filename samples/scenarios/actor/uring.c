@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Newer than the headers of some systems. */
-enum { OP_SOCKET = 45, OP_SEND_ZC = 47, OP_FTRUNCATE = 55, OP_BIND = 56, OP_LISTEN = 57 };
+enum { OP_SOCKET = 45, OP_SEND_ZC = 47, OP_INSTALL = 54, OP_FTRUNCATE = 55, OP_BIND = 56, OP_LISTEN = 57 };
 enum { CQE_SKIP = 1 << 6 };
 
 static struct {
@@ -97,6 +97,10 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_RECVMSG, .fd = a[0], .addr = (unsigned long)m, .len = 1};
 	} else if (!strcmp(op, "ftruncate")) {
 		*e = (struct io_uring_sqe){.opcode = OP_FTRUNCATE, .fd = a[0], .off = a[1]};
+	} else if (!strcmp(op, "cut")) { /* slot, length */
+		*e = (struct io_uring_sqe){.opcode = OP_FTRUNCATE, .fd = a[0], .off = a[1], .flags = IOSQE_FIXED_FILE};
+	} else if (!strcmp(op, "install")) { /* slot */
+		*e = (struct io_uring_sqe){.opcode = OP_INSTALL, .fd = a[0], .flags = IOSQE_FIXED_FILE};
 	} else if (!strcmp(op, "unlinkat")) {
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_UNLINKAT, .fd = a[0], .addr = a[1], .unlink_flags = a[2]};
 	} else if (!strcmp(op, "renameat2")) {
@@ -112,8 +116,8 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 	}
 	if (ring.skip)
 		e->flags |= CQE_SKIP;
-	if (ring.direct && !strncmp(op, "openat", 6))
-		e->file_index = 1;
+	if (ring.direct && (!strncmp(op, "openat", 6) || !strcmp(op, "socket")))
+		e->file_index = 1; /* slot 0 */
 }
 
 /* queue puts a request into the ring; last is false if the next one is to wait for it. */
