@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tiercel-project/tiercel/bus/quantity"
 )
 
 // TestStreamSettings writes down what the live configuration must be: changing the table needs a reason here too.
@@ -246,7 +248,7 @@ func TestEnsureStreamsShrinks(t *testing.T) {
 	limited := func(bytes int64, age time.Duration) *Bus {
 		cfg := DefaultConfig()
 		cfg.Server = s
-		cfg.Limits = Limits{MaxBytes: map[string]int64{StreamEvents: bytes}, MaxAge: map[string]time.Duration{StreamEvents: age}}
+		cfg.Limits = Limits{MaxBytes: map[string]quantity.Size{StreamEvents: quantity.Size(bytes)}, MaxAge: map[string]time.Duration{StreamEvents: age}}
 		b, err := Connect(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)

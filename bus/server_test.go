@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/tiercel-project/tiercel/bus/quantity"
 )
 
 // testLog writes logs to the test's log.
@@ -188,7 +190,7 @@ func TestConfigValidate(t *testing.T) {
 		{"nothing to connect to", &Config{}, []string{"url: missing", "timeout"}},
 		{"half a certificate", &Config{URL: "x", Cert: "c", Timeout: 1}, []string{"cert, key"}},
 		{
-			"limits", &Limits{Replicas: 9, MaxBytes: map[string]int64{"EVENTS": 0, "EVENT": 1}, MaxAge: map[string]time.Duration{"ACTIONS": -1, "x": 1}},
+			"limits", &Limits{Replicas: 9, MaxBytes: map[string]quantity.Size{"EVENTS": 0, "EVENT": 1}, MaxAge: map[string]time.Duration{"ACTIONS": -1, "x": 1}},
 			[]string{"replicas: 9", "maxBytes.EVENTS", `"EVENT" is none of`, "maxAge.ACTIONS", `maxAge: "x"`},
 		},
 		{"publisher", &PublisherConfig{}, []string{"maxMessages", "maxBytes", "maxInFlight", "maxInFlightBytes", "ackWait"}},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tiercel-project/tiercel/bus/quantity"
 )
 
 // Names of the streams.
@@ -146,7 +148,7 @@ func objectStore(bucket, description string, maxBytes int64) jetstream.StreamCon
 // Limits changes the sizes of streams and buckets, which are named as the constants name them.
 type Limits struct {
 	Replicas int                      `yaml:"replicas"` // of every stream. 1 to 5. Default 1.
-	MaxBytes map[string]int64         `yaml:"maxBytes"` // bytes on disk. Positive.
+	MaxBytes map[string]quantity.Size `yaml:"maxBytes"` // on disk. Positive.
 	MaxAge   map[string]time.Duration `yaml:"maxAge"`   // positive, or 0 for no limit
 }
 
@@ -197,7 +199,7 @@ func (l *Limits) specs(roles ...Role) []streamSpec {
 			s.Replicas = l.Replicas
 		}
 		if n, ok := l.MaxBytes[s.shortName()]; ok {
-			s.MaxBytes = n
+			s.MaxBytes = int64(n)
 		}
 		if d, ok := l.MaxAge[s.shortName()]; ok {
 			s.MaxAge = d

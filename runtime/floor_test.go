@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/quantity"
 	"github.com/tiercel-project/tiercel/runtime/journal"
 )
 
@@ -58,7 +59,7 @@ func losses(t *testing.T, b *bus.Bus) (n uint64, records int) {
 // before that it is warned. A function that misses nothing hears nothing of it.
 func TestLost(t *testing.T) {
 	t.Parallel()
-	b := newBusOf(t, bus.Limits{MaxBytes: map[string]int64{bus.StreamEvents: 64 << 10}})
+	b := newBusOf(t, bus.Limits{MaxBytes: map[string]quantity.Size{bus.StreamEvents: 64 << 10}})
 	deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  suspend: true", 1))
 	deploy(t, b, strings.NewReplacer("name: fn", "name: idle", "Test rule", "Other rule").Replace(plain))
 	deps := Deps{Capabilities: newWorld(b), Compile: compileTo(readOnly)}

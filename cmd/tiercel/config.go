@@ -21,14 +21,11 @@ import (
 	"github.com/tiercel-project/tiercel/rules/spell"
 )
 
-// envPrefix begins the name of every environment variable that sets a flag: TIERCEL_LOG_LEVEL is --log-level.
-const envPrefix = "TIERCEL_"
-
-// applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file. Every flag is a
+// applyConfig fills the flags of cmd that the command line left alone from the environment and then from the YAML file of --config. Every flag is a
 // key of that file, written in camel case (httpOutput for --http-output); what is more than a value or a list of them is a key of nested,
 // a pointer to a struct with yaml tags. A key that is neither is an error that names its line and the nearest key. What it returns knows
 // where each value came from.
-func applyConfig(cmd *cobra.Command, file string, nested any) (places, error) {
+func applyConfig(cmd *cobra.Command, nested any) (places, error) {
 	flags := cmd.Flags()
 	var errs []error
 	from := places{}
@@ -36,14 +33,14 @@ func applyConfig(cmd *cobra.Command, file string, nested any) (places, error) {
 		if f.Changed {
 			from[camel(f.Name)] = place{text: "--" + f.Name, named: true}
 		}
-		if v, ok := os.LookupEnv(envName(f.Name)); ok && !f.Changed && f.Name != "help" {
+		if v, ok := lookupSetting(f.Name); ok && !f.Changed && f.Name != "help" {
 			if err := flags.Set(f.Name, v); err != nil {
 				errs = append(errs, fmt.Errorf("environment %s: %w", envName(f.Name), err))
 			}
 			from[camel(f.Name)] = place{text: "environment " + envName(f.Name), named: true}
 		}
 	})
-	if file != "" {
+	if file := flags.Lookup("config").Value.String(); file != "" {
 		errs = append(errs, applyFile(flags, file, nested, from)...)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -199,10 +196,6 @@ func unknownKey(key string, flags *pflag.FlagSet, keys map[string]bool) error {
 		return fmt.Errorf("unknown key %q (did you mean %q?)", key, near)
 	}
 	return fmt.Errorf("unknown key %q", key)
-}
-
-func envName(flag string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // camel turns a flag's name into a key: http-output into httpOutput.

@@ -48,6 +48,7 @@ func TestApplyConfig(t *testing.T) {
 				t.Setenv(k, v)
 			}
 			cmd := &cobra.Command{Use: "x"}
+			cmd.Flags().String("config", file, "")
 			url := cmd.Flags().String("http-output", "", "")
 			rules := cmd.Flags().StringArray("rules", nil, "")
 			if err := cmd.ParseFlags(tt.args); err != nil {
@@ -60,7 +61,7 @@ func TestApplyConfig(t *testing.T) {
 				Other int           `yaml:"other"`
 				Wait  time.Duration `yaml:"wait"`
 			}
-			_, err := applyConfig(cmd, file, &nested)
+			_, err := applyConfig(cmd, &nested)
 			gotErr := ""
 			if err != nil {
 				gotErr = err.Error()
@@ -93,10 +94,10 @@ func TestPlaces(t *testing.T) {
 	cfg := defaultDaemonConfig()
 	cmd := &cobra.Command{Use: "sensor"}
 	cfg.addFlags(cmd.Flags(), partSensor)
-	if err := cmd.ParseFlags([]string{"--http", "8765", "--spool-size", "1"}); err != nil {
+	if err := cmd.ParseFlags([]string{"--config", file, "--http", "8765", "--spool-size", "12"}); err != nil {
 		t.Fatal(err)
 	}
-	from, err := applyConfig(cmd, file, &cfg.nested)
+	from, err := applyConfig(cmd, &cfg.nested)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestPlaces(t *testing.T) {
 		file + ":9:9: recorder.rate: 0 is not positive",
 		file + `:12:5: recorder.events[1]: "opne" is no event type (did you mean "open"?)`,
 		"--http: address 8765: missing port in address",
-		"--spool-size: 1 is less than 1Mi",
+		`--spool-size: "12" is 12 bytes, and 1Mi the least`,
 		file + ":7:28: throttle.burst: 0 is not in 1 to 1000000",
 		file + ":6:12: ringBytes: 3145728 is not a power of two from 65536 to 1073741824",
 		file + `:15:3: runtimeSockets[0]: "dokcer:/x": the kind is none of docker, podman, cri`,

@@ -48,6 +48,9 @@ func runDaemon(ctx context.Context, s cli.Streams, cfg *daemonConfig, parts part
 	s.Out = &lineWriter{w: s.Out}
 	d := &daemon{cfg: cfg, streams: s, log: newLogger(s.Err, cfg), reg: prometheus.NewRegistry()}
 	d.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, v := range strays(os.Environ()) {
+		d.log.Warn("an environment variable begins as settings do and is none", "name", v.name, "nearest", v.nearest)
+	}
 	if cfg.Node == "" {
 		name, err := os.Hostname()
 		if err != nil {

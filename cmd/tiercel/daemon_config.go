@@ -16,11 +16,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/quantity"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/connect"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
-	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/exempt"
@@ -155,8 +155,8 @@ func (c *daemonConfig) addFlags(f *pflag.FlagSet, parts part) {
 
 // rings returns the sizes of the kernel's rings in bytes.
 func (c *daemonConfig) rings() (event, process int, err error) {
-	e, err1 := function.ParseSize(c.RingBytes)
-	p, err2 := function.ParseSize(c.ProcessRing)
+	e, err1 := quantity.ParseSize(c.RingBytes)
+	p, err2 := quantity.ParseSize(c.ProcessRing)
 	if err1 != nil {
 		err1 = fmt.Errorf("ringBytes: %w", err1)
 	}
@@ -205,10 +205,10 @@ func (c *daemonConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("httpOutput: %q is no http or https URL", c.HTTPOutput))
 		}
 	}
-	if n, err := function.ParseSize(c.SpoolSize); err != nil {
+	if n, err := quantity.ParseSize(c.SpoolSize); err != nil {
 		errs = append(errs, fmt.Errorf("spoolSize: %w", err))
 	} else if n != 0 && n < 1<<20 {
-		errs = append(errs, fmt.Errorf("spoolSize: %v is less than 1Mi", n))
+		errs = append(errs, fmt.Errorf("spoolSize: %q is %d bytes, and 1Mi the least", c.SpoolSize, int64(n)))
 	}
 	if t := c.nested.Throttle; t.Rate < 0 || t.Rate > 1e6 {
 		errs = append(errs, fmt.Errorf("throttle.rate: %d is not in 0 to 1000000", t.Rate))

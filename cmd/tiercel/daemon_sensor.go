@@ -9,9 +9,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/tiercel-project/tiercel/bus/quantity"
 	"github.com/tiercel-project/tiercel/bus/spool"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
-	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/container"
 	"github.com/tiercel-project/tiercel/sensor/host"
@@ -39,7 +39,7 @@ func (d *daemon) addSensor(alone bool) error {
 		return err
 	}
 	cfg.ThrottleRate, cfg.ThrottleBurst = d.cfg.nested.Throttle.Rate, d.cfg.nested.Throttle.Burst
-	if size, err := function.ParseSize(d.cfg.SpoolSize); err == nil && size > 0 { // Validate has refused what is no size
+	if size, err := quantity.ParseSize(d.cfg.SpoolSize); err == nil && size > 0 { // Validate has refused what is no size
 		cfg.Spool, cfg.SpoolBytes, cfg.SpoolSync = filepath.Join(d.cfg.Data, "spool"), int64(size), d.cfg.SpoolSync
 	}
 	resolvers, err := d.podResolvers()

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -33,6 +34,18 @@ func newRoot(s cli.Streams) *cobra.Command {
 	root.AddCommand(newRun(s)...)
 	root.AddCommand(eventcmd.New(s), rulecmd.New(s, sensor.Provider()), fncmd.New(s), actioncmd.New(s), actioncmd.NewStop(s),
 		actioncmd.NewStart(s), doctor.New(s), newVersion(s))
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if cmd.Flags().Lookup("nats") == nil || cmd.Flags().Lookup("config") != nil { // the others look at no variable, or log
+			return
+		}
+		for _, v := range strays(os.Environ()) {
+			fmt.Fprintf(s.Err, "warning: environment variable %s is no setting", v.name)
+			if v.nearest != "" {
+				fmt.Fprintf(s.Err, " (did you mean %s?)", v.nearest)
+			}
+			fmt.Fprintln(s.Err)
+		}
+	}
 	cli.Strict(root)
 	return root
 }

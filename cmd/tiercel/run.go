@@ -42,7 +42,7 @@ func newDaemon(s cli.Streams, parts part, name, short, long string) *cobra.Comma
 		Long:  long,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			from, err := applyConfig(cmd, cfg.Config, &cfg.nested)
+			from, err := applyConfig(cmd, &cfg.nested)
 			if err != nil {
 				return err
 			}

@@ -21,20 +21,3 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
-
-func TestSize(t *testing.T) {
-	for text, want := range map[string]Size{"64Mi": 64 << 20, "1Gi": 1 << 30, "10M": 10e6, "512Ki": 512 << 10, "123": 123, "0": 0} {
-		s, err := ParseSize(text)
-		if err != nil || s != want {
-			t.Errorf("%s: %v, %v", text, s, err)
-		}
-		if again, err := ParseSize(s.String()); err != nil || again != s {
-			t.Errorf("%s written as %s is read as %v, %v", text, s, again, err)
-		}
-	}
-	for _, text := range []string{"", "-1", "64MB", "Mi", "9223372036854775807Gi"} {
-		if s, err := ParseSize(text); err == nil {
-			t.Errorf("%q is %v", text, s)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tiercel-project/tiercel/bus/quantity"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/spell"
 )
@@ -20,16 +21,18 @@ type Config struct {
 	Off bool `yaml:"off"`
 	// Keep is how long an event is kept at least, room permitting. Positive. Default 60s.
 	Keep time.Duration `yaml:"keep"`
-	// ContainerBytes is how much is kept of one container; the host counts as one. Positive. Default 1 MiB.
-	ContainerBytes int `yaml:"containerBytes"`
-	// TotalBytes is how much is kept in all. At least ContainerBytes. Default 64 MiB.
-	TotalBytes int `yaml:"totalBytes"`
+	// ContainerBytes is how much is kept of one container; the host counts as one. At least 64Ki. Default 1Mi.
+	ContainerBytes quantity.Size `yaml:"containerBytes"`
+	// TotalBytes is how much is kept in all. At least ContainerBytes. Default 64Mi.
+	TotalBytes quantity.Size `yaml:"totalBytes"`
 	// Rate is how many events of one container a second are kept. Positive. Default 200.
 	Rate int `yaml:"rate"`
 	// Events are the names of the event types that are kept; of opens those that made a file. Default: exec, connect, listen, and creation,
 	// deletion and renaming of files.
 	Events []string `yaml:"events"`
 }
+
+const minContainerBytes quantity.Size = 64 << 10
 
 // DefaultConfig returns the defaults of Config.
 func DefaultConfig() Config {
@@ -49,11 +52,11 @@ func (c Config) Validate() error {
 	if c.Keep <= 0 {
 		bad("keep", "%v is not positive", c.Keep)
 	}
-	if c.ContainerBytes <= 0 {
-		bad("containerBytes", "%d is not positive", c.ContainerBytes)
+	if c.ContainerBytes < minContainerBytes {
+		bad("containerBytes", "%d bytes are less than %v", int64(c.ContainerBytes), minContainerBytes)
 	}
 	if c.TotalBytes < c.ContainerBytes {
-		bad("totalBytes", "%d is less than containerBytes", c.TotalBytes)
+		bad("totalBytes", "%v is less than containerBytes", c.TotalBytes)
 	}
 	if c.Rate <= 0 {
 		bad("rate", "%d is not positive", c.Rate)

@@ -142,10 +142,10 @@ func (r *Recorder) write(t *tape, ev *event.Event) {
 
 // begin appends an empty chunk to t and makes room for it.
 func (r *Recorder) begin(t *tape, size int) *chunk {
-	for t.first != nil && t.bytes+size > r.cfg.ContainerBytes {
+	for t.first != nil && t.bytes+size > int(r.cfg.ContainerBytes) {
 		r.drop(t)
 	}
-	for r.bytes+size > r.cfg.TotalBytes && r.bytes > 0 {
+	for r.bytes+size > int(r.cfg.TotalBytes) && r.bytes > 0 {
 		r.drop(r.largest())
 	}
 	c := &chunk{b: make([]byte, 0, size)}

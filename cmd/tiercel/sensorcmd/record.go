@@ -14,12 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/tiercel-project/tiercel/bus/quantity"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/rulecmd"
 	"github.com/tiercel-project/tiercel/rules"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/spell"
-	"github.com/tiercel-project/tiercel/runtime/function"
 	"github.com/tiercel-project/tiercel/sensor"
 	"github.com/tiercel-project/tiercel/sensor/capture"
 	"github.com/tiercel-project/tiercel/sensor/kernel"
@@ -62,7 +62,7 @@ func (c *command) record() *cobra.Command {
 
 // runRecord records into the new file name until ctx ends.
 func (c *command) runRecord(ctx context.Context, name string, o *recordOptions) (err error) {
-	limit, err := function.ParseSize(o.maxSize)
+	limit, err := quantity.ParseSize(o.maxSize)
 	if err != nil {
 		return cli.Usagef("--max-size: %w", err)
 	}
