@@ -108,28 +108,50 @@ func appendString(dst []byte, s string) []byte {
 
 // appendEscaped appends s as it stands inside a JSON string.
 func appendEscaped(dst []byte, s string) []byte {
-	for _, r := range s { // invalid bytes become U+FFFD
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r == '\n':
-			dst = append(dst, `\n`...)
-		case r == '\r':
-			dst = append(dst, `\r`...)
-		case r == '\t':
-			dst = append(dst, `\t`...)
-		case r == '\b':
-			dst = append(dst, `\b`...)
-		case r == '\f':
-			dst = append(dst, `\f`...)
-		case r < 0x20:
-			dst = append(dst, `\u00`...)
-			dst = append(dst, hex[r>>4], hex[r&15])
-		default:
-			dst = utf8.AppendRune(dst, r)
+	plain := 0 // from here on s stands for itself
+	for i := 0; i < len(s); {
+		c := s[i]
+		if ' ' <= c && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			i++
+			continue
 		}
+		size := 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			if r, size = utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, s[plain:i]...)
+		dst = appendEscape(dst, c)
+		i += size
+		plain = i
 	}
-	return dst
+	return append(dst, s[plain:]...)
+}
+
+// appendEscape appends the byte c, which cannot stand for itself.
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	case '\b':
+		return append(dst, `\b`...)
+	case '\f':
+		return append(dst, `\f`...)
+	}
+	if c >= utf8.RuneSelf { // not valid UTF-8
+		return append(dst, string(utf8.RuneError)...)
+	}
+	dst = append(dst, `\u00`...)
+	return append(dst, hex[c>>4], hex[c&15])
 }
 
 // appendValue appends the value of an output field as JSON.

@@ -1,11 +1,14 @@
 package rules_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
@@ -69,6 +72,26 @@ func TestAlert(t *testing.T) {
 	}
 	if diff := cmp.Diff(a.Fields()["fd.name"], any("/etc/shadow")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What stands for itself is copied in pieces: they must not run over what does not.
+func TestTextInJSON(t *testing.T) {
+	alphabet := []string{"a", "plain text ", `"`, `\`, "\n", "\r", "\t", "\b", "\f", "\x00", "\x1f", "\x7f", "é", "\u2028", "\ufffd", "𝄞", "\xff", "\xc3", "\xed\xa0\x80"}
+	for range 2000 {
+		var b strings.Builder
+		for range rand.IntN(8) {
+			b.WriteString(alphabet[rand.IntN(len(alphabet))])
+		}
+		text := b.String()
+		line := (&rules.Alert{Rule: text}).AppendJSON(nil)
+		var got struct{ Rule string }
+		if err := json.Unmarshal(line, &got); err != nil {
+			t.Fatalf("%q: %v in %s", text, err, line)
+		}
+		if want := string([]rune(text)); got.Rule != want || !utf8.Valid(line) || bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' }) {
+			t.Fatalf("%q: got %q, want %q in %s", text, got.Rule, want, line)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // An output is the compiled output of a rule.
 type output struct {
 	parts  []part
-	fields []outputField
+	fields []outputField // once compiled sorted by name
 }
 
 // A part of an output is a text or a template.
@@ -90,6 +90,7 @@ func (c *compiler) output(u *load.Rule, r *Rule) bool {
 		}
 	}
 	slices.Sort(r.OutputFields)
+	slices.SortFunc(o.fields, func(a, b outputField) int { return strings.Compare(a.name, b.name) })
 	return true
 }
 
@@ -223,40 +224,80 @@ func (o *output) addField(f outputField) {
 	}
 }
 
-// appendText renders o.
-func (o *output) appendText(dst []byte, ev field.Event) []byte {
+// A renderer makes texts and fields of alerts. What it needs for that is kept for the next one: an alert often comes after a pause in which the
+// processor's caches were used by others, and then each allocation costs more than its text.
+type renderer struct {
+	value field.Value
+	text  []byte // all texts of an alert, one after the other
+	spans []span
+}
+
+// keptText bounds what is kept for the next alert.
+const keptText = 64 << 10
+
+// A span is where the text of a field stands in text; nothing where its value is no text.
+type span struct {
+	field      int
+	start, end int
+}
+
+// render gives a what o says about ev, a's time being that of ev.
+func (r *renderer) render(o *output, ev field.Event, a *Alert) {
+	r.text, r.spans = o.appendText(r.text[:0], ev, &r.value), r.spans[:0]
+	output := len(r.text)
+	fields := make([]OutputField, 0, len(o.fields)+1)
+	name := "evt.time"
+	var at any = a.Time.UnixNano()
+	if a.TimeISO8601 {
+		name, at = "evt.time.iso8601", a.Time.Local().Format("2006-01-02T15:04:05.000000000-0700")
+	}
+	timed := false
+	for i := range o.fields {
+		f := &o.fields[i]
+		if !timed && name <= f.name {
+			fields, timed = append(fields, OutputField{Name: name, Value: at}), true
+		}
+		start := len(r.text)
+		var value any
+		var isText bool
+		switch {
+		case f.name == name:
+			continue
+		case f.static != nil:
+			value = *f.static
+		case f.template != nil:
+			r.text, _ = f.template.Append(r.text, ev, &r.value)
+			isText = true
+		default:
+			r.text, value, isText = f.field.AppendValue(r.text, ev, &r.value)
+		}
+		if isText {
+			r.spans = append(r.spans, span{len(fields), start, len(r.text)})
+		}
+		fields = append(fields, OutputField{Name: f.name, Value: value})
+	}
+	if !timed {
+		fields = append(fields, OutputField{Name: name, Value: at})
+	}
+	all := string(r.text)
+	a.Output = all[:output]
+	for _, s := range r.spans {
+		fields[s.field].Value = all[s.start:s.end]
+	}
+	a.OutputFields = fields
+	if cap(r.text) > keptText {
+		r.text = nil
+	}
+}
+
+// appendText renders o. v is room for a value.
+func (o *output) appendText(dst []byte, ev field.Event, v *field.Value) []byte {
 	for _, p := range o.parts {
 		if p.template == nil {
 			dst = append(dst, p.text...)
 			continue
 		}
-		dst, _ = p.template.Append(dst, ev)
+		dst, _ = p.template.Append(dst, ev, v)
 	}
 	return dst
-}
-
-// values returns the output fields of ev, evt.time among them, sorted by name.
-func (o *output) values(ev field.Event, iso8601 bool) []OutputField {
-	out := make([]OutputField, 0, len(o.fields)+1)
-	name := "evt.time"
-	var at any = ev.Time().UnixNano()
-	if iso8601 {
-		name, at = "evt.time.iso8601", ev.Time().Local().Format("2006-01-02T15:04:05.000000000-0700")
-	}
-	out = append(out, OutputField{Name: name, Value: at})
-	for i := range o.fields {
-		f := &o.fields[i]
-		switch {
-		case f.name == name:
-		case f.static != nil:
-			out = append(out, OutputField{Name: f.name, Value: *f.static})
-		case f.template != nil:
-			text, _ := f.template.Append(nil, ev)
-			out = append(out, OutputField{Name: f.name, Value: string(text)})
-		default:
-			out = append(out, OutputField{Name: f.name, Value: f.field.Value(ev)})
-		}
-	}
-	slices.SortFunc(out, func(a, b OutputField) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }

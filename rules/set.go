@@ -112,6 +112,7 @@ type Matcher struct {
 	set     *Set
 	sources []sourceMatcher
 	hits    []int
+	render  renderer
 }
 
 type sourceMatcher struct {
@@ -182,8 +183,10 @@ func (m *Matcher) MayMatch(ev field.Event, unknown func(*field.Ref) bool) bool {
 
 // Alert renders what r says about ev. It must be called before ev is reused.
 func (m *Matcher) Alert(r *Rule, ev field.Event) *Alert {
-	return &Alert{
-		Hostname: m.set.opts.Hostname, Output: string(r.out.appendText(nil, ev)), Rule: r.Name, Source: r.Source, Priority: r.Priority,
-		Time: ev.Time(), Tags: r.Tags, OutputFields: r.out.values(ev, m.set.opts.TimeISO8601), TimeISO8601: m.set.opts.TimeISO8601,
+	a := &Alert{
+		Hostname: m.set.opts.Hostname, Rule: r.Name, Source: r.Source, Priority: r.Priority, Time: ev.Time(), Tags: r.Tags,
+		TimeISO8601: m.set.opts.TimeISO8601,
 	}
+	m.render.render(r.out, ev, a)
+	return a
 }

@@ -56,14 +56,28 @@ func (t *Template) Refs() []field.Ref {
 
 // Value returns the value of f in ev as JSON has it: int64, uint64, float64, bool, string, []any, or nil if there is none.
 func (f *Field) Value(ev field.Event) any {
-	v, ok := f.operand.Value(ev, field.AsPassed)
-	if !ok {
-		return nil
+	text, value, isText := f.AppendValue(nil, ev, new(field.Value))
+	if isText {
+		return string(text)
 	}
-	if v.Kind == field.KindList && !f.operand.List {
-		return string(appendValue(nil, f.operand, v))
+	return value
+}
+
+// AppendValue is Value, but of a string: isText says that it is one, and that it was appended to dst. v is room for a value.
+func (f *Field) AppendValue(dst []byte, ev field.Event, v *field.Value) (_ []byte, value any, isText bool) {
+	if !f.operand.Value(ev, field.AsPassed, v) {
+		return dst, nil, false
 	}
-	return jsonValue(f.operand.Type, v)
+	switch v.Kind {
+	case field.KindBool, field.KindInt, field.KindUint, field.KindFloat:
+	case field.KindList:
+		if !f.operand.List {
+			return appendValue(dst, f.operand, v), nil, true
+		}
+	default:
+		return field.AppendText(dst, f.operand.Type, v), nil, true
+	}
+	return dst, jsonValue(f.operand.Type, v), false
 }
 
 func jsonValue(t field.Type, v *field.Value) any {

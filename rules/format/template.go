@@ -145,8 +145,8 @@ func invalid(text string, cause error) *Error {
 }
 
 // Append adds the output for ev to dst. It returns dst as it was, and false, if a field has no value and the template does not begin with *.
-// Paths are in the form that the program passed.
-func (t *Template) Append(dst []byte, ev field.Event) ([]byte, bool) {
+// Paths are in the form that the program passed. v is room for one value at a time.
+func (t *Template) Append(dst []byte, ev field.Event, v *field.Value) ([]byte, bool) {
 	start := len(dst)
 	for i := range t.parts {
 		p := &t.parts[i]
@@ -155,7 +155,7 @@ func (t *Template) Append(dst []byte, ev field.Event) ([]byte, bool) {
 			continue
 		}
 		before := len(dst)
-		if v, ok := p.operand.Value(ev, field.AsPassed); ok {
+		if p.operand.Value(ev, field.AsPassed, v) {
 			dst = appendValue(dst, p.operand, v)
 		} else if t.always {
 			dst = append(dst, NA...)

@@ -87,7 +87,7 @@ func TestAppend(t *testing.T) {
 			t.Errorf("%s: %v", tt.template, err)
 			continue
 		}
-		got, ok := tmpl.Append([]byte(">"), event{})
+		got, ok := tmpl.Append([]byte(">"), event{}, new(field.Value))
 		if string(got) != ">"+tt.want || !ok {
 			t.Errorf("%s: got %q, %v; want %q", tt.template, got, ok, tt.want)
 		}
@@ -99,7 +99,7 @@ func TestAppendMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := tmpl.Append([]byte(">"), event{}); ok || string(got) != ">" {
+	if got, ok := tmpl.Append([]byte(">"), event{}, new(field.Value)); ok || string(got) != ">" {
 		t.Errorf("got %q, %v; want nothing added", got, ok)
 	}
 }
@@ -172,7 +172,7 @@ func FuzzTemplate(f *testing.F) {
 			t.Fatalf("got both or neither: %v, %v", tmpl, err)
 		}
 		if err == nil {
-			tmpl.Append(nil, event{})
+			tmpl.Append(nil, event{}, new(field.Value))
 			tmpl.Fields()
 		} else if e, ok := errors.AsType[*format.Error](err); !ok || e.Offset < 0 || e.Offset >= len(text) || text[e.Offset] != '%' {
 			t.Fatalf("%q: %v", text, err)

@@ -15,10 +15,10 @@ func (p *Program) Match(ev field.Event) bool {
 	return r.node(p.root)
 }
 
-// Value returns the value of o in ev, and whether it has one. The value is valid until ev is reused.
-func (o *Operand) Value(ev field.Event, form field.Form) (*field.Value, bool) {
+// Value makes v the value of o in ev and reports whether it has one; v then has anything. The value is valid until ev is reused.
+func (o *Operand) Value(ev field.Event, form field.Form, v *field.Value) bool {
 	r := runner{ev: ev, form: form}
-	return r.value(o)
+	return r.into(o, v)
 }
 
 // A runner evaluates a tree in one form without remembering anything.
@@ -66,24 +66,29 @@ func (r *runner) check(a *Atom) bool {
 // value returns the value of o, and whether it has one.
 func (r *runner) value(o *Operand) (*field.Value, bool) {
 	v := new(field.Value)
+	return v, r.into(o, v)
+}
+
+// into makes v the value of o and reports whether it has one.
+func (r *runner) into(o *Operand, v *field.Value) bool {
 	switch o.Kind {
 	case FieldOperand:
 		if o.Ref.ID == field.EvtAround {
-			return v, v.SetUint(0)
+			return v.SetUint(0)
 		}
-		return v, r.ev.Extract(&o.Ref, r.form, v)
+		return r.ev.Extract(&o.Ref, r.form, v)
 	case LiteralOperand:
-		return v, v.SetString(o.Text)
+		return v.SetString(o.Text)
 	}
 	args := make([]*field.Value, len(o.Args))
 	for i, a := range o.Args {
 		var ok bool
 		if args[i], ok = r.value(a); !ok {
-			return nil, false
+			return false
 		}
 	}
 	if o.Kind == ListOperand {
-		return v, listOf(args, new(scratch), v)
+		return listOf(args, new(scratch), v)
 	}
-	return v, o.transform(args, new(scratch), v)
+	return o.transform(args, new(scratch), v)
 }
