@@ -41,6 +41,7 @@ type pipeline struct {
 	waiting   waiting
 	arguments budget
 	matched   []*rules.Rule
+	reported  match // the last of those
 	throttle  throttle
 	unsound   unsound
 	unchecked int // events since the last that was compared with all rules, though the kernel excluded some
@@ -140,7 +141,7 @@ func (p *pipeline) handle(ev *event.Event) {
 	if ev.Flags&event.Recorded != 0 || !p.judge(ev).interest.Has(ev.Type) {
 		return
 	}
-	p.metrics.observeRead(ev)
+	defer p.metrics.observeRead(ev) // once the alert has left
 	id := p.identity(ev)
 	root := p.loadNames(ev, proc, id)
 	if reading := !id.IsHost() && p.users.Reading(root); reading || id.State == container.Pending {
@@ -247,7 +248,6 @@ func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.I
 	matcher, check := p.matcher(ev)
 	p.matched = matcher.Match(e, p.matched[:0])
 	shorten()
-	p.metrics.events.Inc()
 	if check = check || ev.Flags&event.Dropped != 0; check {
 		p.metrics.checked.Inc()
 	}
@@ -256,13 +256,16 @@ func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.I
 			p.metrics.unsound.Inc()
 			p.unsound.tell(r, ev, e, p.now())
 		}
-		p.metrics.observeMatch(ev, r, p.now())
+		now := p.now()
 		if !p.throttle.take(r, ev, id) { // the event is used up all the same: the next rule does not get it
 			p.metrics.throttled.WithLabelValues(r.Priority.String()).Inc()
-			continue
+		} else {
+			p.reported = match{rule: r, matcher: matcher, raw: ev, event: e, id: id}
+			p.report(&p.reported)
 		}
-		p.report(&match{rule: r, matcher: matcher, raw: ev, event: e, id: id})
+		p.metrics.observeMatch(ev, r, now)
 	}
+	p.metrics.events.Inc()
 }
 
 // release matches the events whose identity has become known, or whose time is up; with all, every one that waits. It returns the boot
