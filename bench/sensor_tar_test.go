@@ -80,7 +80,7 @@ func tarCounts(w *watch) string {
 	const unpacked = (tarUnpacks + 1) * tarFiles
 	return fmt.Sprintf("a file: %.2f events dropped in the kernel, %.2f not; %.4f records read, %.2f passed over beyond the rate of the recorder",
 		w.metric("tiercel_sensor_filter_dropped_total")/unpacked, w.metric("tiercel_sensor_filter_emitted_total")/unpacked,
-		w.metric("tiercel_sensor_records_received_total")/unpacked, w.metric("tiercel_sensor_recorder_events_total", `outcome="limited"`)/unpacked)
+		w.metric("tiercel_sensor_records_received_total")/unpacked, w.metric("tiercel_sensor_recorder_limited_total")/unpacked)
 }
 
 // A tarRun unpacks an archive.

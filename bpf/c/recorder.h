@@ -8,16 +8,22 @@
 // How many events of a cgroup a second leave for the recorder alone.
 const volatile __u64 record_rate = 200;
 
-// Events that did not leave for that.
+// Events that did not leave for that, and whose the last of them was: until the clock ticks, those of the same cgroups do not leave either, so that
+// a flood pays for a look at its cgroup once a tick. They are told by the address of the task's css_set; one that comes to stand where another
+// was freed within the tick would lose what is left of it.
+struct record_limit {
+	__u64 events, cgroups, tick;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct record_limit);
 } record_limited SEC(".maps");
 
-// within_record_rate counts an event of the cgroup that runs.
-static __always_inline bool within_record_rate(struct task_struct *t)
+// enter_record_rate counts an event of the cgroup that runs, and reports whether it is within the rate.
+static __always_inline bool enter_record_rate(struct task_struct *t)
 {
 	struct cgroup_key k;
 	cgroup_key_of(cgroup_of(t), &k);
@@ -29,12 +35,24 @@ static __always_inline bool within_record_rate(struct task_struct *t)
 		g->second = second;
 		g->recorded = 0;
 	}
-	if (__sync_fetch_and_add(&g->recorded, 1) < record_rate)
-		return true;
+	return __sync_fetch_and_add(&g->recorded, 1) < record_rate;
+}
+
+// within_record_rate is enter_record_rate, and counts those that are not.
+static __always_inline bool within_record_rate(struct task_struct *t)
+{
 	__u32 zero = 0;
-	__u64 *n = bpf_map_lookup_elem(&record_limited, &zero);
-	if (n)
-		*n += 1;
+	struct record_limit *l = bpf_map_lookup_elem(&record_limited, &zero);
+	if (!l)
+		return false;
+	__u64 now = bpf_jiffies64(), mine = (__u64)t->cgroups; // 5.5
+	if (l->cgroups != mine || l->tick != now) {
+		if (enter_record_rate(t))
+			return true;
+		l->cgroups = mine;
+		l->tick = now;
+	}
+	l->events++;
 	return false;
 }
 
@@ -42,7 +60,7 @@ static __always_inline bool within_record_rate(struct task_struct *t)
 static __always_inline bool worth_recording(struct call *c, struct task_struct *t)
 {
 	if (c->l.program == CALL_OPEN) {
-		__u64 f = c->result >= 0 ? file_of(t, c->result) : 0;
+		__u64 f = c->verdict & VERDICT_CAPTURED ? c->file : c->result >= 0 ? file_of(t, c->result) : 0;
 		return f && KREAD(struct file, f, f_mode) & FMODE_CREATED;
 	}
 	return !c->l.path || c->result >= 0;

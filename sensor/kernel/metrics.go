@@ -46,7 +46,6 @@ func (s *Sensor) Stats() (Stats, error) {
 		return Stats{}, ErrClosed
 	}
 	st := Stats{Wakeups: s.wakeups.Load(), Undecoded: s.undecoded.Load()}
-	var err error
 	for i := range s.selves {
 		n, err := s.exempted(i)
 		if err != nil {
@@ -58,8 +57,12 @@ func (s *Sensor) Stats() (Stats, error) {
 			st.Others += n
 		}
 	}
-	if st.Limited, err = perCPUSum(s.coll.Maps[bpf.SensorMapRecordLimited], 0); err != nil {
-		return Stats{}, err
+	var limits []bpf.SensorRecordLimit
+	if err := s.coll.Maps[bpf.SensorMapRecordLimited].Lookup(uint32(0), &limits); err != nil {
+		return Stats{}, fmt.Errorf("read counters: %w", err)
+	}
+	for _, l := range limits {
+		st.Limited += l.Events
 	}
 	for i, r := range s.rings {
 		rs := RingStats{Name: r.name, Bytes: r.size, Used: r.used(), Received: r.received.Load()}
@@ -92,7 +95,7 @@ func perCPUSum(m *ebpf.Map, key uint32) (uint64, error) {
 type collector struct {
 	s                                                *Sensor
 	received, lost, wakeups, exempt, undecoded, ring *prometheus.Desc
-	used, backend                                    *prometheus.Desc
+	used, backend, limited                           *prometheus.Desc
 }
 
 func newCollector(s *Sensor) *collector {
@@ -109,12 +112,13 @@ func newCollector(s *Sensor) *collector {
 		wakeups:   desc("reader_wakeups_total", "Times that a ring woke the reader."),
 		exempt:    desc("calls_exempt_total", "System calls and forks that are no events: of the sensor itself, and of other processes that are exempt.", "process"),
 		undecoded: desc("records_undecoded_total", "Records that could not be decoded."),
+		limited:   desc("recorder_limited_total", "Events for the flight recorder alone that did not leave the kernel, beyond its rate."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.received, c.lost, c.ring, c.used, c.wakeups, c.exempt, c.undecoded, c.backend} {
+	for _, d := range []*prometheus.Desc{c.received, c.lost, c.ring, c.used, c.wakeups, c.exempt, c.undecoded, c.backend, c.limited} {
 		ch <- d
 	}
 }
@@ -140,6 +144,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.exempt, st.Exempt, "sensor")
 	counter(c.exempt, st.Others, "other")
 	counter(c.undecoded, st.Undecoded)
+	counter(c.limited, st.Limited)
 	ch <- prometheus.MustNewConstMetric(c.backend, prometheus.GaugeValue, 1, c.s.Backend())
 }
 
