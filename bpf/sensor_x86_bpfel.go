@@ -40,8 +40,14 @@ type SensorCall struct {
 	Sockaddr   uint32
 	Nr         uint32
 	File       uint64
-	L          SensorCallLayout
-	M          struct {
+	Limit      struct {
+		_       structs.HostLayout
+		Events  uint64
+		Cgroups uint64
+		Tick    uint64
+	}
+	L SensorCallLayout
+	M struct {
 		_       structs.HostLayout
 		Name    uint64
 		Data    uint64
@@ -126,7 +132,9 @@ type SensorCallLayout struct {
 	OpenHow       uint8
 	Texts         uint8
 	Record        uint8
-	Pad           [6]uint8
+	BitsArg       uint8
+	Pad           uint8
+	Bits          uint32
 	DroppedShapes uint32
 	KeptShapes    uint32
 }
@@ -538,7 +546,6 @@ const (
 	SensorMapProcessRing         = "process_ring"
 	SensorMapProcesses           = "processes"
 	SensorMapReaders             = "readers"
-	SensorMapRecordLimited       = "record_limited"
 	SensorMapScratches           = "scratches"
 	SensorMapUringOpens          = "uring_opens"
 	SensorMapUringPending        = "uring_pending"
@@ -747,7 +754,6 @@ type SensorMapSpecs struct {
 	ProcessRing         *ebpf.MapSpec `ebpf:"process_ring"`
 	Processes           *ebpf.MapSpec `ebpf:"processes"`
 	Readers             *ebpf.MapSpec `ebpf:"readers"`
-	RecordLimited       *ebpf.MapSpec `ebpf:"record_limited"`
 	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
 	UringOpens          *ebpf.MapSpec `ebpf:"uring_opens"`
 	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
@@ -858,7 +864,6 @@ type SensorMaps struct {
 	ProcessRing         *ebpf.Map `ebpf:"process_ring"`
 	Processes           *ebpf.Map `ebpf:"processes"`
 	Readers             *ebpf.Map `ebpf:"readers"`
-	RecordLimited       *ebpf.Map `ebpf:"record_limited"`
 	Scratches           *ebpf.Map `ebpf:"scratches"`
 	UringOpens          *ebpf.Map `ebpf:"uring_opens"`
 	UringPending        *ebpf.Map `ebpf:"uring_pending"`
@@ -892,7 +897,6 @@ func (m *SensorMaps) Close() error {
 		m.ProcessRing,
 		m.Processes,
 		m.Readers,
-		m.RecordLimited,
 		m.Scratches,
 		m.UringOpens,
 		m.UringPending,

@@ -8,20 +8,6 @@
 // How many events of a cgroup a second leave for the recorder alone.
 const volatile __u64 record_rate = 200;
 
-// Events that did not leave for that, and whose the last of them was: until the clock ticks, those of the same cgroups do not leave either, so that
-// a flood pays for a look at its cgroup once a tick. They are told by the address of the task's css_set; one that comes to stand where another
-// was freed within the tick would lose what is left of it.
-struct record_limit {
-	__u64 events, cgroups, tick;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct record_limit);
-} record_limited SEC(".maps");
-
 // enter_record_rate counts an event of the cgroup that runs, and reports whether it is within the rate.
 static __always_inline bool enter_record_rate(struct task_struct *t)
 {
@@ -41,10 +27,10 @@ static __always_inline bool enter_record_rate(struct task_struct *t)
 // within_record_rate is enter_record_rate, and counts those that are not.
 static __always_inline bool within_record_rate(struct task_struct *t)
 {
-	__u32 zero = 0;
-	struct record_limit *l = bpf_map_lookup_elem(&record_limited, &zero);
-	if (!l)
+	struct call *c = current_call();
+	if (!c)
 		return false;
+	struct record_limit *l = &c->limit;
 	__u64 now = bpf_jiffies64(), mine = (__u64)t->cgroups; // 5.5
 	if (l->cgroups != mine || l->tick != now) {
 		if (enter_record_rate(t))

@@ -28,7 +28,6 @@ SHARE(struct, filter_count);
 SHARE(enum, filter_stage);
 SHARE(enum, verdict);
 SHARE(enum, record_interest);
-SHARE(struct, record_limit);
 SHARE(enum, cgroup_kind);
 SHARE(enum, socket_kind);
 SHARE(enum, socket_protocol);

@@ -64,6 +64,9 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 		}
 		if programs != nil && programs[t].early != nil {
 			l.DroppedShapes, l.KeptShapes = p.Filters[t].Shapes(p)
+			if index < callsNative && l.Program == progGeneric {
+				l.BitsArg, l.Bits = neededBits(p.Filters[t], p)
+			}
 		}
 		in.layouts[index] = l
 		if want {
@@ -109,6 +112,16 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 		types.Has(field.EventSendto) || types.Has(field.EventSendmsg),
 	}
 	return in
+}
+
+// neededBits are those that the dispatcher looks for in an argument, whose position it returns; 0 if there are none.
+func neededBits(f *filter.Filter, p *filter.Plan) (position uint8, mask uint32) {
+	const second, third = 1, 2 // which it has at hand
+	arg, mask, ok := f.NeededBits(p)
+	if !ok || arg != second && arg != third {
+		return 0, 0
+	}
+	return uint8(arg + 1), mask
 }
 
 // mayBeBrief are the kinds of process records of which there is a brief make.

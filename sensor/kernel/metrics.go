@@ -38,6 +38,9 @@ type Loss struct {
 // Reasons of a loss, by index, as in bpf/c/maps.h.
 var lossReasons = [...]string{"full", "size", "scratch", "share"}
 
+// currentCall is the place of system calls among those that are in hand: CURRENT_CALL in bpf/c/call.h.
+const currentCall = 0
+
 // Stats returns what the rings received and lost so far.
 func (s *Sensor) Stats() (Stats, error) {
 	s.mu.Lock()
@@ -57,12 +60,12 @@ func (s *Sensor) Stats() (Stats, error) {
 			st.Others += n
 		}
 	}
-	var limits []bpf.SensorRecordLimit
-	if err := s.coll.Maps[bpf.SensorMapRecordLimited].Lookup(uint32(0), &limits); err != nil {
+	var calls []bpf.SensorCall
+	if err := s.coll.Maps[bpf.SensorMapCurrentCalls].Lookup(uint32(currentCall), &calls); err != nil {
 		return Stats{}, fmt.Errorf("read counters: %w", err)
 	}
-	for _, l := range limits {
-		st.Limited += l.Events
+	for i := range calls {
+		st.Limited += calls[i].Limit.Events
 	}
 	for i, r := range s.rings {
 		rs := RingStats{Name: r.name, Bytes: r.size, Used: r.used(), Received: r.received.Load()}

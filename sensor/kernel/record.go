@@ -16,6 +16,7 @@ func (in *interest) record(types field.EventSet) {
 		}
 		l.Record = uint8(bpf.SensorRecordInterestRECORD_TOO)
 		l.DroppedShapes &^= filter.ShapesMakingFiles()
+		l.BitsArg = 0
 		if in.exact[index/64]>>(index%64)&1 != 0 {
 			continue
 		}
