@@ -28,3 +28,30 @@ func TestComplaint(t *testing.T) {
 		}
 	})
 }
+
+// TestComplaintOfSensor: however many alerts an output of a running sensor fails to take, there is a line of it a minute.
+func TestComplaintOfSensor(t *testing.T) {
+	const alerts = 30
+	began := time.Now()
+	r := start(t, func(c *Config, _ *Deps) { c.FileOutput = "/dev/full" })
+	r.src.events <- cgroup(1, "/user.slice")
+	failed := func() (n int) {
+		for _, o := range r.outputs.List {
+			n += int(o.Stats().Failed)
+		}
+		return n
+	}
+	for i := range alerts { // one after the other, for those that are written at once fail at once
+		r.src.events <- shadow(task(10, "cat"))
+		for end := time.Now().Add(2 * time.Minute); failed() <= i; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d alerts failed, want %d; the log has:\n%s", failed(), i+1, r.log.String())
+			}
+		}
+	}
+	r.stop()
+	most := 1 + int(time.Since(began)/complaintEvery)
+	if n := strings.Count(r.log.String(), "output failed"); n < 1 || n > most {
+		t.Errorf("%d lines, want 1 to %d:\n%s", n, most, r.log.String())
+	}
+}

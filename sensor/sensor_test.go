@@ -75,9 +75,13 @@ type fakeSource struct {
 	charged    []kernel.CgroupLoss // guarded by mu
 	now        []*event.Event      // guarded by mu; what Reread gives
 	known      int                 // guarded by mu; how many of them were
+	done       uint64              // guarded by mu; up to when all events have come
+	tended     int                 // guarded by mu; how often that was asked for
 }
 
-func newFakeSource() *fakeSource { return &fakeSource{events: make(chan *event.Event), lossy: "event"} }
+func newFakeSource() *fakeSource {
+	return &fakeSource{events: make(chan *event.Event), lossy: "event", done: ^uint64(0)}
+}
 
 func (f *fakeSource) Use(_, next *filter.Plan) error {
 	f.mu.Lock()
@@ -120,7 +124,33 @@ func (f *fakeSource) Stats() (kernel.Stats, error) {
 	return kernel.Stats{Rings: []kernel.RingStats{{Name: f.lossy, Lost: []kernel.Loss{{Reason: "full", Count: f.lost}}}}}, nil
 }
 
-func (f *fakeSource) Done() uint64 { return ^uint64(0) }
+func (f *fakeSource) Done() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tended++
+	return f.done
+}
+
+func (f *fakeSource) setDone(bootNS uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = bootNS
+}
+
+// waitTended waits until the sensor has looked after its tables n times more, the last of which may still be under way.
+func (f *fakeSource) waitTended(t testing.TB, n int) {
+	t.Helper()
+	count := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.tended
+	}
+	for from, end := count(), time.Now().Add(2*time.Minute); count() < from+n; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it looked after its tables %d times", count()-from)
+		}
+	}
+}
 
 func (f *fakeSource) Losses() ([]kernel.CgroupLoss, error) {
 	f.mu.Lock()
