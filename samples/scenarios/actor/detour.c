@@ -203,7 +203,7 @@ static long long_args(struct step *s)
 	pid_t pid = fork();
 	if (pid == 0) {
 		setenv("SCENARIO_PART", "1", 1);
-		long r = execute(argv, "pause 300");
+		long r = execute(argv, "pause 10000"); /* the sensor reads the rest while the program lives, and other scenarios may have it busy */
 		dprintf(2, "actor: execve: %s\n", strerror(-r));
 		_exit(127);
 	}
