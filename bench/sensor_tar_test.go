@@ -16,112 +16,143 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/rules"
 )
 
-// Files of the archive, and how often it is unpacked each time; the least of its processor times counts.
+// 10,000 files are in so many archives, which are unpacked one after the other, each in every state: what the machine does besides changes
+// tar's time by a tenth and more, but not from one of them to the next.
 const (
-	tarFiles   = 10_000
-	tarUnpacks = 2
+	tarFiles  = 10_000
+	tarPieces = 10
+	tarTurns  = 4 // of all of them in a round
 )
 
-// BenchmarkTar unpacks 10,000 files before, while and after a sensor runs whose flight recorder is on, and reports how much more processor time
-// tar takes: the median of the rounds, and the least and the most. tar has a processor to itself. The programs' own part is the kernel's count, in an
-// unpacking of its own, less what an empty program at the end of all calls counts there. -benchtime 5x
+// BenchmarkTar unpacks 10,000 files while the whole sensor runs, its flight recorder on, and reports how much more processor time tar takes than
+// without, worked out of what is attached in turn as BenchmarkCalls does it: the median of the rounds, and the least and the most. tar has a
+// processor to itself, and a file system that is new each time: on one where inodes were removed in the last seconds ext4 passes over them one by
+// one, at each file that it makes. The programs' own part is the kernel's count in unpackings of their own, of tar's processor time in them, less
+// what an empty program at the end of all calls counts there. -benchtime 3x
 func BenchmarkTar(b *testing.B) {
 	needRoot(b)
-	_, name := ruleFiles(b)
+	files, name := ruleFiles(b)
 	b.Run("rules="+name, func(b *testing.B) {
-		archive := filepath.Join(b.TempDir(), "files.tar")
-		if err := os.WriteFile(archive, makeTar(b), 0o600); err != nil {
-			b.Fatal(err)
-		}
-		t := tarRun{archive: archive, processor: leaveLastProcessor(b)}
-		t.unpack(b) // it is in the page cache then
-		t.remove(b)
-		var more, empty, wall, programs []float64
-		var without tarTime
+		set := loadRules(b, false, files...) // as tiercel sensor has them
+		t := newTarRun(b)
+		var more, empty, programs []float64
+		var none time.Duration
+		watched := 0
 		for b.Loop() {
 			if who := otherWatchers(); len(who) > 0 {
 				b.Logf("round %d: system calls are watched by others too: %s", len(more), strings.Join(who, ", "))
+				watched++
 			}
-			base := t.least(b)
-			stop := emptyProgram(b)
-			withEmpty, inEmpty := t.least(b), t.inPrograms(b)
-			stop()
-			w := startWatch(b)
-			w.drainLines(func(string, time.Time) {})
-			time.Sleep(time.Second)
-			with, inSensor := t.least(b), t.inPrograms(b)
-			counts := tarCounts(w)
-			w.stop()
-			base = base.min(t.least(b))
-			t.remove(b)
-			percent := func(with, base time.Duration) float64 { return 100 * (with.Seconds()/base.Seconds() - 1) }
-			more, wall = append(more, percent(with.cpu, base.cpu)), append(wall, percent(with.wall, base.wall))
-			empty = append(empty, percent(withEmpty.cpu, base.cpu))
-			programs = append(programs, 100*(inSensor-inEmpty).Seconds()/base.cpu.Seconds())
-			without = base
-			b.Logf("round %d: without %v, an empty program %+.1f %%, the sensor %+.1f %% (its programs more than the empty one %+.1f %%), wall %+.1f %%; %s",
-				len(more)-1, base.cpu, empty[len(empty)-1], more[len(more)-1], programs[len(programs)-1], wall[len(wall)-1], counts)
+			r, inSensor, inEmpty := t.round(b, set)
+			none = r.none
+			empty, more = append(empty, 100*r.empty), append(more, 100*(r.sensor+r.begun))
+			programs = append(programs, inSensor-inEmpty)
+			b.Logf("round %d: a piece takes %v, an empty program %+.1f %% (%.1f %% in it), the sensor %+.1f %% (%.1f %% in its programs)",
+				len(more)-1, none, empty[len(empty)-1], inEmpty, more[len(more)-1], inSensor)
 		}
-		b.ReportMetric(without.cpu.Seconds()*1e3, "ms-without")
+		b.ReportMetric(none.Seconds()*1e3, "ms-without")
 		b.ReportMetric(spreadOf(more).median, "%-more")
 		b.ReportMetric(spreadOf(more).least, "%-more-least")
 		b.ReportMetric(spreadOf(more).most, "%-more-most")
 		b.ReportMetric(spreadOf(empty).median, "%-more-empty")
 		b.ReportMetric(spreadOf(programs).median, "%-programs")
-		b.ReportMetric(spreadOf(wall).median, "%-more-wall")
+		b.ReportMetric(float64(watched), "watched-rounds")
 		b.ReportMetric(0, "ns/op")
 	})
 }
 
-// tarCounts says what became of the calls of the unpackings while w ran.
-func tarCounts(w *watch) string {
-	const unpacked = (tarUnpacks + 1) * tarFiles
-	return fmt.Sprintf("a file: %.2f events dropped in the kernel, %.2f not; %.4f records read, %.2f passed over beyond the rate of the recorder",
-		w.metric("tiercel_sensor_filter_dropped_total")/unpacked, w.metric("tiercel_sensor_filter_emitted_total")/unpacked,
-		w.metric("tiercel_sensor_records_received_total")/unpacked, w.metric("tiercel_sensor_recorder_limited_total")/unpacked)
+// A tarRound is the time of an archive of a piece without anything, and which part of that is added.
+type tarRound struct {
+	none                 time.Duration
+	empty, begun, sensor float64 // by what is in emptyAlone, in emptyBegun, and in sensorWhole more than in emptyInstead
+}
+
+// round unpacks everything in each state, and says which part of tar's time was in programs, in percent.
+func (t *tarRun) round(b *testing.B, set *rules.Set) (r tarRound, inSensor, inEmpty float64) {
+	b.Helper()
+	none := newEmptyProgram(b, "sys_exit")
+	defer none.Close()
+	stop := runSensorWith(b, set)
+	end := findCallsEnd(b)
+	defer end.Close()
+	_, added := t.turns(b, func() func() { end.put(b, none); return func() {} }, func() func() { end.put(b, end.program); return func() {} })
+	inSensor = t.inPrograms(b)
+	stop()
+	r.sensor = added[0]
+	r.none, added = t.turns(b, func() func() { return func() {} }, func() func() { return emptyProgram(b) }, func() func() {
+		stop, stopBegin := emptyProgram(b), emptyBegin(b, end.begun)
+		return func() { stopBegin(); stop() }
+	})
+	r.empty, r.begun = added[0], added[1]
+	stop = emptyProgram(b)
+	defer stop()
+	return r, inSensor, t.inPrograms(b)
+}
+
+// turns unpacks each piece in several states, forwards and backwards. It returns the median of a piece's time in the first, and by which part
+// of it the others are longer: the median of the differences between neighbours.
+func (t *tarRun) turns(b *testing.B, states ...func() (stop func())) (first time.Duration, added []float64) {
+	b.Helper()
+	var times []float64
+	differences := make([][]float64, len(states))
+	for turn := range tarTurns {
+		t.renew(b)
+		for piece := range tarPieces {
+			took := make([]float64, len(states))
+			for i := range states {
+				if (turn+piece)%2 == 1 {
+					i = len(states) - 1 - i
+				}
+				stop := states[i]()
+				took[i] = t.unpack(b, piece, fmt.Sprintf("%d-%d", piece, i)).Seconds()
+				stop()
+			}
+			times = append(times, took[0])
+			for i := range states {
+				differences[i] = append(differences[i], took[i]-took[0])
+			}
+		}
+	}
+	median := spreadOf(times).median
+	for _, d := range differences[1:] {
+		added = append(added, spreadOf(d).median/median)
+	}
+	return time.Duration(median * 1e9), added
 }
 
 // A tarRun unpacks an archive.
 type tarRun struct {
-	archive   string
-	processor int // that tar runs on; below zero: any
-	made      []string
+	archives           []string // the pieces
+	memory, image, dir string
+	processor          int // that tar runs on; below zero: any
 }
 
-// inodesRest is for how long ext4 passes over inodes that were removed, one by one at each file that it makes: an unpacking in that time takes
-// up to ten times what it takes otherwise.
-const inodesRest = 6 * time.Second
-
-// remove removes what was unpacked, and waits until that costs the next unpacking nothing.
-func (t *tarRun) remove(b *testing.B) {
+func newTarRun(b *testing.B) *tarRun {
 	b.Helper()
-	for _, dir := range t.made {
-		if err := os.RemoveAll(dir); err != nil {
+	memory, err := os.MkdirTemp("/dev/shm", "tiercel-bench-") //nolint:usetesting // a file system in memory: that of the disk writes when it likes
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = os.RemoveAll(memory) })
+	t := &tarRun{memory: memory, dir: b.TempDir(), processor: leaveLastProcessor(b)}
+	for piece := range tarPieces {
+		name := filepath.Join(memory, fmt.Sprintf("%d.tar", piece))
+		if err := os.WriteFile(name, makeTar(b, piece), 0o600); err != nil {
 			b.Fatal(err)
 		}
+		t.archives = append(t.archives, name)
 	}
-	t.made = nil
-	time.Sleep(inodesRest)
+	b.Cleanup(t.remove)
+	return t
 }
 
-type tarTime struct{ cpu, wall time.Duration }
-
-func (t tarTime) min(o tarTime) tarTime { return tarTime{min(t.cpu, o.cpu), min(t.wall, o.wall)} }
-
-// least is the time of the unpacking that is disturbed least.
-func (t *tarRun) least(b *testing.B) tarTime {
-	b.Helper()
-	least := t.unpack(b)
-	for range tarUnpacks - 1 {
-		least = least.min(t.unpack(b))
-	}
-	return least
-}
-
-// inPrograms is for how long programs run at the end of system calls, by the kernel's count, while the archive is unpacked once.
-func (t *tarRun) inPrograms(b *testing.B) (sum time.Duration) {
+// inPrograms is the part of tar's processor time, in percent, for which programs run at the end of system calls, by the kernel's count: the median
+// of some unpackings.
+func (t *tarRun) inPrograms(b *testing.B) float64 {
 	b.Helper()
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
@@ -140,18 +171,24 @@ func (t *tarRun) inPrograms(b *testing.B) (sum time.Duration) {
 		}
 		return sum
 	}
-	before := ran()
-	t.unpack(b)
-	return ran() - before
+	t.renew(b)
+	var parts []float64
+	for piece := range tarPieces {
+		before := ran()
+		took := t.unpack(b, piece, strconv.Itoa(piece))
+		parts = append(parts, 100*(ran()-before).Seconds()/took.Seconds())
+	}
+	return spreadOf(parts).median
 }
 
-func makeTar(b *testing.B) []byte {
+// makeTar makes the archive of a piece.
+func makeTar(b *testing.B, piece int) []byte {
 	b.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	text := bytes.Repeat([]byte("x"), 2000)
-	for i := range tarFiles {
-		h := &tar.Header{Name: fmt.Sprintf("d%d/f%d", i%100, i), Mode: 0o644, Size: int64(len(text)), Typeflag: tar.TypeReg}
+	for i := piece * tarFiles / tarPieces; i < (piece+1)*tarFiles/tarPieces; i++ {
+		h := &tar.Header{Name: fmt.Sprintf("d%d/f%d", i%(100/tarPieces), i), Mode: 0o644, Size: int64(len(text)), Typeflag: tar.TypeReg}
 		if err := w.WriteHeader(h); err != nil {
 			b.Fatal(err)
 		}
@@ -165,19 +202,53 @@ func makeTar(b *testing.B) []byte {
 	return buf.Bytes()
 }
 
-// unpack unpacks the archive once. What it makes stays until remove.
-func (t *tarRun) unpack(b *testing.B) tarTime {
+// renew makes the file system, with room for what is unpacked in each state. It has a file of its own: another mount namespace may still have the
+// one before.
+func (t *tarRun) renew(b *testing.B) {
 	b.Helper()
-	dir := b.TempDir()
-	t.made = append(t.made, dir)
-	args := []string{"tar", "xf", t.archive, "-C", dir}
+	t.remove()
+	image, err := os.CreateTemp(t.memory, "image-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer image.Close()
+	const imageBytes = 512 << 20
+	if err := image.Truncate(imageBytes); err != nil {
+		b.Fatal(err)
+	}
+	t.image = image.Name()
+	mustRun(b, "mkfs.ext4", "-q", "-F", "-N", strconv.Itoa(4*tarFiles), t.image)
+	mustRun(b, "mount", "-o", "loop", t.image, t.dir)
+}
+
+// remove removes the file system, if there is one.
+func (t *tarRun) remove() {
+	if t.image != "" {
+		_ = exec.Command("umount", t.dir).Run() // else the next one comes on top of it
+		_ = os.Remove(t.image)
+	}
+}
+
+// unpack unpacks a piece into a new folder, and returns tar's processor time.
+func (t *tarRun) unpack(b *testing.B, piece int, folder string) time.Duration {
+	b.Helper()
+	folder = filepath.Join(t.dir, folder)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	args := []string{"tar", "xf", t.archives[piece], "-C", folder}
 	if t.processor >= 0 {
 		args = append([]string{"taskset", "-c", strconv.Itoa(t.processor)}, args...)
 	}
+	s := mustRun(b, args...)
+	return s.UserTime() + s.SystemTime()
+}
+
+func mustRun(b *testing.B, args ...string) *os.ProcessState {
+	b.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	begin := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return tarTime{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), time.Since(begin)}
+	return cmd.ProcessState
 }
