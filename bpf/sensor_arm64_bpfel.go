@@ -133,7 +133,7 @@ type SensorCallLayout struct {
 	Texts         uint8
 	Record        uint8
 	BitsArg       uint8
-	Pad           uint8
+	Sketches      uint8
 	Bits          uint32
 	DroppedShapes uint32
 	KeptShapes    uint32
@@ -151,8 +151,9 @@ const (
 	SensorCallProgramCALL_GENERIC_EMIT SensorCallProgram = 6
 	SensorCallProgramCALL_RECORD       SensorCallProgram = 7
 	SensorCallProgramCALL_SOCKET_EMIT  SensorCallProgram = 8
-	SensorCallProgramCALL_OPEN_TEXTS   SensorCallProgram = 9
-	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 10
+	SensorCallProgramCALL_SKETCH       SensorCallProgram = 9
+	SensorCallProgramCALL_OPEN_TEXTS   SensorCallProgram = 10
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 11
 )
 
 type SensorCgroupKey struct {
@@ -187,6 +188,17 @@ type SensorCgroupState struct {
 		Now    uint64
 		Before uint64
 	}
+}
+
+type SensorClimbTo struct {
+	_          structs.HostLayout
+	Dentry     uint64
+	Mnt        uint64
+	RootDentry uint64
+	RootMnt    uint64
+	Head       uint64
+	Len        uint32
+	Two        uint32
 }
 
 type SensorCopiedAddress struct {
@@ -232,7 +244,7 @@ type SensorExecInfo struct {
 
 type SensorFilterCount struct {
 	_         structs.HostLayout
-	Dropped   [3]uint64
+	Dropped   [4]uint64
 	Sampled   uint64
 	Emitted   uint64
 	Countdown int64
@@ -241,10 +253,11 @@ type SensorFilterCount struct {
 type SensorFilterStage uint32
 
 const (
-	SensorFilterStageSTAGE_CALL SensorFilterStage = 0
-	SensorFilterStageSTAGE_TASK SensorFilterStage = 1
-	SensorFilterStageSTAGE_PATH SensorFilterStage = 2
-	SensorFilterStageSTAGES     SensorFilterStage = 3
+	SensorFilterStageSTAGE_CALL   SensorFilterStage = 0
+	SensorFilterStageSTAGE_TASK   SensorFilterStage = 1
+	SensorFilterStageSTAGE_PATH   SensorFilterStage = 2
+	SensorFilterStageSTAGE_SKETCH SensorFilterStage = 3
+	SensorFilterStageSTAGES       SensorFilterStage = 4
 )
 
 type SensorForkInfo struct {
@@ -395,6 +408,30 @@ type SensorSelf struct {
 	Start uint64
 }
 
+type SensorSketch struct {
+	_          structs.HostLayout
+	Flags      uint32
+	Pairs      uint32
+	First      [4]uint64
+	Second     [4]uint64
+	Heads      [16]uint64
+	ShortHeads [16]uint64
+	Tails      [16]uint64
+	Names      [16]uint64
+}
+
+type SensorSketchFlag uint32
+
+const (
+	SensorSketchFlagSKETCH_MADE       SensorSketchFlag = 1
+	SensorSketchFlagSKETCH_NAMES      SensorSketchFlag = 2
+	SensorSketchFlagSKETCH_EXEC       SensorSketchFlag = 4
+	SensorSketchFlagSKETCH_WHERE      SensorSketchFlag = 8
+	SensorSketchFlagSKETCH_TAILS      SensorSketchFlag = 16
+	SensorSketchFlagSKETCH_PATH_PAIRS SensorSketchFlag = 32
+	SensorSketchFlagSKETCH_CHECK      SensorSketchFlag = 64
+)
+
 type SensorSocketInfo struct {
 	_           structs.HostLayout
 	Fd          int32
@@ -527,6 +564,7 @@ const (
 	SensorMapCgroupKinds         = "cgroup_kinds"
 	SensorMapCgroups             = "cgroups"
 	SensorMapCgroupsLost         = "cgroups_lost"
+	SensorMapClimbs              = "climbs"
 	SensorMapCurrentCalls        = "current_calls"
 	SensorMapCurrentDestinations = "current_destinations"
 	SensorMapDestinationsByTask  = "destinations_by_task"
@@ -547,6 +585,7 @@ const (
 	SensorMapProcesses           = "processes"
 	SensorMapReaders             = "readers"
 	SensorMapScratches           = "scratches"
+	SensorMapSketches            = "sketches"
 	SensorMapUringOpens          = "uring_opens"
 	SensorMapUringPending        = "uring_pending"
 	SensorMapWalks               = "walks"
@@ -562,6 +601,7 @@ const (
 	SensorProgCallOpenEmit       = "call_open_emit"
 	SensorProgCallOpenTexts      = "call_open_texts"
 	SensorProgCallRecord         = "call_record"
+	SensorProgCallSketch         = "call_sketch"
 	SensorProgCallSocket         = "call_socket"
 	SensorProgCallSocketEmit     = "call_socket_emit"
 	SensorProgCgroupEntered      = "cgroup_entered"
@@ -603,6 +643,7 @@ const (
 	SensorVarProcessWake         = "process_wake"
 	SensorVarRecordRate          = "record_rate"
 	SensorVarRingBytes           = "ring_bytes"
+	SensorVarSampleEvery         = "sample_every"
 	SensorVarSelves              = "selves"
 	SensorVarShareCall           = "share_call"
 	SensorVarShareCallFlag       = "share_call_flag"
@@ -621,6 +662,8 @@ const (
 	SensorVarShareRecordInterest = "share_record_interest"
 	SensorVarShareRing           = "share_ring"
 	SensorVarShareSection        = "share_section"
+	SensorVarShareSketch         = "share_sketch"
+	SensorVarShareSketchFlag     = "share_sketch_flag"
 	SensorVarShareSocketInfo     = "share_socket_info"
 	SensorVarShareSocketKind     = "share_socket_kind"
 	SensorVarShareSocketProtocol = "share_socket_protocol"
@@ -697,6 +740,7 @@ type SensorProgramSpecs struct {
 	CallOpenEmit    *ebpf.ProgramSpec `ebpf:"call_open_emit"`
 	CallOpenTexts   *ebpf.ProgramSpec `ebpf:"call_open_texts"`
 	CallRecord      *ebpf.ProgramSpec `ebpf:"call_record"`
+	CallSketch      *ebpf.ProgramSpec `ebpf:"call_sketch"`
 	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.ProgramSpec `ebpf:"call_socket_emit"`
 	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
@@ -735,6 +779,7 @@ type SensorMapSpecs struct {
 	CgroupKinds         *ebpf.MapSpec `ebpf:"cgroup_kinds"`
 	Cgroups             *ebpf.MapSpec `ebpf:"cgroups"`
 	CgroupsLost         *ebpf.MapSpec `ebpf:"cgroups_lost"`
+	Climbs              *ebpf.MapSpec `ebpf:"climbs"`
 	CurrentCalls        *ebpf.MapSpec `ebpf:"current_calls"`
 	CurrentDestinations *ebpf.MapSpec `ebpf:"current_destinations"`
 	DestinationsByTask  *ebpf.MapSpec `ebpf:"destinations_by_task"`
@@ -755,6 +800,7 @@ type SensorMapSpecs struct {
 	Processes           *ebpf.MapSpec `ebpf:"processes"`
 	Readers             *ebpf.MapSpec `ebpf:"readers"`
 	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
+	Sketches            *ebpf.MapSpec `ebpf:"sketches"`
 	UringOpens          *ebpf.MapSpec `ebpf:"uring_opens"`
 	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
 	Walks               *ebpf.MapSpec `ebpf:"walks"`
@@ -779,6 +825,7 @@ type SensorVariableSpecs struct {
 	ProcessWake         *ebpf.VariableSpec `ebpf:"process_wake"`
 	RecordRate          *ebpf.VariableSpec `ebpf:"record_rate"`
 	RingBytes           *ebpf.VariableSpec `ebpf:"ring_bytes"`
+	SampleEvery         *ebpf.VariableSpec `ebpf:"sample_every"`
 	Selves              *ebpf.VariableSpec `ebpf:"selves"`
 	ShareCall           *ebpf.VariableSpec `ebpf:"share_call"`
 	ShareCallFlag       *ebpf.VariableSpec `ebpf:"share_call_flag"`
@@ -797,6 +844,8 @@ type SensorVariableSpecs struct {
 	ShareRecordInterest *ebpf.VariableSpec `ebpf:"share_record_interest"`
 	ShareRing           *ebpf.VariableSpec `ebpf:"share_ring"`
 	ShareSection        *ebpf.VariableSpec `ebpf:"share_section"`
+	ShareSketch         *ebpf.VariableSpec `ebpf:"share_sketch"`
+	ShareSketchFlag     *ebpf.VariableSpec `ebpf:"share_sketch_flag"`
 	ShareSocketInfo     *ebpf.VariableSpec `ebpf:"share_socket_info"`
 	ShareSocketKind     *ebpf.VariableSpec `ebpf:"share_socket_kind"`
 	ShareSocketProtocol *ebpf.VariableSpec `ebpf:"share_socket_protocol"`
@@ -845,6 +894,7 @@ type SensorMaps struct {
 	CgroupKinds         *ebpf.Map `ebpf:"cgroup_kinds"`
 	Cgroups             *ebpf.Map `ebpf:"cgroups"`
 	CgroupsLost         *ebpf.Map `ebpf:"cgroups_lost"`
+	Climbs              *ebpf.Map `ebpf:"climbs"`
 	CurrentCalls        *ebpf.Map `ebpf:"current_calls"`
 	CurrentDestinations *ebpf.Map `ebpf:"current_destinations"`
 	DestinationsByTask  *ebpf.Map `ebpf:"destinations_by_task"`
@@ -865,6 +915,7 @@ type SensorMaps struct {
 	Processes           *ebpf.Map `ebpf:"processes"`
 	Readers             *ebpf.Map `ebpf:"readers"`
 	Scratches           *ebpf.Map `ebpf:"scratches"`
+	Sketches            *ebpf.Map `ebpf:"sketches"`
 	UringOpens          *ebpf.Map `ebpf:"uring_opens"`
 	UringPending        *ebpf.Map `ebpf:"uring_pending"`
 	Walks               *ebpf.Map `ebpf:"walks"`
@@ -878,6 +929,7 @@ func (m *SensorMaps) Close() error {
 		m.CgroupKinds,
 		m.Cgroups,
 		m.CgroupsLost,
+		m.Climbs,
 		m.CurrentCalls,
 		m.CurrentDestinations,
 		m.DestinationsByTask,
@@ -898,6 +950,7 @@ func (m *SensorMaps) Close() error {
 		m.Processes,
 		m.Readers,
 		m.Scratches,
+		m.Sketches,
 		m.UringOpens,
 		m.UringPending,
 		m.Walks,
@@ -923,6 +976,7 @@ type SensorVariables struct {
 	ProcessWake         *ebpf.Variable `ebpf:"process_wake"`
 	RecordRate          *ebpf.Variable `ebpf:"record_rate"`
 	RingBytes           *ebpf.Variable `ebpf:"ring_bytes"`
+	SampleEvery         *ebpf.Variable `ebpf:"sample_every"`
 	Selves              *ebpf.Variable `ebpf:"selves"`
 	ShareCall           *ebpf.Variable `ebpf:"share_call"`
 	ShareCallFlag       *ebpf.Variable `ebpf:"share_call_flag"`
@@ -941,6 +995,8 @@ type SensorVariables struct {
 	ShareRecordInterest *ebpf.Variable `ebpf:"share_record_interest"`
 	ShareRing           *ebpf.Variable `ebpf:"share_ring"`
 	ShareSection        *ebpf.Variable `ebpf:"share_section"`
+	ShareSketch         *ebpf.Variable `ebpf:"share_sketch"`
+	ShareSketchFlag     *ebpf.Variable `ebpf:"share_sketch_flag"`
 	ShareSocketInfo     *ebpf.Variable `ebpf:"share_socket_info"`
 	ShareSocketKind     *ebpf.Variable `ebpf:"share_socket_kind"`
 	ShareSocketProtocol *ebpf.Variable `ebpf:"share_socket_protocol"`
@@ -979,6 +1035,7 @@ type SensorPrograms struct {
 	CallOpenEmit    *ebpf.Program `ebpf:"call_open_emit"`
 	CallOpenTexts   *ebpf.Program `ebpf:"call_open_texts"`
 	CallRecord      *ebpf.Program `ebpf:"call_record"`
+	CallSketch      *ebpf.Program `ebpf:"call_sketch"`
 	CallSocket      *ebpf.Program `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.Program `ebpf:"call_socket_emit"`
 	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
@@ -1021,6 +1078,7 @@ func (p *SensorPrograms) Close() error {
 		p.CallOpenEmit,
 		p.CallOpenTexts,
 		p.CallRecord,
+		p.CallSketch,
 		p.CallSocket,
 		p.CallSocketEmit,
 		p.CgroupEntered,

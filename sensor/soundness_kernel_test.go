@@ -4,6 +4,7 @@ package sensor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -81,6 +82,20 @@ func (c *caller) flags() int {
 		[]int{0, 0, unix.O_CREAT, unix.O_CREAT | unix.O_EXCL, unix.O_DIRECTORY, unix.O_TMPFILE, unix.O_PATH}[c.IntN(7)] | []int{0, 0, unix.O_TRUNC, unix.O_APPEND | unix.O_CLOEXEC}[c.IntN(4)]
 }
 
+// enterRoot makes dir the root directory: as chroot does, from which paths go on, or as containers do.
+func enterRoot(r *rand.Rand, dir string) error {
+	if r.IntN(4) == 0 {
+		return unix.Chroot(dir)
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make the root a mount: %w", err)
+	}
+	if err := errors.Join(os.Chdir(dir), unix.PivotRoot(".", "."), unix.Unmount(".", unix.MNT_DETACH)); err != nil {
+		return fmt.Errorf("enter the root: %w", err)
+	}
+	return nil
+}
+
 // callRandomly makes n calls with dir as its root directory, in a mount namespace of its own: the calls truncate, remove and rename what the
 // names mean, and outside of it those are the machine's own files. Before, it starts some programs.
 func callRandomly(r *rand.Rand, dir string, n int) error {
@@ -93,7 +108,7 @@ func callRandomly(r *rand.Rand, dir string, n int) error {
 	if err := buildRoot(dir); err != nil {
 		return err
 	}
-	if err := unix.Chroot(dir); err != nil {
+	if err := enterRoot(r, dir); err != nil {
 		return err
 	}
 	if err := os.Chdir("/tmp/sound"); err != nil {

@@ -27,6 +27,7 @@ enum call_program {
 	CALL_GENERIC_EMIT,
 	CALL_RECORD, // no rule can match: the flight recorder's say
 	CALL_SOCKET_EMIT,
+	CALL_SKETCH,     // what of an open is enough for most
 	CALL_OPEN_TEXTS, // what a filter program wants to know besides of an open that failed
 	CALL_PROGRAMS
 };
@@ -52,7 +53,7 @@ struct call_layout {
 	__u8 texts;  // 1: a filter program looks at the paths, or at the ends of the socket
 	__u8 record; // enum record_interest
 	__u8 bits_arg; // the second or the third argument, if no rule can match without one of bits in it
-	__u8 pad;
+	__u8 sketches; // of an open: place of the first of its type, divided by SHAPES, plus one; 0: it has none
 	__u32 bits;
 	__u32 dropped_shapes; // of an open with its flags in a register: those that no rule can match, as bits
 	__u32 kept_shapes;    // and those that the filter's first program would keep
@@ -347,6 +348,7 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	c->nr = call_number(regs);
 	c->compat = i >= CALLS_NATIVE || c->nr & X32_BIT;
 	c->verdict = 0;
+	c->end = 0;
 	c->copied = copied;
 	c->task = (__u64)t;
 	c->l = *l;
@@ -365,7 +367,7 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 		return 0;
 	}
 	if (l->kept_shapes & shape)
-		jump(ctx, &call_programs, CALL_OPEN);
+		jump(ctx, &call_programs, CALL_SKETCH);
 	to_filter(ctx, &filter_early, c->l.type); // goes on to the next by itself
 	if (c->l.program == CALL_GENERIC)
 		jump(ctx, &call_programs, CALL_GENERIC);

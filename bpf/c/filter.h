@@ -19,7 +19,7 @@ enum verdict {
 };
 
 // Where an event was dropped.
-enum filter_stage { STAGE_CALL, STAGE_TASK, STAGE_PATH, STAGES };
+enum filter_stage { STAGE_CALL, STAGE_TASK, STAGE_PATH, STAGE_SKETCH, STAGES };
 
 // Counts of one event type on one CPU.
 struct filter_count {
@@ -171,6 +171,12 @@ struct exec_text {
 static __always_inline __u64 zero_bytes(__u64 w)
 {
 	return ~(((w & LOW7) + LOW7) | w | LOW7);
+}
+
+// of_last keeps of the last word of n bytes that were gone through word by word what belongs to them.
+static __always_inline __u64 of_last(__u64 word, __u32 n)
+{
+	return word << (-n & 7) * 8;
 }
 
 // lowest_byte is the place of the first of the bytes that zero_bytes found.

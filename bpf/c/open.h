@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // open, openat, openat2, creat; and exec that failed.
 #pragma once
-#include "call.h"
+#include "sketch.h"
 
 #define RESOLVE_IN_ROOT 0x10
 #define RESOLVE_BENEATH 0x08
@@ -11,8 +11,8 @@ struct how_argument { // struct open_how, in user memory
 	__u64 flags, mode, resolve;
 };
 
-// sketch_file stores what the filter wants to know of file f, fill_file all of it.
-static __always_inline void sketch_file(struct open_info *x, __u64 f)
+// note_file stores what the filter wants to know of file f, fill_file all of it.
+static __always_inline void note_file(struct open_info *x, __u64 f)
 {
 	__u64 inode = (__u64)KREAD(struct file, f, f_inode);
 	x->type = KREAD(struct inode, inode, i_mode) >> 12;
@@ -24,15 +24,12 @@ static __always_inline void fill_file(struct open_info *x, __u64 f)
 	__u64 inode = (__u64)KREAD(struct file, f, f_inode), sb = (__u64)KREAD(struct inode, inode, i_sb);
 	__u32 dev = KREAD(struct super_block, sb, s_dev);
 	__u32 major = dev >> 20, minor = dev & 0xfffff, layer = overlay_layer(inode);
-	sketch_file(x, f);
+	note_file(x, f);
 	x->dev = (minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12); // new_encode_dev
 	x->ino = KREAD(struct inode, inode, i_ino);
 	x->upper = !!(layer & EXE_UPPER);
 	x->lower = !!(layer & EXE_LOWER);
 }
-
-// Where the path as passed stands in a record.
-#define OPEN_RAW (sizeof(struct head) + sizeof(struct section) + sizeof(struct open_info))
 
 enum open_state {
 	OPEN_WALKED = 1 << 0,    // the file's path is known
@@ -47,12 +44,6 @@ static __always_inline bool differs_in(__u32 bytes, __u64 a, __u64 b)
 	return bytes < 8 ? (a ^ b) << (64 - 8 * (bytes & 7)) : a ^ b;
 }
 
-// of_last keeps of the last word of n bytes that were gone through word by word what belongs to them.
-static __always_inline __u64 of_last(__u64 word, __u32 n)
-{
-	return word << (-n & 7) * 8;
-}
-
 // passed_as_walked reports whether the path as passed, of n bytes and relative, is the end of the one that the walk buffer holds, below the
 // directory that it starts from; absolute, whether it is just that.
 __noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 n)
@@ -61,7 +52,7 @@ __noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 
 		return 0;
 	BOUND(n);
 	__u32 at = w->pos;
-	if (s->b[OPEN_RAW + 4] != '/') {
+	if (s->b[OPEN_PATH] != '/') {
 		at = w->mark;
 		if (at >= PATH_LEN || w->b[at & (PATH_LEN - 1)] != '/')
 			return 0;
@@ -73,7 +64,7 @@ __noinline int passed_as_walked(struct scratch *s, struct walk_buffer *w, __u32 
 	for (__u32 i = 0; i < TEXT_LEN; i += 8) {
 		if (i >= n)
 			break;
-		if (differs_in(n - i, word_at(&s->b[OPEN_RAW + 4 + i]), word_at(&w->b[at + i])))
+		if (differs_in(n - i, word_at(&s->b[OPEN_PATH + i]), word_at(&w->b[at + i])))
 			return 0;
 	}
 	return 1;
@@ -100,7 +91,7 @@ __noinline int note_walked(struct text *t, struct scratch *s, struct walk_buffer
 		differ |= last;
 		__u64 word = word_at(&w->b[pos + i]);
 		set_word(&t->b[i], word);
-		last = word ^ word_at(&s->b[OPEN_RAW + 4 + i]);
+		last = word ^ word_at(&s->b[OPEN_PATH + i]);
 	}
 	t->len = len;
 	t->base = len - leaf + 1;
@@ -129,7 +120,7 @@ static __always_inline void walk_opened(struct call *c, struct scratch *s, struc
 {
 	aim(w, t, (__u64)KREAD(struct file, f, f_path.dentry), (__u64)KREAD(struct file, f, f_path.mnt));
 	w->through = 1;
-	if (passed && s->b[OPEN_RAW + 4] != '/')
+	if (passed && s->b[OPEN_PATH] != '/')
 		mark_dir(w, t, c);
 	walk_in(w);
 	if (w->flags & WALK_BEYOND)
@@ -176,7 +167,7 @@ static __always_inline bool compare_forms(struct call *c, struct scratch *s, str
 	bool same = c->l.texts && note_walked(t, s, w, n);
 	if (!n || below || !(c->state & OPEN_WALKED) || c->state & OPEN_BEYOND)
 		return false;
-	if (c->l.texts && s->b[OPEN_RAW + 4] == '/')
+	if (c->l.texts && s->b[OPEN_PATH] == '/')
 		return same;
 	return passed_as_walked(s, w, n);
 }
@@ -193,10 +184,13 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		return 0;
 	}
 	struct task_struct *t = bpf_rdonly_cast ? KCAST(struct task_struct, c->task) : bpf_get_current_task_btf(); // 5.11
-	((struct head *)s->b)->flags = 0;
-	struct open_info x = {.flags = arg(c, c->l.open_flags), .mode = arg(c, c->l.open_mode), .fd = AT_FDCWD};
-	if (c->l.flags & CALL_CREAT)
-		x.flags = 01101; // O_CREAT|O_WRONLY|O_TRUNC
+	__u32 o = c->end;
+	if (!o) { // a sketch has read it already
+		((struct head *)s->b)->flags = 0;
+		o = put_raw_path(c, s, OPEN_RAW, 0);
+	}
+	__u64 f = result >= 0 ? file_of(t, result) : 0;
+	struct open_info x = {.flags = open_flags_of(c), .mode = arg(c, c->l.open_mode), .fd = AT_FDCWD};
 	if (c->l.dir)
 		x.fd = arg(c, c->l.dir);
 	if (c->l.open_how) {
@@ -207,11 +201,9 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 		x.mode = how.mode;
 		x.how = how.resolve;
 	}
-	__u64 f = result >= 0 ? file_of(t, result) : 0;
 	if (f)
-		sketch_file(&x, f);
+		note_file(&x, f);
 	put_struct(s, sizeof(struct head), TAG_OPEN, x);
-	__u32 o = put_raw_path(c, s, OPEN_RAW, 0);
 	bool passed = o != OPEN_RAW, below = x.how & (RESOLVE_IN_ROOT | RESOLVE_BENEATH);
 	c->open_flags = x.flags;
 	c->open_mode = x.mode;
@@ -237,7 +229,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 	if (!(c->state & OPEN_AS_PASSED)) {
 		if (c->state & OPEN_WALKED)
 			dir = o = put_walk(SLOT_CALL, o, TAG_RESOLVED); // before the walk of the directory takes the buffer
-		if (passed && (below || s->b[OPEN_RAW + 4] != '/'))
+		if (passed && (below || s->b[OPEN_PATH] != '/'))
 			o = put_call_dir(o, 0);
 	}
 	c->end = o;
@@ -259,7 +251,7 @@ int BPF_PROG(call_open, struct pt_regs *regs, long result)
 // finish_sketch appends the directory that the path of an open that failed starts from.
 static __always_inline void finish_sketch(struct call *c, struct scratch *s)
 {
-	if (s->b[OPEN_RAW + 4] != '/')
+	if (s->b[OPEN_PATH] != '/')
 		c->end = put_call_dir(c->end, 0);
 	c->state &= ~OPEN_SKETCHED;
 }
@@ -298,7 +290,7 @@ int BPF_PROG(call_open_emit, struct pt_regs *regs, long result)
 	if (c->file)
 		fill_file((void *)&s->b[sizeof(struct head) + sizeof(struct section)], c->file);
 	if (c->state & OPEN_AS_PASSED) {
-		if (s->b[OPEN_RAW + 4] != '/')
+		if (s->b[OPEN_PATH] != '/')
 			o = put_walked_dir(o);
 		o = put_walk(SLOT_CALL, o, TAG_RESOLVED);
 	}

@@ -4,7 +4,9 @@
 #pragma once
 #include "filter.h"
 
+#define O_WRONLY 01
 #define O_CREAT 0100
+#define O_TRUNC 01000
 #define O_TMPFILE 020000000 // without O_DIRECTORY
 #if defined(__TARGET_ARCH_arm64)
 #define O_DIRECTORY 040000

@@ -84,6 +84,10 @@ struct open_info {
 	__u32 pad;
 };
 
+// Where the path as passed stands in the record of an open: its section, and its bytes.
+#define OPEN_RAW (sizeof(struct head) + sizeof(struct section) + sizeof(struct open_info))
+#define OPEN_PATH (OPEN_RAW + sizeof(struct section))
+
 struct socket_info {
 	__s32 fd;
 	__u16 family;

@@ -24,6 +24,8 @@ SHARE(enum, ring);
 SHARE(enum, loss);
 SHARE(struct, call);
 SHARE(struct, texts);
+SHARE(struct, sketch);
+SHARE(enum, sketch_flag);
 SHARE(struct, filter_count);
 SHARE(enum, filter_stage);
 SHARE(enum, verdict);

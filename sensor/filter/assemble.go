@@ -546,7 +546,7 @@ func (g *generator) sample() {
 	g.add(
 		asm.StoreMem(asm.RFP, slotID, asm.R0, asm.DWord),
 		asm.FnGetPrandomU32.Call(),
-		asm.Mod.Imm32(asm.R0, 2*sampleEvery),
+		asm.Mod.Imm32(asm.R0, 2*SampleEvery),
 		asm.Add.Imm(asm.R0, 1),
 		asm.LoadMem(asm.R1, asm.RFP, slotID, asm.DWord),
 		asm.StoreMem(asm.R1, countDown, asm.R0, asm.DWord),

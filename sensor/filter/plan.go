@@ -15,8 +15,8 @@ type Options struct {
 	Shadow bool
 }
 
-// sampleEvery is of how many drops one is emitted to be checked, on average.
-const sampleEvery = 10000
+// SampleEvery is of how many drops one is emitted to be checked, on average.
+const SampleEvery = 10000
 
 // maxNames bounds the sets of process names that the kernel tells apart.
 const maxNames = 256

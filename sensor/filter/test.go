@@ -49,14 +49,15 @@ type Stage uint8
 
 // Stages, in their order.
 const (
-	StageCall Stage = iota // arguments, result, ids
-	StageTask              // the process's name, and what its cgroup is
-	StagePath              // what has been captured: paths, the ends of a socket; of process events, the record
+	StageCall   Stage = iota // arguments, result, ids
+	StageTask                // the process's name, and what its cgroup is
+	StagePath                // what has been captured: paths, the ends of a socket; of process events, the record
+	StageSketch              // of an open: what is seen of its path without a capture
 	Stages
 )
 
 // String is the stage as metrics name it.
-func (s Stage) String() string { return [...]string{"call", "task", "path"}[s] }
+func (s Stage) String() string { return [...]string{"call", "task", "path", "sketch"}[s] }
 
 // Name is String as metrics have it of events of type t.
 func (s Stage) Name(t field.EventType) string {

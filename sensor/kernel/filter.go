@@ -229,7 +229,7 @@ func nextOf(t field.EventType) filter.Next {
 	next := filter.Next{Capture: l.Program, Emit: progGenericEmit, Socket: l.Program == progSocket || l.Program == progMessages}
 	switch l.Program {
 	case progOpen:
-		next.Emit, next.Texts = progOpenEmit, progOpenTexts
+		next.Capture, next.Emit, next.Texts = progSketch, progOpenEmit, progOpenTexts
 	case progSocket:
 		next.Emit = progSocketEmit
 		if l.Data != 0 {

@@ -84,7 +84,7 @@ func newFilterCollector(s *Sensor) *filterCollector {
 	}
 	return &filterCollector{
 		s:       s,
-		dropped: desc("dropped_total", "Calls that the kernel filter dropped, by what decided it: the call, its task, or its paths.", "event_type", "stage"),
+		dropped: desc("dropped_total", "Calls that the kernel filter dropped, by what decided it: the call, its task, a sketch of its path, or its paths.", "event_type", "stage"),
 		sampled: desc("sampled_total", "Of the calls that the kernel filter dropped: those that left the kernel to be checked.", "event_type"),
 		emitted: desc("emitted_total", "Calls that the kernel filter let out, since some rule may match.", "event_type"),
 		refused: desc("refused_total", "Filters that the kernel did not take: all events of their types are read."),

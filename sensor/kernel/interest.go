@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/link"
 	"github.com/tiercel-project/tiercel/bpf"
@@ -24,6 +25,8 @@ type interest struct {
 	destinations uint32                         // 1: somebody wants to know where sockets go
 	addresses    [len(addressPrograms)]bool     // whether somebody wants what each of them sees
 	uring        [uringOps]uint16               // event types of the operations of io_uring
+	// sketches are those of opens, by type
+	sketches [len(filter.SketchTypes)][]*filter.Sketch
 	// uringRecorded are the operations that the flight recorder alone wants
 	uringRecorded [uringOps]uint8
 }
@@ -68,6 +71,7 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 				l.BitsArg, l.Bits = neededBits(p.Filters[t], p)
 			}
 		}
+		in.sketch(p, t, programs[t].late != nil, &l)
 		in.layouts[index] = l
 		if want {
 			in.exact[index/64] |= 1 << (index % 64)
@@ -124,6 +128,28 @@ func neededBits(f *filter.Filter, p *filter.Plan) (position uint8, mask uint32) 
 	return uint8(arg + 1), mask
 }
 
+// sketch notes the sketches of opens of type t, which has a filter program that looks at paths if late is set. Opens that have one need not be
+// looked at by the program before.
+func (in *interest) sketch(p *filter.Plan, t field.EventType, late bool, l *bpf.SensorCallLayout) {
+	i := slices.Index(filter.SketchTypes[:], t)
+	if i < 0 || !late {
+		return
+	}
+	if in.sketches[i] == nil {
+		of := p.Filters[t].Sketches(p)
+		in.sketches[i] = of[:]
+	}
+	for shape, k := range in.sketches[i] {
+		if k == nil {
+			continue
+		}
+		l.Sketches = uint8(i + 1)
+		if l.OpenFlags != 0 { // else its shape is not in its registers
+			l.KeptShapes |= 1 << shape
+		}
+	}
+}
+
 // mayBeBrief are the kinds of process records of which there is a brief make.
 const mayBeBrief = 1<<bpf.SensorKindKIND_FORK | 1<<bpf.SensorKindKIND_EXIT
 
@@ -159,8 +185,15 @@ func (in *interest) socketcall() {
 
 // applyInterest writes in to the call table and the programs' variables.
 func (s *Sensor) applyInterest(in interest) error {
+	bank, err := s.writeSketches(&in)
+	if err != nil {
+		return err
+	}
 	m := s.coll.Maps[bpf.SensorMapCallLayouts]
 	for i, l := range in.layouts {
+		if l.Sketches != 0 {
+			l.Sketches += bank
+		}
 		if l == s.layouts[i] {
 			continue
 		}

@@ -36,6 +36,7 @@ const (
 	progGenericEmit = uint8(bpf.SensorCallProgramCALL_GENERIC_EMIT)
 	progSocketEmit  = uint8(bpf.SensorCallProgramCALL_SOCKET_EMIT)
 	progOpenTexts   = uint8(bpf.SensorCallProgramCALL_OPEN_TEXTS)
+	progSketch      = uint8(bpf.SensorCallProgramCALL_SKETCH)
 )
 
 // layouts say where the arguments of a call stand: positions from 1, 0 for none. Calls that are not listed give their numbers only.

@@ -80,6 +80,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 		bpf.SensorVarTypeOpenat:   uint16(field.EventOpenat),
 		bpf.SensorVarHashSeed:     seed,
 		bpf.SensorVarRecordRate:   uint64(s.cfg.RecordRate),
+		bpf.SensorVarSampleEvery:  uint32(filter.SampleEvery),
 		bpf.SensorVarRingBytes:    [...]uint64{uint64(s.cfg.ProcessRingBytes), uint64(s.cfg.RingBytes)},
 	} {
 		if err := spec.Variables[name].Set(v); err != nil {
@@ -229,6 +230,7 @@ var callPrograms = map[uint8]string{
 	progGenericEmit: bpf.SensorProgCallGenericEmit,
 	progSocketEmit:  bpf.SensorProgCallSocketEmit,
 	progOpenTexts:   bpf.SensorProgCallOpenTexts,
+	progSketch:      bpf.SensorProgCallSketch,
 }
 
 // lifeEmitters send records about processes, by the table in whose first place they stand (PROCESS_EMIT in bpf/c/life.h).

@@ -167,8 +167,8 @@ func TestMetrics(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	if len(families) != 12 {
-		t.Errorf("got %d metrics, want 12", len(families))
+	if len(families) != 13 {
+		t.Errorf("got %d metrics, want 13", len(families))
 	}
 	for range 2 {
 		if err := s.Close(); err != nil {

@@ -37,6 +37,9 @@ type Sensor struct {
 	rings     []*ring
 	missing   []string                         // what could not be attached
 	layouts   [callsTotal]bpf.SensorCallLayout // guarded by mu; what the call table holds
+	// guarded by mu: where the sketches that programs read begin, and whether there have been any
+	sketchBank uint8
+	sketched   bool
 
 	mu                  sync.Mutex
 	links               []link.Link       // guarded by mu

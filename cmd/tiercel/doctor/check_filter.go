@@ -128,7 +128,7 @@ func Refused(ctx context.Context, client *http.Client, addr string) map[string]s
 func stageShares(t *tally, n float64) string {
 	var parts []string
 	for _, s := range []struct{ stage, text string }{
-		{"call", "by the call alone"}, {"task", "by its process"}, {"path", "by its paths"}, {"socket", "by its socket"},
+		{"call", "by the call alone"}, {"task", "by its process"}, {"sketch", "by a sketch of its path"}, {"path", "by its paths"}, {"socket", "by its socket"},
 	} {
 		if v := t.stages[s.stage]; v > 0 {
 			parts = append(parts, percent(v, n)+" "+s.text)

@@ -1,0 +1,123 @@
+//go:build kernel
+
+package kernel
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/tiercel-project/tiercel/sensor/event"
+	"github.com/tiercel-project/tiercel/sensor/filter"
+)
+
+var longName = strings.Repeat("long", 20)
+
+func init() {
+	// sketched DIR: opens files of DIR by paths of many forms.
+	addChild("sketched", func(args []string) error {
+		dir := args[0]
+		x, err := unix.Open(dir+"/x", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		if err := os.Chdir(dir); err != nil {
+			return err
+		}
+		for _, call := range []struct {
+			at   int
+			name string
+		}{
+			{unix.AT_FDCWD, dir + "/x/file.txt"},
+			{unix.AT_FDCWD, "x/file.txt"},
+			{x, "file.txt"},
+			{unix.AT_FDCWD, dir + "/way/file.txt"},
+			{unix.AT_FDCWD, "way/file.txt"},
+			{unix.AT_FDCWD, dir + "/x/none.txt"},
+			{unix.AT_FDCWD, "x/none.txt"},
+			{x, "none.txt"},
+			{x, "../x//file.txt"},
+			{unix.AT_FDCWD, "x/" + longName},
+		} {
+			if fd, err := unix.Openat(call.at, call.name, unix.O_RDONLY, 0); err == nil {
+				_ = unix.Close(fd)
+			}
+		}
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
+		fd, err := unix.Openat(unix.AT_FDCWD, dir[1:]+"/x/file.txt", unix.O_RDONLY, 0)
+		return errors.Join(err, unix.Close(fd))
+	})
+}
+
+// An open is not dropped for its sketch if the condition is true of its path, however it was passed.
+func TestSketch(t *testing.T) {
+	dir := t.TempDir()
+	for _, err := range []error{
+		os.Mkdir(dir+"/x", 0o755), os.WriteFile(dir+"/x/file.txt", nil, 0o600), os.WriteFile(dir+"/x/"+longName, nil, 0o600), os.Symlink("x", dir+"/way"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := map[string]string{
+		dir + "/x/file.txt": "a", "x/file.txt": "b", "file.txt": "c", dir + "/way/file.txt": "d", "way/file.txt": "e", dir + "/x/none.txt": "f", "x/none.txt": "g", "none.txt": "h",
+		"../x//file.txt": "i", "x/" + longName: "j", dir[1:] + "/x/file.txt": "k",
+	}
+	w := start(t, func(ev *event.Event) bool { return names[ev.Open.Path.Raw] != "" })
+	for _, tt := range []struct {
+		condition, want string
+		told            int // how many are dropped for their sketch, at least
+	}{
+		{"fd.name = " + dir + "/x/file.txt", "abcdeik", 0},
+		{"fd.name = " + dir + "/way/file.txt", "dei", 0},
+		{"fd.name = " + dir + "/x/none.txt", "fghi", 0},
+		{"fd.name = /nowhere/at/all", "i", 10},
+		{"fd.directory = " + dir + "/x", "abcdefghijk", 0},
+		{"fd.directory = /", "i", 8},
+		{"fd.name startswith /usr/bin", "i", 10},
+		{"fd.name startswith " + dir[:len(dir)-1], "abcdefghijk", 0},
+		{"fd.name endswith none.txt", "fghi", 7},
+		{"fd.filename = file.txt", "abcdeik", 4},
+		{"fd.name contains " + dir[len(dir)-4:], "abcdefghijk", 0},
+		{"fd.name contains g~", "i", 9}, // a long name is not looked at whole
+		{"fd.name contains /way/f", "dei", 0},
+		{"fd.nameraw contains ../", "i", 10},
+		{"proc.name = nobody and fd.name startswith " + dir, "", 10},
+		{"proc.name != nobody and fd.name = " + dir + "/x/file.txt", "abcdeik", 0},
+	} {
+		p := compilePlan(t, filter.Options{Shadow: true}, "evt.type = openat and "+tt.condition)
+		if err := w.Use(p, p); err != nil {
+			t.Fatal(err)
+		}
+		before, got := openatStats(t, w.Sensor), ""
+		for _, ev := range w.collect(t, run(t, child(t, "sketched", dir))) {
+			if ev.Flags&event.Dropped == 0 {
+				got += names[ev.Open.Path.Raw]
+			}
+		}
+		if sorted(got) != sorted(tt.want) {
+			t.Errorf("%s: %q leave, want %q", tt.condition, sorted(got), tt.want)
+		}
+		told := openatStats(t, w.Sensor).Dropped[filter.StageSketch] - before.Dropped[filter.StageSketch]
+		if climbs(t) && told < uint64(tt.told) {
+			t.Errorf("%s: %d dropped for their sketch, want %d or more", tt.condition, told, tt.told)
+		}
+	}
+}
+
+// climbs reports whether the kernel lets sketches see the files that were opened (6.2).
+func climbs(t testing.TB) bool {
+	t.Helper()
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f *btf.Func
+	return spec.TypeByName("bpf_rdonly_cast", &f) == nil
+}
