@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/bpf"
@@ -63,13 +64,14 @@ func init() {
 // programs detached, attached and detached again; of each round the time with them less the mean of those before and after; of all rounds the
 // median of that, with the interval in which it lies with 95 % (-benchtime 40x and more). By the kernel's own count the programs' time, of which
 // the count is some part: of all, those at system calls included, and of the three at fork, exec and exit each; and the CPU time of the
-// sensor's process.
+// sensor's process. What empty programs in the same places count is the baseline (empty-run-ns).
 func BenchmarkForkExecPrograms(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("not root: there is no sensor to measure")
 	}
 	c := startCommand(b, child(b, "spawn"), spawnsABatch)
 	others := allPrograms(b, nil)
+	empty := emptyRun(b, c, others)
 	stop := runSensorWith(b, stockRules(b, false))
 	defer stop()
 	ran := map[string][]float64{}
@@ -120,8 +122,26 @@ func BenchmarkForkExecPrograms(b *testing.B) {
 		b.ReportMetric(spreadOf(ran[shortName(name)]).median, unit)
 	}
 	b.ReportMetric(all, "all-run-ns")
+	b.ReportMetric(empty, "empty-run-ns")
 	b.ReportMetric(float64(cpu.Nanoseconds())/float64(len(added)*wallBatches*spawnsABatch), "sensor-ns")
 	b.ReportMetric(0, "ns/op")
+}
+
+// emptyRun is how many nanoseconds programs that do nothing run, by the kernel's count, at the end of all system calls and at fork, exec and exit.
+func emptyRun(b *testing.B, c *caller, others map[ebpf.ProgramID]*ebpf.Program) (sum float64) {
+	b.Helper()
+	for _, hook := range []string{"sys_exit", "task_newtask", "sched_process_exec", "sched_process_exit"} {
+		p := newEmptyProgram(b, hook)
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer closeBoth(b, l, p)()
+	}
+	for _, ns := range leastRuns(b, c, others) {
+		sum += ns
+	}
+	return sum
 }
 
 // medianBatch is the median of some batches, after one that does not count.
