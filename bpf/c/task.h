@@ -29,6 +29,15 @@ static __always_inline __u32 pid_number(__u64 pid, __u32 level)
 	return KREAD(struct upid, upid_at(pid, level), nr);
 }
 
+// number_in is the number of a struct pid in the namespace at ns, which is at a level; 0 if it has none there, as a group has that is of an outer one.
+static __always_inline __u32 number_in(__u64 ns, __u64 pid, __u32 level)
+{
+	if (!pid || KREAD(struct pid, pid, level) < level)
+		return 0;
+	__u64 up = upid_at(pid, level);
+	return (__u64)KREAD(struct upid, up, ns) == ns ? KREAD(struct upid, up, nr) : 0;
+}
+
 static __always_inline __u32 tty_of(struct task_struct *t)
 {
 	__u64 tty = (__u64)t->signal->tty;
@@ -57,8 +66,8 @@ static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 	h->vpid = pid_number(tgid, level);
 	h->pgid = pid_number(pgid, 0);
 	h->sid = pid_number(sid, 0);
-	h->vpgid = level ? pid_number(pgid, level) : h->pgid;
-	h->vsid = level ? pid_number(sid, level) : h->sid;
+	h->vpgid = h->pgid;
+	h->vsid = h->sid;
 	__u64 mnt_ns = (__u64)t->nsproxy->mnt_ns;
 	h->mnt_ns = mnt_ns ? KREAD(struct mnt_namespace, mnt_ns, ns.inum) : 0;
 	h->pid_ns = 0;
@@ -66,6 +75,10 @@ static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 		__u64 up = upid_at(pid, level);
 		__u64 ns = (__u64)KREAD(struct upid, up, ns);
 		h->pid_ns = KREAD(struct pid_namespace, ns, ns.inum);
+		if (level) {
+			h->vpgid = number_in(ns, pgid, level);
+			h->vsid = number_in(ns, sid, level);
+		}
 	}
 }
 
