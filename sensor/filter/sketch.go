@@ -29,8 +29,10 @@ const (
 	maxSketchTexts = 100
 	maxSketchPairs = 4
 	tailBytes      = 4
-	longHead       = 8
 )
+
+// LongHead is the length of the longer ones of a Sketch's heads, of texts that have so many bytes.
+const LongHead = 8
 
 // SketchTypes are the event types of which there are sketches: opens whose flags are in a register.
 var SketchTypes = [...]field.EventType{field.EventOpen, field.EventOpenat, field.EventCreat}
@@ -215,8 +217,8 @@ func (s *Sketch) add(t *Test, n needs) {
 	case n&needsHead != 0:
 		for _, text := range t.Strings {
 			switch {
-			case len(text) >= longHead:
-				add(&s.Heads, text[:longHead])
+			case len(text) >= LongHead:
+				add(&s.Heads, text[:LongHead])
 			case len(text) >= headBytes:
 				add(&s.Heads, text[:headBytes])
 			}

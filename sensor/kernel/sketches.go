@@ -40,7 +40,7 @@ func sketchOf(k *filter.Sketch) (out bpf.SensorSketch) {
 	put(&out.Tails, k.Tails)
 	put(&out.Names, k.Names)
 	for _, text := range k.Heads {
-		if len(text) < len("12345678") {
+		if len(text) < filter.LongHead {
 			put(&out.ShortHeads, []string{text})
 		} else {
 			put(&out.Heads, []string{text})
