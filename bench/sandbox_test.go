@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/functions"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
@@ -42,29 +43,14 @@ func newPlant(b *testing.B) *plant {
 	b.Helper()
 	b.Cleanup(heap.Pace())
 	ctx := context.Background()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = b.TempDir()
-	s, err := bus.StartServer(ctx, scfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(s.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = s
-	p := &plant{published: map[string]int{}}
-	if p.bus, err = bus.Connect(ctx, cfg); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(p.bus.Close)
-	if err := p.bus.EnsureStreams(ctx); err != nil {
-		b.Fatal(err)
-	}
+	p := &plant{published: map[string]int{}, bus: bustest.Start(b, bus.DefaultServerConfig())}
+	var err error
 	if p.store, err = store.Open(ctx, p.bus.JetStream()); err != nil {
 		b.Fatal(err)
 	}
-	scfg2 := sandbox.DefaultConfig()
-	scfg2.CacheDir = b.TempDir()
-	if p.engine, err = sandbox.New(scfg2, nil); err != nil {
+	cfg := sandbox.DefaultConfig()
+	cfg.CacheDir = b.TempDir()
+	if p.engine, err = sandbox.New(cfg, nil); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = p.engine.Close() })

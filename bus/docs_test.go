@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 )
 
 // tail is docs/events.md's example; TestDocsGo compares them.
@@ -92,21 +93,7 @@ func newStage(t testing.TB) *stage {
 	t.Helper()
 	sc := bus.DefaultServerConfig()
 	sc.DataDir = t.TempDir()
-	server, err := bus.StartServer(t.Context(), sc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = server
-	b, err := bus.Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b := bustest.Start(t, sc)
 	e, err := bus.Unmarshal([]byte(codeBlock(t, "json")))
 	if err != nil {
 		t.Fatalf("the event in docs/events.md: %v", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/function"
@@ -33,25 +34,9 @@ func newBus(t testing.TB) *bus.Bus {
 
 func newBusOf(t testing.TB, l bus.Limits) *bus.Bus {
 	t.Helper()
-	ctx := context.Background()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir, scfg.Limits = t.TempDir(), l
-	s, err := bus.StartServer(ctx, scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server, cfg.Limits = s, l
-	b, err := bus.Connect(ctx, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return b
+	cfg := bus.DefaultServerConfig()
+	cfg.Limits = l
+	return bustest.Start(t, cfg)
 }
 
 // A world is what functions act on: it remembers every effect by its id, as an API server would, and whether an intent was on record.

@@ -1,19 +1,19 @@
 package capability
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
 // What is put is stored by its digest, once; the record of it has no text; a rehearsal keeps nothing.
 func TestArtifactPut(t *testing.T) {
-	b := testBus(t)
+	b := bustest.Start(t, bus.DefaultServerConfig())
 	store, err := b.ObjectStore(t.Context(), bus.StoreArtifacts)
 	if err != nil {
 		t.Fatal(err)
@@ -71,28 +71,4 @@ func TestArtifactPut(t *testing.T) {
 	if _, _, err := put(s, `{"name":"x","text":""}`); err == nil || !strings.Contains(err.Error(), "artifacts: true") {
 		t.Errorf("not granted: %v", err)
 	}
-}
-
-// testBus is an embedded server with all streams.
-func testBus(t testing.TB) *bus.Bus {
-	t.Helper()
-	ctx := context.Background()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = t.TempDir()
-	srv, err := bus.StartServer(ctx, scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = srv
-	b, err := bus.Connect(ctx, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/functions/abi"
 )
 
@@ -78,7 +79,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add(uint8(1), []byte(`{"apiVersion":"v1","resource":"pods","namespace":"../..","name":"x/../../y"}`))
 	f.Add(uint8(6), []byte(`{"pod":"web-1/../x","uid":"`+fuzzUID+`","container":"..","command":["cat","/proc/net/tcp"]}`))
-	b := testBus(f)
+	b := bustest.Start(f, bus.DefaultServerConfig())
 	store, err := b.ObjectStore(f.Context(), bus.StoreArtifacts)
 	if err != nil {
 		f.Fatal(err)

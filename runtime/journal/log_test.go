@@ -6,29 +6,14 @@ import (
 	"time"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/runtime/capability"
 	"github.com/tiercel-project/tiercel/runtime/function"
 )
 
 func newJournal(t *testing.T, cfg Config) (*Journal, *bus.Bus) {
 	t.Helper()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = t.TempDir()
-	s, err := bus.StartServer(t.Context(), scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	bcfg := bus.DefaultConfig()
-	bcfg.Server = s
-	b, err := bus.Connect(t.Context(), bcfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b := bustest.Start(t, bus.DefaultServerConfig())
 	return New(cfg, b), b
 }
 

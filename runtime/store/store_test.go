@@ -7,28 +7,13 @@ import (
 	"testing"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/runtime/function"
 )
 
 func open(t *testing.T) (*Store, *bus.Bus) {
 	t.Helper()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = t.TempDir()
-	s, err := bus.StartServer(t.Context(), scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = s
-	b, err := bus.Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b := bustest.Start(t, bus.DefaultServerConfig())
 	st, err := Open(t.Context(), b.JetStream())
 	if err != nil {
 		t.Fatal(err)

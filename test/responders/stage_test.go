@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/functions"
 	"github.com/tiercel-project/tiercel/runtime"
 	"github.com/tiercel-project/tiercel/runtime/capability"
@@ -73,7 +74,7 @@ const testRule = "Terminal shell in container"
 func newStage(t *testing.T, name, spec string) *stage {
 	t.Helper()
 	ctx := t.Context()
-	s := &stage{t: t, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), stages.Add(1)), bus: newBus(t), actions: make(chan *journal.Action, 100)}
+	s := &stage{t: t, namespace: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), stages.Add(1)), bus: bustest.Start(t, bus.DefaultServerConfig()), actions: make(chan *journal.Action, 100)}
 	s.pod(ctx)
 	c, err := capability.Connect(capability.ClusterConfig{Kubeconfig: cluster.Kubeconfig})
 	if err != nil {
@@ -106,28 +107,6 @@ func newStage(t *testing.T, name, spec string) *stage {
 type objects func(ctx context.Context, name string) (string, error)
 
 func (f objects) GetString(ctx context.Context, name string) (string, error) { return f(ctx, name) }
-
-func newBus(t *testing.T) *bus.Bus {
-	t.Helper()
-	cfg := bus.DefaultServerConfig()
-	cfg.DataDir = t.TempDir()
-	server, err := bus.StartServer(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	bcfg := bus.DefaultConfig()
-	bcfg.Server = server
-	b, err := bus.Connect(context.Background(), bcfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // pod makes the namespace and its pod, whose container the node has.
 func (s *stage) pod(ctx context.Context) {

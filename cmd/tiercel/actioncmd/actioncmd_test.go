@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime"
@@ -29,24 +30,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // data starts a server as tiercel run does.
 func data(t *testing.T) (string, *bus.Bus) {
 	t.Helper()
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = t.TempDir()
-	s, err := bus.StartServer(t.Context(), scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = s
-	b, err := bus.Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return scfg.DataDir, b
+	cfg := bus.DefaultServerConfig()
+	cfg.DataDir = t.TempDir()
+	return cfg.DataDir, bustest.Start(t, cfg)
 }
 
 func run(t *testing.T, make func(cli.Streams) *cobra.Command, args ...string) (code int, stdout, stderr string) {

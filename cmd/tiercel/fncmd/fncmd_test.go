@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tiercel-project/tiercel/bus"
+	"github.com/tiercel-project/tiercel/bus/bustest"
 	"github.com/tiercel-project/tiercel/cmd/tiercel/cli"
 	"github.com/tiercel-project/tiercel/functions/abi/manifest"
 )
@@ -35,24 +36,10 @@ spec:
 func data(t *testing.T) string {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	scfg := bus.DefaultServerConfig()
-	scfg.DataDir = t.TempDir()
-	s, err := bus.StartServer(t.Context(), scfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	cfg := bus.DefaultConfig()
-	cfg.Server = s
-	b, err := bus.Connect(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.EnsureStreams(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return scfg.DataDir
+	cfg := bus.DefaultServerConfig()
+	cfg.DataDir = t.TempDir()
+	bustest.Start(t, cfg)
+	return cfg.DataDir
 }
 
 // run runs tiercel fn with the arguments.
