@@ -82,12 +82,13 @@ func Open(module []byte) (*Program, error) {
 	if !found || n <= 0 || !strings.HasPrefix(rest[n:], string(rune(len(Section)))+Section) {
 		return nil, ErrNotProgram
 	}
-	start := len(header) + 1 + n
-	if size > uint64(len(module)-start) {
+	named := 1 + len(Section) // bytes of its name, which the section's size counts too
+	section := module[len(header)+1+n:]
+	if size < uint64(named) || size > uint64(len(section)) {
 		return nil, errors.New("the section " + Section + " is cut short")
 	}
 	p := new(Program)
-	if err := json.Unmarshal(module[start+1+len(Section):start+int(size)], p); err != nil {
+	if err := json.Unmarshal(section[named:size], p); err != nil {
 		return nil, fmt.Errorf("the section %s: %w", Section, err)
 	}
 	return p, nil

@@ -2,6 +2,7 @@ package javascript
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -102,6 +103,12 @@ func TestPack(t *testing.T) {
 	}
 	if _, err := Open([]byte("\x00asm\x01\x00\x00\x00\x00\x05\x04name")); !errors.Is(err, ErrNotProgram) {
 		t.Errorf("got %v", err)
+	}
+	for size := range len(Section) + 1 { // which has no room for the section's name
+		text := fmt.Sprintf("%s\x00%c%c%s", header, size, len(Section), Section)
+		if _, err := Open([]byte(text)); err == nil || err.Error() != "the section "+Section+" is cut short" {
+			t.Errorf("a section of %d bytes: %v", size, err)
+		}
 	}
 }
 
