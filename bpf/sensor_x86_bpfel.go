@@ -417,6 +417,7 @@ type SensorSketch struct {
 	Heads      [16]uint64
 	ShortHeads [16]uint64
 	Tails      [16]uint64
+	ShortTails [16]uint64
 	Names      [16]uint64
 }
 

@@ -10,7 +10,7 @@
 #define SHAPES 32
 #define SKETCH_TYPES 3 // open, openat, creat
 #define SKETCH_STEPS 16
-#define TAIL_BYTES 4
+#define TAIL_BYTES 4 // of the shorter ones
 #define ANY_EXEC 0111
 
 enum sketch_flag {
@@ -29,7 +29,8 @@ struct sketch {
 	__u64 first[SKETCH_PAIRS], second[SKETCH_PAIRS]; // in each byte
 	__u64 heads[SKETCH_WORDS];                       // first eight bytes of a path
 	__u64 short_heads[SKETCH_WORDS];                 // first four
-	__u64 tails[SKETCH_WORDS];                       // last four
+	__u64 tails[SKETCH_WORDS];                       // last eight, if none is a slash
+	__u64 short_tails[SKETCH_WORDS];                 // last four
 	__u64 names[SKETCH_WORDS];                       // first eight of a process's name
 };
 
@@ -53,6 +54,12 @@ static __always_inline bool may_have(const __u64 *set, __u64 x)
 static __always_inline bool may_have_head(struct sketch *k, __u64 head)
 {
 	return may_have(k->heads, head) || may_have(k->short_heads, (__u32)head);
+}
+
+// may_have_tail does that for the last eight bytes of a path. Where it has only four they are the last four of them.
+static __always_inline bool may_have_tail(struct sketch *k, __u64 tail)
+{
+	return may_have(k->tails, tail) || may_have(k->short_tails, tail >> 32);
 }
 
 // pairs_in adds bits to hit where one of a sketch's pairs stands, of eight places: w are the bytes there, w1 those that follow. That hit may have some
@@ -130,14 +137,17 @@ static __always_inline __u64 beginning(struct dentry *d)
 	return KWORD((__u64)d->d_name.name) << 8 | '/';
 }
 
-// tail_of is the last bytes of the slash before the name of d and the name; 0 if they are too few. The root of a mount has one of a byte.
-static __always_inline __u32 tail_of(struct dentry *d)
+// tail_of is the last eight bytes of the name of d, or four of it and the slash before it if it is shorter, as those are the last of eight; 0 if they
+// are too few. The root of a mount has a name of a byte.
+static __always_inline __u64 tail_of(struct dentry *d)
 {
 	__u32 len = d->d_name.len;
 	__u64 name = (__u64)d->d_name.name;
+	if (len >= 8)
+		return KWORD(name + len - 8);
 	if (len >= TAIL_BYTES)
-		return KWORD(name + len - TAIL_BYTES);
-	return len == TAIL_BYTES - 1 ? KWORD(name) << 8 | '/' : 0;
+		return KWORD(name + len - TAIL_BYTES) << 32;
+	return len == TAIL_BYTES - 1 ? (KWORD(name) << 8 | '/') << 32 : 0;
 }
 
 // Where a path is looked at: from a dentry and a mount up to a root. It stands in memory: of what stands on the stack the verifier would follow
@@ -206,8 +216,8 @@ static __always_inline bool file_told(struct sketch *k, struct climb_to *v, __u6
 	if (!bpf_rdonly_cast || !climb_up(k, v) || !v->two) // it is in the root
 		return false;
 	if (k->flags & SKETCH_TAILS) {
-		__u32 tail = tail_of(KCAST(struct dentry, v->dentry));
-		if (!tail || may_have(k->tails, tail))
+		__u64 tail = tail_of(KCAST(struct dentry, v->dentry));
+		if (!tail || may_have_tail(k, tail))
 			return false;
 	}
 	return v->head && !may_have_head(k, v->head);
@@ -257,8 +267,7 @@ static __always_inline bool told(struct call *c, struct scratch *s, struct sketc
 {
 	if (c->end < OPEN_PATH + TAIL_BYTES || c->end >= OPEN_PATH + TEXT_LEN || (c->result >= 0 && !f))
 		return false;
-	__u32 tail = *(__u32 *)&s->b[OPEN_PATH - TAIL_BYTES + passed_len(c)];
-	if (may_have(k->tails, tail) || (k->flags & SKETCH_NAMES && asks_of_process(k)) || (k->pairs && passed_has_pair(s, k, passed_len(c))))
+	if (may_have_tail(k, word_at(&s->b[OPEN_PATH - 8 + passed_len(c)])) || (k->flags & SKETCH_NAMES && asks_of_process(k)) || (k->pairs && passed_has_pair(s, k, passed_len(c))))
 		return false;
 	if (!(k->flags & SKETCH_WHERE))
 		return true;

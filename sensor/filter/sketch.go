@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/rules/filter"
@@ -13,7 +14,7 @@ import (
 // Tails, has none of Pairs in it, and so on. The kernel looks for that before it captures anything (bpf/c/sketch.h).
 type Sketch struct {
 	Heads []string // first eight bytes of a path, or first four
-	Tails []string // last four
+	Tails []string // last eight, if none is a slash, or last four
 	Pairs []string // two neighbouring bytes
 	Names []string // of the process
 	Exec  bool     // a file that is made is not one that somebody may execute
@@ -31,8 +32,8 @@ const (
 	tailBytes      = 4
 )
 
-// LongHead is the length of the longer ones of a Sketch's heads, of texts that have so many bytes.
-const LongHead = 8
+// SketchLong is the length of the longer ones of a Sketch's heads and tails.
+const SketchLong = 8
 
 // SketchTypes are the event types of which there are sketches: opens whose flags are in a register.
 var SketchTypes = [...]field.EventType{field.EventOpen, field.EventOpenat, field.EventCreat}
@@ -217,18 +218,25 @@ func (s *Sketch) add(t *Test, n needs) {
 	case n&needsHead != 0:
 		for _, text := range t.Strings {
 			switch {
-			case len(text) >= LongHead:
-				add(&s.Heads, text[:LongHead])
+			case len(text) >= SketchLong:
+				add(&s.Heads, text[:SketchLong])
 			case len(text) >= headBytes:
 				add(&s.Heads, text[:headBytes])
 			}
 		}
 	case n&needsTail != 0:
 		for _, text := range t.Strings {
-			text = "/" + text // before a name
-			add(&s.Tails, text[len(text)-tailBytes:])
+			add(&s.Tails, tail("/"+text)) // the slash before a name
 		}
 	}
+}
+
+// tail is what a path ends with that ends with text. Names of fewer than eight bytes have a slash among a path's last eight.
+func tail(text string) string {
+	if long := text[max(0, len(text)-SketchLong):]; len(long) == SketchLong && !strings.Contains(long, "/") {
+		return long
+	}
+	return text[len(text)-tailBytes:]
 }
 
 // SketchWords is the size of a SketchSet.

@@ -27,7 +27,8 @@ func TestSketches(t *testing.T) {
 		{"what a path does not begin with", "not fd.name startswith /var/lib/x", read, nil},
 		{"a directory", "fd.directory in (/, /root)", read, &Sketch{Heads: []string{"/roo"}, Where: true}},
 		{"a short directory", "fd.directory = /a", read, nil},
-		{"endings", "fd.name endswith .history or fd.filename in (key, id_rsa)", read, &Sketch{Tails: []string{"/key", "_rsa", "tory"}, Where: true}},
+		{"endings", "fd.name endswith .history or fd.filename in (key, id_rsa)", read, &Sketch{Tails: []string{".history", "/key", "_rsa"}, Where: true}},
+		{"long endings with a slash", "fd.name endswith ssh/config or fd.filename = history", read, &Sketch{Tails: []string{"nfig", "tory"}, Where: true}},
 		{"a short ending", "fd.name endswith .so", read, nil},
 		{"a text", "fd.name contains id_rsa", read, &Sketch{Pairs: []string{"d_"}, Where: true, PathPairs: true}},
 		{"a text as passed", "fd.nameraw contains ../", read, &Sketch{Pairs: []string{".."}}},
@@ -68,6 +69,7 @@ func texts(n int, format string) string {
 func (s *Sketch) has(path string) bool {
 	in := func(all []string, text string) bool { return slices.Contains(all, text) }
 	return strings.LastIndexByte(path, '/') == 0 || in(s.Heads, path[:min(len(path), 8)]) || in(s.Heads, path[:4]) || in(s.Tails, path[len(path)-4:]) ||
+		in(s.Tails, path[max(0, len(path)-8):]) ||
 		slices.ContainsFunc(s.Pairs, func(p string) bool { return strings.Contains(path, p) })
 }
 
@@ -75,9 +77,9 @@ func (s *Sketch) has(path string) bool {
 func TestSketchesAreSound(t *testing.T) {
 	paths := []string{
 		"/e", "/etc", "/etc/a", "/etc/ab", "/etc/abc", "/etc/abcd", "/etc/abcdef", "/etca/x", "/usr/bin/x", "/usr/lib/xy", "/us/abcdef", "/var/.a", "/v/a/b/c", "/opt/a_b", "/opt/ab/a_b",
-		"/tmp/tory", "/tmp/story", "/tmp/ory",
+		"/tmp/tory", "/tmp/story", "/tmp/ory", "/tmp/history", "/tmp/.history", "/tmp/a/xhistory", "/tmp/a.d/his/tory",
 	}
-	parts := append([]string{"/", "/et", "ory", "tory", "_b", "/.a", "a_b", "abc", "/us", "/u", "x", "/opt/"}, paths...)
+	parts := append([]string{"/", "/et", "ory", "tory", "_b", "/.a", "a_b", "abc", "/us", "/u", "x", "/opt/", ".history", "xhistory", "his/tory"}, paths...)
 	r := rand.New(rand.NewPCG(3, 4))
 	text := func() string { return parts[r.IntN(len(parts))] }
 	var condition func(depth int) string

@@ -83,6 +83,8 @@ func TestSketch(t *testing.T) {
 		{"fd.name startswith /usr/bin", "i", 9},
 		{"fd.name startswith " + dir[:len(dir)-1], "abcdefghijk", 0},
 		{"fd.name endswith none.log", "fghi", 6},
+		{"fd.name endswith .log", "fghi", 6},
+		{"fd.name endswith x/none.log", "fghi", 6},
 		{"fd.filename = file.txt", "abcdeik", 4},
 		{"fd.name contains " + dir[len(dir)-4:], "abcdefghijk", 0},
 		{"fd.name contains g~", "i", 8}, // a long name is not looked at whole

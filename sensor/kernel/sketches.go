@@ -32,20 +32,18 @@ func sketchOf(k *filter.Sketch) (out bpf.SensorSketch) {
 		out.First[i], out.Second[i] = everyByte*uint64(pair[0]), everyByte*uint64(pair[1])
 	}
 	out.Pairs = uint32(len(k.Pairs))
-	put := func(set *[filter.SketchWords]uint64, texts []string) {
+	put := func(texts []string, long, short *[filter.SketchWords]uint64) {
 		for _, text := range texts {
-			(*filter.SketchSet)(set).Add(text)
+			if len(text) < filter.SketchLong {
+				(*filter.SketchSet)(short).Add(text)
+			} else {
+				(*filter.SketchSet)(long).Add(text)
+			}
 		}
 	}
-	put(&out.Tails, k.Tails)
-	put(&out.Names, k.Names)
-	for _, text := range k.Heads {
-		if len(text) < filter.LongHead {
-			put(&out.ShortHeads, []string{text})
-		} else {
-			put(&out.Heads, []string{text})
-		}
-	}
+	put(k.Heads, &out.Heads, &out.ShortHeads)
+	put(k.Tails, &out.Tails, &out.ShortTails)
+	put(k.Names, &out.Names, &out.Names)
 	return out
 }
 
