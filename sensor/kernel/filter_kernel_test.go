@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/rules"
@@ -222,35 +223,89 @@ func sorted(s string) string {
 	return string(slices.Compact(b))
 }
 
-// What the filter drops does not leave the kernel, and is counted where it was decided; the first of each CPU is let out to be checked.
-func TestFilterDrops(t *testing.T) {
-	const calls = 3000
-	s := start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat && ev.Open.Path.Raw == deepFile }, field.EventOpenat)
+// A dropping is a condition that no open of deepFile meets, and where that is decided.
+type dropping struct {
+	condition string
+	stage     filter.Stage
+}
+
+func droppings(t testing.TB) []dropping {
+	t.Helper()
 	told := filter.StagePath
 	if climbs(t) {
 		told = filter.StageSketch
 	}
-	for _, tt := range []struct {
-		condition string
-		stage     filter.Stage
-	}{
+	return []dropping{
 		{"fd.num > 1000000", filter.StageCall},
 		{"proc.name = nobody", filter.StageTask},
 		{"fd.name endswith y/ore_id", filter.StagePath},
 		{"fd.name = /nowhere/at/all", told},
-	} {
-		p := compilePlan(t, filter.Options{}, "evt.type = openat and "+tt.condition)
-		if err := s.Use(p, p); err != nil {
-			t.Fatal(err)
+	}
+}
+
+// dropMany has deepFile opened so many times under a filter that drops that. It returns those opens that left the kernel all the same, and what was
+// counted meanwhile, opens of other processes too.
+func (w *watch) dropMany(t testing.TB, d dropping, calls int) (events []*event.Event, counted FilterStats) {
+	t.Helper()
+	p := compilePlan(t, filter.Options{}, "evt.type = openat and "+d.condition)
+	if err := w.Use(p, p); err != nil {
+		t.Fatal(err)
+	}
+	before := openatStats(t, w.Sensor)
+	events = w.collect(t, run(t, child(t, "opens many", deepFile, strconv.Itoa(calls))))
+	counted = openatStats(t, w.Sensor)
+	counted.Sampled -= before.Sampled
+	for i := range counted.Dropped {
+		counted.Dropped[i] -= before.Dropped[i]
+	}
+	return events, counted
+}
+
+func startDropped(t testing.TB) *watch {
+	t.Helper()
+	return start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat && ev.Open.Path.Raw == deepFile }, field.EventOpenat)
+}
+
+// What the filter drops does not leave the kernel, and is counted where it was decided; the first of each CPU is let out to be checked.
+func TestFilterDrops(t *testing.T) {
+	const calls = 3000
+	w := startDropped(t)
+	for _, d := range droppings(t) {
+		events, counted := w.dropMany(t, d, calls)
+		if n := counted.Dropped[d.stage]; n < calls {
+			t.Errorf("%s: %d dropped by %s, want %d or more", d.condition, n, d.stage, calls)
 		}
-		before := openatStats(t, s.Sensor)
-		events := len(s.collect(t, run(t, child(t, "opens many", deepFile, strconv.Itoa(calls)))))
-		after := openatStats(t, s.Sensor)
-		if n := after.Dropped[tt.stage] - before.Dropped[tt.stage]; n < calls {
-			t.Errorf("%s: %d dropped by %s, want %d or more", tt.condition, n, tt.stage, calls)
+		if len(events) > int(counted.Sampled) || counted.Sampled > 20 {
+			t.Errorf("%s: %d left the kernel, %d to be checked", d.condition, len(events), counted.Sampled)
 		}
-		if sampled := after.Sampled - before.Sampled; events > int(sampled) || sampled > 20 {
-			t.Errorf("%s: %d left the kernel, %d to be checked", tt.condition, events, sampled)
+	}
+}
+
+// Of what the filter drops, about one in filter.SampleEvery is let out to be checked, wherever it is decided. Which ones is left to chance: the
+// bounds for those of this test are some five standard deviations from what is expected. What is counted has a bound that holds in any case.
+func TestFilterSamples(t *testing.T) {
+	calls := rounds(250_000)
+	expected := calls / filter.SampleEvery
+	least, most := expected/4-1, 2*expected+10
+	w := startDropped(t)
+	for _, d := range droppings(t) {
+		events, counted := w.dropMany(t, d, calls)
+		if n := len(events); n < least || n > most {
+			t.Errorf("%s: of %d opens %d left to be checked, want %d to %d", d.condition, calls, n, least, most)
+		}
+		for _, ev := range events {
+			if ev.Flags&event.Dropped == 0 {
+				t.Errorf("%s: an event does not say that it was dropped: %+v", d.condition, ev)
+				break
+			}
+		}
+		var dropped uint64
+		for _, n := range counted.Dropped {
+			dropped += n
+		}
+		// Each CPU counts for itself, and up to twice SampleEvery.
+		if sure := int(dropped/(2*filter.SampleEvery)) - 2*ebpf.MustPossibleCPU(); int(counted.Sampled) < sure {
+			t.Errorf("%s: of %d drops %d were counted as let out, want %d at least", d.condition, dropped, counted.Sampled, sure)
 		}
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
+	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"golang.org/x/sys/unix"
@@ -111,6 +113,35 @@ func TestRecordRate(t *testing.T) {
 	}
 	if want := uint64(2*n - only["open"] - only["rename"]); st.Limited < want {
 		t.Errorf("%d events were counted as limited, want %d", st.Limited, want)
+	}
+}
+
+// A flood beyond the rate does not look at its cgroup for each event, but once a tick, and where somebody else ran in between.
+func TestRecordRateLooks(t *testing.T) {
+	const rate, perSecond = 50, 1000 // of the clock, at most
+	n := rounds(3000)
+	w := startConfig(t, Config{Record: recordTypes, RecordRate: rate}, func(*event.Event) bool { return false })
+	dir, id := testCgroup(t, "looks")
+	flood := child(t, "in", dir, "files", t.TempDir(), strconv.Itoa(n))
+	before := bootNS()
+	run(t, flood)
+	ticks := 1 + (bootNS()-before)*perSecond/1e9
+	var state bpf.SensorCgroupState
+	if err := w.coll.Maps[bpf.SensorMapCgroups].Lookup(bpf.SensorCgroupKey{Id: id}, &state); err != nil {
+		t.Fatal(err)
+	}
+	use := flood.ProcessState.SysUsage().(*syscall.Rusage)
+	most := rate + ticks + uint64(use.Nvcsw+use.Nivcsw)
+	t.Logf("%d looks for %d events in %d ticks", state.Recorded, 3*n, ticks)
+	if state.Recorded == 0 || state.Recorded > most {
+		t.Errorf("%d looks for %d events, want %d at most", state.Recorded, 3*n, most)
+	}
+	st, err := w.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seconds := ticks/perSecond + 2; st.Limited+rate*seconds < uint64(3*n) {
+		t.Errorf("%d of %d events in less than %d seconds were counted as limited", st.Limited, 3*n, seconds)
 	}
 }
 

@@ -5,6 +5,9 @@ package kernel
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -109,6 +112,51 @@ func TestSketch(t *testing.T) {
 		told := openatStats(t, w.Sensor).Dropped[filter.StageSketch] - before.Dropped[filter.StageSketch]
 		if climbs(t) && told < uint64(tt.told) {
 			t.Errorf("%s: %d dropped for their sketch, want %d or more", tt.condition, told, tt.told)
+		}
+	}
+}
+
+// Each set of rules has its own sketches: after a reload an open leaves that the rules before did not ask for, and one is dropped by its sketch
+// that they did. There are more sets than the kernel keeps the sketches of at once, and they come by way of a wider one, and without.
+func TestSketchReload(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{dir + "/x.aaaa", dir + "/x.bbbb", dir + "/x.cccc"}
+	for _, f := range files {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plans := make([]*filter.Plan, len(files))
+	wanted := func(i int) string { return "evt.type = openat and fd.name endswith " + filepath.Base(files[i]) }
+	for i := range files {
+		plans[i] = compilePlan(t, filter.Options{}, wanted(i))
+	}
+	const calls, turns = 50, 2
+	w := start(t, func(ev *event.Event) bool {
+		return ev.Flags&event.Dropped == 0 && slices.Contains(files, ev.Open.Path.Raw)
+	})
+	for turn := range turns {
+		for i := range files {
+			wide := plans[i]
+			if turn > 0 {
+				wide = compilePlan(t, filter.Options{}, wanted((i+len(files)-1)%len(files)), wanted(i))
+			}
+			if err := w.Use(wide, plans[i]); err != nil {
+				t.Fatal(err)
+			}
+			for j, f := range files {
+				before := openatStats(t, w.Sensor)
+				got := len(w.collect(t, run(t, child(t, "opens many", f, strconv.Itoa(calls)))))
+				told := openatStats(t, w.Sensor).Dropped[filter.StageSketch] - before.Dropped[filter.StageSketch]
+				switch {
+				case i == j && got != calls:
+					t.Errorf("turn %d, set %d: of %d opens of its file %d left", turn, i, calls, got)
+				case i != j && got != 0:
+					t.Errorf("turn %d, set %d: %d opens of file %d left", turn, i, got, j)
+				case i != j && climbs(t) && told < calls:
+					t.Errorf("turn %d, set %d: of %d opens of file %d %d were dropped for their sketch", turn, i, calls, j, told)
+				}
+			}
 		}
 	}
 }
