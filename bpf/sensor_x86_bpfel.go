@@ -190,17 +190,6 @@ type SensorCgroupState struct {
 	}
 }
 
-type SensorClimbTo struct {
-	_          structs.HostLayout
-	Dentry     uint64
-	Mnt        uint64
-	RootDentry uint64
-	RootMnt    uint64
-	Head       uint64
-	Len        uint32
-	Two        uint32
-}
-
 type SensorCopiedAddress struct {
 	_    structs.HostLayout
 	Sock uint64
@@ -565,7 +554,6 @@ const (
 	SensorMapCgroupKinds         = "cgroup_kinds"
 	SensorMapCgroups             = "cgroups"
 	SensorMapCgroupsLost         = "cgroups_lost"
-	SensorMapClimbs              = "climbs"
 	SensorMapCurrentCalls        = "current_calls"
 	SensorMapCurrentDestinations = "current_destinations"
 	SensorMapDestinationsByTask  = "destinations_by_task"
@@ -780,7 +768,6 @@ type SensorMapSpecs struct {
 	CgroupKinds         *ebpf.MapSpec `ebpf:"cgroup_kinds"`
 	Cgroups             *ebpf.MapSpec `ebpf:"cgroups"`
 	CgroupsLost         *ebpf.MapSpec `ebpf:"cgroups_lost"`
-	Climbs              *ebpf.MapSpec `ebpf:"climbs"`
 	CurrentCalls        *ebpf.MapSpec `ebpf:"current_calls"`
 	CurrentDestinations *ebpf.MapSpec `ebpf:"current_destinations"`
 	DestinationsByTask  *ebpf.MapSpec `ebpf:"destinations_by_task"`
@@ -895,7 +882,6 @@ type SensorMaps struct {
 	CgroupKinds         *ebpf.Map `ebpf:"cgroup_kinds"`
 	Cgroups             *ebpf.Map `ebpf:"cgroups"`
 	CgroupsLost         *ebpf.Map `ebpf:"cgroups_lost"`
-	Climbs              *ebpf.Map `ebpf:"climbs"`
 	CurrentCalls        *ebpf.Map `ebpf:"current_calls"`
 	CurrentDestinations *ebpf.Map `ebpf:"current_destinations"`
 	DestinationsByTask  *ebpf.Map `ebpf:"destinations_by_task"`
@@ -930,7 +916,6 @@ func (m *SensorMaps) Close() error {
 		m.CgroupKinds,
 		m.Cgroups,
 		m.CgroupsLost,
-		m.Climbs,
 		m.CurrentCalls,
 		m.CurrentDestinations,
 		m.DestinationsByTask,

@@ -383,6 +383,16 @@ static __always_inline __u64 arg(struct call *c, __u32 i)
 	return i < 6 ? c->args[i & 7] : 0;
 }
 
+// is_limited reports whether the recorder wants nothing of the task's cgroups until the clock ticks, and counts the call.
+static __always_inline bool is_limited(struct call *c, struct task_struct *t)
+{
+	struct record_limit *l = &c->limit;
+	if (l->cgroups != (__u64)t->cgroups || l->tick != bpf_jiffies64()) // 5.5
+		return false;
+	l->events++;
+	return true;
+}
+
 // begin_call makes the head of the current call's record.
 static __always_inline struct head *begin_call(struct call *c, struct scratch *s)
 {

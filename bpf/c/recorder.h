@@ -30,15 +30,13 @@ static __always_inline bool within_record_rate(struct task_struct *t)
 	struct call *c = current_call();
 	if (!c)
 		return false;
-	struct record_limit *l = &c->limit;
-	__u64 now = bpf_jiffies64(), mine = (__u64)t->cgroups; // 5.5
-	if (l->cgroups != mine || l->tick != now) {
-		if (enter_record_rate(t))
-			return true;
-		l->cgroups = mine;
-		l->tick = now;
-	}
-	l->events++;
+	if (is_limited(c, t))
+		return false;
+	if (enter_record_rate(t))
+		return true;
+	c->limit.cgroups = (__u64)t->cgroups;
+	c->limit.tick = bpf_jiffies64(); // 5.5
+	c->limit.events++;
 	return false;
 }
 

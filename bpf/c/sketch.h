@@ -151,20 +151,18 @@ static __always_inline __u64 tail_of(struct dentry *d)
 }
 
 // Where a path is looked at: from a dentry and a mount up to a root. It stands in memory: of what stands on the stack the verifier would follow
-// each value.
+// each value. That is where the record's head will be, which is made last.
 struct climb_to {
 	__u64 dentry, mnt, root_dentry, root_mnt;
-	__u64 head;    // out: first eight bytes of the path; 0: they are not known
-	__u32 len;     // of the first component
-	__u32 two;     // 1: there is a second one, else head ends with the first
+	__u64 dir, dir_mnt; // a directory that may be passed on the way; 0: none
+	__u64 head;   // out: first eight bytes of the path; 0: they are not known
+	__u64 below;  // what of the path stands just below it
+	__u32 len;    // of the first component
+	__u32 two;    // 1: there is a second one, else head ends with the first
+	__u32 passed; // 1: it was passed, in the same mount, and its path has two components
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct climb_to);
-} climbs SEC(".maps");
+_Static_assert(sizeof(struct climb_to) <= sizeof(struct head) - __builtin_offsetof(struct head, time), "there is no room in the head");
 
 // climb_up goes from where v says to its root, and finds how the path begins. It reports false if the path is not just below the root, or is the
 // root, if it cannot tell, or if one of a sketch's pairs may stand there.
@@ -179,7 +177,12 @@ __noinline int climb_up(struct sketch *k, struct climb_to *v)
 	struct mount *mount = KCAST(struct mount, mnt - bpf_core_field_offset(struct mount, mnt));
 	struct dentry *top = mount->mnt.mnt_root;
 	bool rooted = false;
+	v->passed = 0;
 	for (__u32 i = 0; i < SKETCH_STEPS; i++) {
+		if ((__u64)d == v->dir && (__u64)KADDR(struct mount, mount, mnt) == v->dir_mnt) {
+			v->below = (__u64)first;
+			v->passed = 1;
+		}
 		if ((__u64)d == v->root_dentry && (__u64)KADDR(struct mount, mount, mnt) == v->root_mnt)
 			rooted = true;
 		struct dentry *parent = d->d_parent;
@@ -205,6 +208,8 @@ __noinline int climb_up(struct sketch *k, struct climb_to *v)
 	v->two = !!second;
 	if (second)
 		v->head = joined(v->head, v->len, beginning(second), second->d_name.len);
+	if (mnt != v->dir_mnt || (__u64)first == v->below || (__u64)second == v->below)
+		v->passed = 0;
 	return true;
 }
 
@@ -223,21 +228,29 @@ static __always_inline bool file_told(struct sketch *k, struct climb_to *v, __u6
 	return v->head && !may_have_head(k, v->head);
 }
 
-// dir_told is file_told for the directory that a relative path of n bytes starts from: what is passed continues its path.
-static __always_inline bool dir_told(struct call *c, struct sketch *k, struct climb_to *v, struct task_struct *t, __u64 passed, __u32 n)
+// aim_start finds the directory that a relative path starts from. It reports false if there is none.
+static __always_inline bool aim_start(struct climb_to *v, struct call *c, struct task_struct *t)
 {
 	__s32 fd = c->l.dir ? (__s32)arg(c, c->l.dir) : AT_FDCWD;
 	if (fd == AT_FDCWD) {
-		v->dentry = (__u64)t->fs->pwd.dentry;
-		v->mnt = (__u64)t->fs->pwd.mnt;
-	} else {
-		__u64 dir = file_of(t, fd);
-		if (!dir)
-			return false;
-		v->dentry = (__u64)KREAD(struct file, dir, f_path.dentry);
-		v->mnt = (__u64)KREAD(struct file, dir, f_path.mnt);
+		v->dir = (__u64)t->fs->pwd.dentry;
+		v->dir_mnt = (__u64)t->fs->pwd.mnt;
+		return true;
 	}
-	if (pairs_in(k, 0, passed << 8 | '/', passed) || !climb_up(k, v))
+	__u64 dir = file_of(t, fd);
+	if (!dir)
+		return false;
+	v->dir = (__u64)KREAD(struct file, dir, f_path.dentry);
+	v->dir_mnt = (__u64)KREAD(struct file, dir, f_path.mnt);
+	return true;
+}
+
+// start_told is file_told for that directory: what is passed, of n bytes, continues its path.
+static __always_inline bool start_told(struct sketch *k, struct climb_to *v, __u64 passed, __u32 n)
+{
+	v->dentry = v->dir;
+	v->mnt = v->dir_mnt;
+	if (!climb_up(k, v))
 		return false;
 	__u64 head = v->two ? v->head : joined(v->head, v->len, passed << 8 | '/', n);
 	return head && !may_have_head(k, head);
@@ -273,16 +286,19 @@ static __always_inline bool told(struct call *c, struct scratch *s, struct sketc
 		return true;
 	if (!is_clean(s, passed_len(c)))
 		return false;
-	__u32 zero = 0;
-	struct climb_to *v = bpf_map_lookup_elem(&climbs, &zero);
-	if (!v)
-		return false;
+	struct climb_to *v = (void *)&((struct head *)s->b)->time;
 	v->root_dentry = (__u64)t->fs->root.dentry;
 	v->root_mnt = (__u64)t->fs->root.mnt;
+	v->dir = 0;
 	__u64 passed = word_at(&s->b[OPEN_PATH]);
-	if ((__u8)passed == '/' ? may_have_head(k, passed) : !dir_told(c, k, v, t, passed, passed_len(c)))
+	bool relative = (__u8)passed != '/';
+	if (relative ? !aim_start(v, c, t) || pairs_in(k, 0, passed << 8 | '/', passed) : may_have_head(k, passed))
 		return false;
-	return !f || file_told(k, v, f);
+	if (f && !file_told(k, v, f))
+		return false;
+	if (!relative || (f && v->passed)) // what its path begins with is what the file's does
+		return true;
+	return start_told(k, v, passed, passed_len(c));
 }
 
 // open_flags_of are the flags of an open that has them in a register, or none.
@@ -348,7 +364,7 @@ int BPF_PROG(call_sketch, struct pt_regs *regs, long result)
 	__u64 f = result >= 0 ? file_of(t, result) : 0;
 	if (!told(c, s, k, t, f) || !count_sketched(c, k))
 		goto captured;
-	if (c->l.record && f && KREAD(struct file, f, f_mode) & FMODE_CREATED)
+	if (c->l.record && f && KREAD(struct file, f, f_mode) & FMODE_CREATED && !is_limited(c, t))
 		jump(ctx, &call_programs, CALL_RECORD);
 	return 0;
 captured:
