@@ -415,6 +415,7 @@ struct io_kiocb {
 	struct file *file;
 	struct io_ring_ctx *ctx;
 	struct io_cqe cqe; // 5.18
+	void *async_data;
 };
 
 // Before 6.8.
@@ -459,6 +460,13 @@ struct io_sr_msg {
 	void *umsg;
 	int len;
 	unsigned int msg_flags;
+	void *addr; // 6.0 to 6.12
+	__u16 addr_len;
+};
+
+// The kernel's own copy of what is to be sent, made when the request is submitted: 6.10.
+struct io_async_msghdr {
+	struct msghdr msg;
 };
 
 struct io_connect {

@@ -71,6 +71,20 @@ __noinline int put_user_bytes(__u32 slot, __u32 o, __u32 tag, __u64 p, __u32 len
 	return o + 4 + len;
 }
 
+// put_kernel_bytes is put_user_bytes for kernel memory.
+__noinline int put_kernel_bytes(__u32 slot, __u32 o, __u32 tag, __u64 p, __u32 len)
+{
+	struct scratch *s = scratch_of(slot);
+	if (!s || o > RECORD_MAX || !p || !len)
+		return o;
+	if (len > PATH_LEN)
+		len = PATH_LEN;
+	if (bpf_probe_read_kernel(&s->b[o + 4], len, (void *)p))
+		return o;
+	put_section(s, o, tag, len);
+	return o + 4 + len;
+}
+
 // put_walk appends the path that the slot's walk buffer holds.
 __noinline int put_walk(__u32 slot, __u32 o, __u32 tag)
 {

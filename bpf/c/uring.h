@@ -116,62 +116,133 @@ static __always_inline __u32 put_request_data(struct task_struct *t, __u32 o, __
 	return put_user_bytes(SLOT_URING, o, TAG_DATA, m.data, m.data_len > DATA_LEN ? DATA_LEN : m.data_len);
 }
 
-// take_requested stores in x where the hooks saw the request that completes go. Several of one socket complete in one go, and whose is
-// whose nobody knows then: what was passed has to do.
+// take_requested stores in x where the hooks saw the request that completes go, which has an address of its own, and reports whether they did.
+// Several of one socket complete in one go, and whose is whose nobody knows then; and a thread may complete what another one has sent. What was
+// passed has to do, and is a change unless none of them was one.
 static __always_inline bool take_requested(struct socket_info *x, struct task_struct *t, __u64 sk)
 {
 	struct destinations *v = destinations_for(t, false);
 	__u64 cookie = (__u64)KREAD(struct sock, sk, __sk_common.skc_cookie.counter);
-	__u32 found = DESTINATIONS, n = 0;
-	if (!v)
-		return false;
+	__u32 found = DESTINATIONS, n = 0, changed = 0;
 	for (__u32 i = 0; i < DESTINATIONS; i++) {
-		if (i >= v->n)
+		if (!v || i >= v->n)
 			break;
 		if (v->d[i].cookie != cookie || v->d[i].nr != IO_URING_ENTER)
 			continue;
-		found = i;
-		n++;
+		if (!n++)
+			found = i;
+		changed |= v->d[i].changed;
 	}
+	x->changed = !n || changed;
 	barrier_var(found);
-	if (n != 1 || found >= DESTINATIONS)
+	if (!v || found >= DESTINATIONS)
 		return false;
 	struct destination *d = &v->d[found & (DESTINATIONS - 1)];
-	use_destination(x, d);
 	d->cookie = 0;
+	if (n != 1)
+		return false;
+	use_destination(x, d);
 	return true;
 }
 
-// put_request_socket appends the socket of a request, and where it goes as passed: the request's own copy is the kernel's, but not always
-// there.
-static __always_inline __u32 put_request_socket(struct scratch *s, struct task_struct *t, __u32 o, __u64 req, __u8 op, __s64 result,
-						bool done)
+static __always_inline bool sends(__u8 op)
 {
-	struct socket_info x = {.fd = -1};
-	__u64 f = (__u64)KREAD(struct io_kiocb, req, file), sk = 0;
-	if (op == URING_ACCEPT || op == URING_SOCKET) {
-		x.fd = done && result >= 0 && !slot_of(req, op) ? result : -1;
-		f = done ? made_file(t, req, op, result) : 0;
+	return op == URING_SEND || op == URING_SENDMSG || op == URING_SEND_ZC || op == URING_SENDMSG_ZC;
+}
+
+// An address that a request was given: the kernel's copy, or the program's memory.
+struct request_address {
+	__u64 p;
+	__u32 len;
+	bool copied;
+};
+
+// find_address finds the address that a request that was not carried out was given.
+static __always_inline void find_address(struct request_address *a, __u64 req, __u8 op)
+{
+	__u64 copy = as_number((__u64)KREAD(struct io_kiocb, req, async_data));
+	a->copied = !bpf_core_field_exists(struct io_sr_msg, addr) && bpf_core_type_exists(struct io_async_msghdr); // 6.13
+	if (op == URING_CONNECT) {
+		a->p = as_number((__u64)KREAD(struct io_connect, req, addr));
+		a->len = KREAD(struct io_connect, req, addr_len);
+		a->copied = false;
+	} else if (sends(op) && a->copied) {
+		a->p = as_number((__u64)KREAD(struct io_async_msghdr, copy, msg.msg_name));
+		a->len = KREAD(struct io_async_msghdr, copy, msg.msg_namelen);
+	} else if (op == URING_SENDMSG || op == URING_SENDMSG_ZC) {
+		struct message m = {};
+		read_message(&m, as_number((__u64)KREAD(struct io_sr_msg, req, umsg)), false);
+		a->p = m.name;
+		a->len = m.name_len;
+	} else if (sends(op) && bpf_core_field_exists(struct io_sr_msg, addr)) { // 6.0
+		a->p = as_number((__u64)KREAD(struct io_sr_msg, req, addr));
+		a->len = KREAD(struct io_sr_msg, req, addr_len);
 	}
-	if (op == URING_FIXED_FD_INSTALL)
-		x.fd = done && result >= 0 ? result : -1;
+	if (a->len > SOCKADDR_LEN)
+		a->len = SOCKADDR_LEN;
+}
+
+// fill_request_socket stores in x the socket of the file at f, and returns its struct sock; 0: the file is no socket.
+static __always_inline __u64 fill_request_socket(struct socket_info *x, __u64 f)
+{
 	__u64 inode = f ? (__u64)KREAD(struct file, f, f_inode) : 0;
-	if (inode && (KREAD(struct inode, inode, i_mode) & S_IFMT) == S_IFSOCK) {
-		__u64 sock = (__u64)KREAD(struct file, f, private_data);
-		sk = (__u64)KREAD(struct socket, sock, sk);
-		x.server = op == URING_ACCEPT;
-		fill_socket(&x, sock, sk);
-		if (done)
-			take_requested(&x, t, sk);
+	if (!inode || (KREAD(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return 0;
+	__u64 sock = (__u64)KREAD(struct file, f, private_data), sk = (__u64)KREAD(struct socket, sock, sk);
+	if (sk)
+		fill_socket(x, sock, sk);
+	return sk;
+}
+
+// put_requested_socket appends the socket that a request is about that was not carried out, where it is known, and where it is to go. What stands
+// in the program's memory it may change, and of a request without a completion nobody says what the kernel saw.
+__noinline int put_requested_socket(__u32 o, __u64 req, __u32 op)
+{
+	struct scratch *s = scratch_of(SLOT_URING);
+	struct socket_info x = {.fd = -1};
+	struct request_address a = {};
+	__u64 sk = 0;
+	if (!s || o > RECORD_MAX)
+		return o;
+	find_address(&a, req, op);
+	if (op != URING_ACCEPT && op != URING_SOCKET) {
+		x.fd = used_fd(req);
+		x.server = op == URING_LISTEN;
+		sk = fill_request_socket(&x, as_number(used_file(bpf_get_current_task_btf(), req)));
+	}
+	if (a.p && !(x.connected && x.type == SOCK_STREAM)) {
+		x.remote_known = 0;
+		x.changed = 1;
 	}
 	o = put_struct(s, o, TAG_SOCKET, x);
 	if (sk && x.family == AF_UNIX)
-		o = put_unix(s, o, sk, op == URING_ACCEPT || op == URING_BIND || op == URING_LISTEN);
-	if (!done && op == URING_CONNECT) {
-		__u32 len = KREAD(struct io_connect, req, addr_len);
-		__u64 p = as_number((__u64)KREAD(struct io_connect, req, addr));
-		o = put_user_bytes(SLOT_URING, o, TAG_SOCKADDR, p, len > SOCKADDR_LEN ? SOCKADDR_LEN : len);
+		o = put_unix(s, o, sk, op == URING_BIND || op == URING_LISTEN);
+	if (a.copied)
+		return put_kernel_bytes(SLOT_URING, o, TAG_SOCKADDR, a.p, a.len);
+	if (a.p && request_flags(req) & REQUEST_CQE_SKIP)
+		set_flag(s, HEAD_UNSTABLE);
+	return put_user_bytes(SLOT_URING, o, TAG_SOCKADDR, a.p, a.len);
+}
+
+// put_request_socket appends the socket that a request has made or was about, and where that went.
+static __always_inline __u32 put_request_socket(struct scratch *s, struct task_struct *t, __u32 o, __u64 req, __u32 pending, __s64 result)
+{
+	__u8 op = pending;
+	struct socket_info x = {.fd = -1};
+	__u64 f = (__u64)KREAD(struct io_kiocb, req, file);
+	if (op == URING_ACCEPT || op == URING_SOCKET) {
+		x.fd = result >= 0 && !slot_of(req, op) ? result : -1;
+		f = made_file(t, req, op, result);
 	}
+	if (op == URING_FIXED_FD_INSTALL)
+		x.fd = result >= 0 ? result : -1;
+	x.server = op == URING_ACCEPT;
+	__u64 sk = fill_request_socket(&x, f);
+	if (sk && pending & URING_PENDING_ADDRESS && !take_requested(&x, t, sk) && sends(op))
+		x.remote_known = 0;
+	o = put_struct(s, o, TAG_SOCKET, x);
+	if (sk && x.family == AF_UNIX)
+		o = put_unix(s, o, sk, op == URING_ACCEPT || op == URING_BIND || op == URING_LISTEN);
 	return o;
 }
 
@@ -180,11 +251,6 @@ static __always_inline bool is_socket_op(__u8 op)
 	return op == URING_CONNECT || op == URING_ACCEPT || op == URING_SEND || op == URING_RECV || op == URING_SENDMSG || op == URING_RECVMSG ||
 	       op == URING_SEND_ZC || op == URING_SENDMSG_ZC || op == URING_BIND || op == URING_LISTEN || op == URING_SOCKET ||
 	       op == URING_FIXED_FD_INSTALL;
-}
-
-static __always_inline bool sends(__u8 op)
-{
-	return op == URING_SEND || op == URING_SENDMSG || op == URING_SEND_ZC || op == URING_SENDMSG_ZC;
 }
 
 // passes_over is pass_over as a function of its own: inlined it takes registers, and an offset that is put on the stack for that has no bound to
@@ -225,8 +291,13 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 		o = put_open_request(s, o, req);
 	else
 		o = put_request(s, o, req, op);
-	if (is_socket_op(op))
-		o = put_request_socket(s, t, o, req, op, 0, false);
+	if (is_socket_op(op)) {
+		__u32 from = o;
+		struct socket_info *x = (void *)&s->b[within(o) + sizeof(struct section)];
+		o = put_requested_socket(o, req, op);
+		if (o != from && x->changed)
+			pending |= URING_PENDING_ADDRESS;
+	}
 	if (sends(op))
 		o = put_request_data(t, o, req, op, DATA_LEN);
 	if (op == URING_FTRUNCATE)
@@ -243,7 +314,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	__u32 *pending = bpf_map_lookup_elem(&uring_pending, &req);
 	if (!pending)
 		return 0;
-	__u32 op = *pending & 0xff, recorded = *pending & URING_PENDING_RECORDED;
+	__u32 flags = *pending, op = flags & 0xff, recorded = flags & URING_PENDING_RECORDED;
 	bpf_map_delete_elem(&uring_pending, &req);
 	if (is_open_op(op)) {
 		forget_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
@@ -259,7 +330,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	fill_head(h, t, KIND_URING_DONE, 0, result);
 	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
 	if (is_socket_op(op))
-		o = put_request_socket(s, t, o, req, op, result, true);
+		o = put_request_socket(s, t, o, req, flags, result);
 	if (op == URING_FTRUNCATE || op == URING_FIXED_FD_INSTALL)
 		o = put_used_file(o, as_number((__u64)KREAD(struct io_kiocb, req, file)), -1);
 	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)

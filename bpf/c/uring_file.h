@@ -29,8 +29,9 @@ enum uring_op { // linux/io_uring.h: stable
 };
 
 #define URING_PENDING_RECORDED 0x100
+#define URING_PENDING_ADDRESS 0x200 // it sends to an address of its own
 
-// Requests recorded and not completed, with their operation and URING_PENDING_RECORDED.
+// Requests recorded and not completed, with their operation and these.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -91,7 +92,9 @@ static __always_inline __u64 made_file(struct task_struct *t, __u64 req, __u8 op
 	return file_in_slot((__u64)KREAD(struct io_kiocb, req, ctx), slot == SLOT_OF_RINGS_CHOICE ? result : slot - 1);
 }
 
-#define REQUEST_FIXED_FILE 1 // IOSQE_FIXED_FILE, which the request keeps
+// Flags of the submission that the request keeps.
+#define REQUEST_FIXED_FILE (1 << 0) // IOSQE_FIXED_FILE
+#define REQUEST_CQE_SKIP (1 << 6)   // IOSQE_CQE_SKIP_SUCCESS
 
 // request_flags are struct io_kiocb's.
 static __always_inline __u64 request_flags(__u64 req)

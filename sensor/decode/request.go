@@ -43,6 +43,12 @@ func Complete(ev, done *event.Event) {
 	if !ev.Socket.Remote.IsValid() {
 		ev.Socket.Remote = passed.Remote
 	}
+	if l := passed.Local; l.IsValid() && ev.Socket.Local.Port() == 0 {
+		ev.Socket.Local = l
+	}
+	if ev.Socket.FD < 0 {
+		ev.Socket.FD = passed.FD
+	}
 	if ev.Socket.UnixPath == "" {
 		ev.Socket.UnixPath = passed.UnixPath
 	}

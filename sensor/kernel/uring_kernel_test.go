@@ -50,9 +50,12 @@ type params struct {
 // Flags of linux/io_uring.h.
 const (
 	setupSQPoll    = 1 << 1
+	fixedFile      = 1 << 0
 	linked         = 1 << 2
+	async          = 1 << 4 // carried out by a thread of the kernel
 	cqeSkipSuccess = 1 << 6
 	registerFiles  = 2
+	updateFiles    = 6
 	registerProbe  = 8
 	ringsChoice    = 1<<32 - 1 // IORING_FILE_INDEX_ALLOC
 )
@@ -114,6 +117,33 @@ func (u *uring) submit(requests ...sqe) error {
 		runtime.Gosched()
 	}
 	return nil
+}
+
+// put puts a file into the ring's own table.
+func (u *uring) put(slot uint32, fd int) error {
+	fds := int32(fd)
+	update := struct {
+		slot, _ uint32
+		fds     uint64
+	}{slot: slot, fds: uint64(uintptr(unsafe.Pointer(&fds)))}
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, u.fd, updateFiles, uintptr(unsafe.Pointer(&update)), 1, 0, 0)
+	runtime.KeepAlive(&fds)
+	if errno != 0 {
+		return fmt.Errorf("io_uring_register: %w", errno)
+	}
+	return nil
+}
+
+// operations reports which operations the kernel has.
+func (u *uring) operations() (has [uringOps]bool, err error) {
+	probe := make([]byte, 16+8*uringOps) // struct io_uring_probe
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, u.fd, registerProbe, uintptr(unsafe.Pointer(&probe[0])), uringOps, 0, 0); errno != 0 {
+		return has, fmt.Errorf("io_uring_register: %w", errno)
+	}
+	for op := range has {
+		has[op] = probe[16+8*op+2]&1 != 0
+	}
+	return has, nil
 }
 
 // submitAll runs requests through an io_uring, one after the other, and waits for them.
@@ -247,12 +277,10 @@ func init() {
 		if err != nil {
 			return err
 		}
-		const operations = 64
-		probe := make([]byte, 16+8*operations) // struct io_uring_probe
-		if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, u.fd, registerProbe, uintptr(unsafe.Pointer(&probe[0])), operations, 0, 0); errno != 0 {
-			return errno
+		has, err := u.operations()
+		if err != nil {
+			return err
 		}
-		const fixedFile, supported = 1, 1
 		err = u.submit(sqe{opcode: 18, fd: unix.AT_FDCWD, addr: uint64(uintptr(unsafe.Pointer(&path[0]))), opFlags: unix.O_RDWR, slot: 1})
 		for _, r := range []sqe{
 			{opcode: 55, fd: int32(fd), off: 10},
@@ -260,7 +288,7 @@ func init() {
 			{opcode: 55, flags: cqeSkipSuccess, fd: int32(fd), off: 30},
 			{opcode: 54, flags: fixedFile},
 		} {
-			if probe[16+8*int(r.opcode)+2]&supported == 0 {
+			if !has[r.opcode] {
 				fmt.Println("without", r.opcode)
 				continue
 			}
