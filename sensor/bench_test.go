@@ -1,13 +1,16 @@
 package sensor
 
 import (
+	"bytes"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/tiercel-project/tiercel/rules"
+	"github.com/tiercel-project/tiercel/rules/field"
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
@@ -52,5 +55,44 @@ func BenchmarkPipeline(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
+	}
+}
+
+// BenchmarkLife takes a fork, an exec that no rule matches and an exit through the pipeline, one process each millisecond, and forgets what has been
+// dead for long enough: the price of a process in user space.
+func BenchmarkLife(b *testing.B) {
+	s, err := New(DefaultConfig(), Deps{Rules: embedded(b), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := &s.pipeline
+	p.handle(cgroup(1, "/system.slice/x.service"))
+	parent := task(10, "make")
+	p.handle(shell(parent))
+	const brief = event.Brief | event.Dropped | event.Recorded
+	forked := &event.Event{Type: field.EventClone, Flags: brief, Task: parent}
+	exited := &event.Event{Type: field.EventProcexit, Flags: brief}
+	execed := shell(task(0, "true"))
+	execed.Exec = event.Exec{
+		Exe: "true", ExePath: "/usr/bin/true", Filename: "/bin/true", Cwd: "/build", Args: []byte("-x\x00"), Env: bytes.Repeat([]byte("VARIABLE=value\x00"), 60),
+	}
+	now := bootNS()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now += uint64(time.Millisecond)
+		t := event.Task{
+			PID: uint32(1000 + i%100_000), StartNS: now, PPID: parent.PID, ParentStartNS: parent.StartNS, ExecGen: 1, Comm: "true", CgroupID: 1,
+		}
+		t.TID, t.VPID = t.PID, t.PID
+		forked.BootNS, forked.ReadNS, forked.Result = now, now, int64(t.PID)
+		forked.Fork = event.Fork{ChildTID: t.PID, ChildPID: t.PID, ChildVTID: t.PID, ChildVPID: t.PID, ChildStartNS: now, ChildCgroupID: 1}
+		p.handle(forked)
+		execed.Task, execed.BootNS, execed.ReadNS = t, now+1, now
+		p.handle(execed)
+		exited.Task, exited.BootNS, exited.ReadNS = t, now+2, now
+		p.handle(exited)
+		if i%1000 == 0 {
+			p.table.Expire(now)
+		}
 	}
 }

@@ -20,14 +20,15 @@ type Process struct {
 	// Incomplete says that neither its fork, its exec nor the snapshot was seen: a record was lost.
 	Incomplete bool
 
-	seenNS   uint64    // boot time of the newest event that updated the fields
-	versions []version // ascending by gen, at most maxVersions
-	origin   *Process  // who forked it; nil: unknown
-	late     bool      // ExitNS is when it was found to have ended
-	forked   bool      // origin is what the record of the fork said, not the parent it was first met with
-	adopters []adopter // who looked after it since, oldest first
-	older    *Process  // earlier process with the same pid
-	refs     int       // children that point here, and pins
+	seenNS   uint64     // boot time of the newest event that updated the fields
+	versions []version  // ascending by gen, at most maxVersions
+	room     [2]version // for versions: few processes have more
+	origin   *Process   // who forked it; nil: unknown
+	late     bool       // ExitNS is when it was found to have ended
+	forked   bool       // origin is what the record of the fork said, not the parent it was first met with
+	adopters []adopter  // who looked after it since, oldest first
+	older    *Process   // earlier process with the same pid
+	refs     int        // children that point here, and pins
 	pins     int
 	bytes    int      // of texts, as counted in the table
 	tries    uint8    // how often its image or reaper was asked for outside
@@ -128,7 +129,13 @@ func (p *Process) setVersion(v version) {
 		}
 		return
 	}
+	if p.versions == nil {
+		p.versions = p.room[:0]
+	}
 	p.versions = append(p.versions, version{})
+	if len(p.versions) == len(p.room)+1 {
+		p.room = [len(p.room)]version{} // they have moved
+	}
 	copy(p.versions[i+1:], p.versions[i:])
 	p.versions[i] = v
 	if len(p.versions) > maxVersions {
@@ -184,9 +191,10 @@ func (p *Process) lean() {
 func (p *Process) shrink() {
 	if n := len(p.versions); n > 0 {
 		last := &p.versions[n-1]
-		p.versions = nil
-		if im := last.get(); im != nil {
-			p.versions = []version{{gen: last.gen, image: im.stub(), own: true}}
+		im, gen := last.get(), last.gen
+		p.versions, p.room = nil, [len(p.room)]version{}
+		if im != nil {
+			p.setVersion(version{gen: gen, image: im.stub(), own: true})
 		}
 	}
 	p.Cwd = ""

@@ -49,6 +49,7 @@ type Table struct {
 	cfg     Config
 	outside Outside
 	byPID   map[uint32]*Process // the newest start; the others follow in older
+	near    [64]*Process        // those found lately, by the end of their pid: the map is seldom in the processor's cache
 	fresh   exitList            // ended just now: events of theirs may still come
 	recent  exitList            // ended, within the retention
 	held    exitList            // ended, past it, still referenced
@@ -70,8 +71,13 @@ func (t *Table) Stats() Stats { return t.stats }
 
 // Find returns the process k, or nil.
 func (t *Table) Find(k Key) *Process {
+	near := &t.near[k.PID%uint32(len(t.near))]
+	if p := *near; p != nil && p.Key == k && !p.removed {
+		return p
+	}
 	for p := t.byPID[k.PID]; p != nil; p = p.older {
 		if p.StartNS == k.StartNS {
+			*near = p
 			return p
 		}
 	}

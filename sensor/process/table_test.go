@@ -245,6 +245,54 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// Processes whose pids have an end in common, and those that had the same pid, are told apart, also when one of them is forgotten.
+func TestFind(t *testing.T) {
+	table := New(Config{Max: 100, MaxBytes: 1 << 20, Retention: 30 * time.Second}, nil)
+	keys := []Key{{10, 1}, {10 + 64, 2}, {10 + 128, 3}, {10, 4}, {10 + 64, 5}}
+	for _, k := range keys {
+		table.Apply(exit(k, k.StartNS*1e9))
+	}
+	find := func(forgotten int) {
+		t.Helper()
+		for range 2 {
+			for i, k := range keys {
+				p := table.Find(k)
+				if i < forgotten && p != nil || i >= forgotten && (p == nil || p.Key != k) {
+					t.Errorf("%d forgotten: %v is %+v", forgotten, k, p)
+				}
+			}
+		}
+	}
+	for i := range keys {
+		find(i)
+		for range 2 {
+			table.Find(keys[i])
+		}
+		table.Expire(keys[i].StartNS*1e9 + 30e9 + 1)
+	}
+	find(len(keys))
+}
+
+// The images of the last execs of a process are kept, each for its generation.
+func TestManyExecs(t *testing.T) {
+	const execs = 7
+	table := New(DefaultConfig(), nil)
+	var p *Process
+	for gen := uint32(1); gen <= execs; gen++ {
+		p = table.Apply(&event.Event{
+			Type: field.EventExecve, BootNS: uint64(gen), Task: event.Task{PID: 10, StartNS: 1, Comm: fmt.Sprint(gen), ExecGen: gen},
+		})
+		for g := uint32(1); g <= gen; g++ {
+			if got, want := p.Image(g).Name, fmt.Sprint(max(g, gen-min(gen, maxVersions)+1)); got != want {
+				t.Errorf("after exec %d generation %d is %q, want %q", gen, g, got, want)
+			}
+		}
+	}
+	if p.room != [len(p.room)]version{} {
+		t.Errorf("versions that have moved are kept where they were: %+v", p.room)
+	}
+}
+
 func TestPin(t *testing.T) {
 	table := New(DefaultConfig(), nil)
 	k := Key{10, 1}
