@@ -61,17 +61,19 @@ func init() {
 }
 
 // BenchmarkForkExecPrograms gives what the sensor with Falco's stable rules adds to fork, exec and exit of /bin/true, wall time: a round has its
-// programs detached, attached and detached again; of each round the time with them less the mean of those before and after; of all rounds the
-// median of that, with the interval in which it lies with 95 % (-benchtime 40x and more). By the kernel's own count the programs' time, of which
-// the count is some part: of all, those at system calls included, and of the three at fork, exec and exit each; and the CPU time of the
-// sensor's process. What empty programs in the same places count is the baseline (empty-run-ns).
+// programs detached, attached and detached again, and the same with empty programs at the end of all system calls and at fork, exec and exit, which
+// are the baseline; of each round the time with them less the mean of those before and after; of all rounds the median of that, with the interval
+// in which it lies with 95 % (-benchtime 40x and more). By the kernel's own count the programs' time, of which the count is some part: of all,
+// those at system calls included, and of the three at fork, exec and exit each; and the CPU time of the sensor's process. Empty programs are the
+// baseline of that too (empty-run-ns).
 func BenchmarkForkExecPrograms(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("not root: there is no sensor to measure")
 	}
 	c := startCommand(b, child(b, "spawn"), spawnsABatch)
 	others := allPrograms(b, nil)
-	empty := emptyRun(b, c, others)
+	attachEmpty := emptyPrograms(b)
+	empty := emptyRun(b, c, attachEmpty, others)
 	stop := runSensorWith(b, stockRules(b, false))
 	defer stop()
 	ran := map[string][]float64{}
@@ -82,34 +84,34 @@ func BenchmarkForkExecPrograms(b *testing.B) {
 	}
 	closeAll(others)
 	links := sensorLinks(b)
-	var without, added []float64
+	own := func() (undo func()) {
+		attach(b, links)
+		return func() { detach(b, links) }
+	}
+	var added, addedEmpty []float64
 	var cpu time.Duration
 	detach(b, links)
-	before := medianBatch(b, c)
+	w := wallTurns{c: c, before: medianBatch(b, c)}
 	for b.Loop() {
-		attach(b, links)
-		from := ownTime()
-		with := medianBatch(b, c)
-		cpu += ownTime() - from
-		detach(b, links)
-		after := medianBatch(b, c)
-		without, added = append(without, before, after), append(added, with-(before+after)/2)
-		before = after
+		if len(added)%2 == 1 {
+			ns, _ := w.turn(b, attachEmpty)
+			addedEmpty = append(addedEmpty, ns)
+		}
+		ns, used := w.turn(b, own)
+		added, cpu = append(added, ns), cpu+used
+		if len(addedEmpty) < len(added) {
+			ns, _ := w.turn(b, attachEmpty)
+			addedEmpty = append(addedEmpty, ns)
+		}
 	}
 	attach(b, links)
 	for _, l := range links {
 		_ = l.program.Close()
 	}
-	slices.Sort(without)
-	slices.Sort(added)
-	base, median := without[len(without)/2], added[len(added)/2]
-	b.ReportMetric(base, "ns-without")
-	b.ReportMetric(median, "ns-added")
-	if low, high, ok := medianRanks(len(added)); ok {
-		b.Logf("%d rounds: %.0f ns without, %.0f [%.0f..%.0f] ns more with the sensor (95 %%)", len(added), base, median, added[low], added[high])
-		b.ReportMetric(added[low], "ns-added-low")
-		b.ReportMetric(added[high], "ns-added-high")
-	}
+	slices.Sort(w.without)
+	b.ReportMetric(w.without[len(w.without)/2], "ns-without")
+	reportAdded(b, "ns-added", added)
+	reportAdded(b, "ns-empty-added", addedEmpty)
 	var all float64
 	for _, name := range slices.Sorted(maps.Keys(ran)) {
 		ns := spreadOf(ran[name])
@@ -127,17 +129,72 @@ func BenchmarkForkExecPrograms(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// emptyRun is how many nanoseconds programs that do nothing run, by the kernel's count, at the end of all system calls and at fork, exec and exit.
-func emptyRun(b *testing.B, c *caller, others map[ebpf.ProgramID]*ebpf.Program) (sum float64) {
+// wallTurns attaches something and takes it off again, and remembers how long an operation takes without it.
+type wallTurns struct {
+	c       *caller
+	before  float64 // in the batches before
+	without []float64
+}
+
+// turn is how many nanoseconds of wall time an operation takes more with what attached attaches until undo is called, and what CPU time this process
+// uses meanwhile.
+func (w *wallTurns) turn(b *testing.B, attached func() (undo func())) (added float64, used time.Duration) {
 	b.Helper()
+	undo := attached()
+	from := ownTime()
+	with := medianBatch(b, w.c)
+	used = ownTime() - from
+	undo()
+	after := medianBatch(b, w.c)
+	added = with - (w.before+after)/2
+	w.without, w.before = append(w.without, after), after
+	return added, used
+}
+
+// reportAdded reports the median of what rounds add, with its 95 % interval.
+func reportAdded(b *testing.B, unit string, ns []float64) {
+	b.Helper()
+	slices.Sort(ns)
+	b.ReportMetric(ns[len(ns)/2], unit)
+	if low, high, ok := medianRanks(len(ns)); ok {
+		b.ReportMetric(ns[low], unit+"-low")
+		b.ReportMetric(ns[high], unit+"-high")
+		b.Logf("%d rounds: %s %.0f [%.0f..%.0f] (95 %%)", len(ns), unit, ns[len(ns)/2], ns[low], ns[high])
+	}
+}
+
+// emptyPrograms loads programs that do nothing for the end of all system calls and for fork, exec and exit. They run from attach until undo.
+func emptyPrograms(b *testing.B) (attach func() (undo func())) {
+	b.Helper()
+	var programs []*ebpf.Program
 	for _, hook := range []string{"sys_exit", "task_newtask", "sched_process_exec", "sched_process_exit"} {
 		p := newEmptyProgram(b, hook)
-		l, err := link.AttachTracing(link.TracingOptions{Program: p})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer closeBoth(b, l, p)()
+		b.Cleanup(func() { p.Close() })
+		programs = append(programs, p)
 	}
+	return func() func() {
+		var links []link.Link
+		for _, p := range programs {
+			l, err := link.AttachTracing(link.TracingOptions{Program: p})
+			if err != nil {
+				b.Fatal(err)
+			}
+			links = append(links, l)
+		}
+		return func() {
+			for _, l := range links {
+				if err := l.Close(); err != nil {
+					b.Error(err)
+				}
+			}
+		}
+	}
+}
+
+// emptyRun is how many nanoseconds the empty programs run, by the kernel's count.
+func emptyRun(b *testing.B, c *caller, attach func() (undo func()), others map[ebpf.ProgramID]*ebpf.Program) (sum float64) {
+	b.Helper()
+	defer attach()()
 	for _, ns := range leastRuns(b, c, others) {
 		sum += ns
 	}
