@@ -9,7 +9,7 @@ const volatile __s32 v1_controller = -1;
 
 static __always_inline __u64 cgroup_of(struct task_struct *t)
 {
-	__u64 css_set = (__u64)t->cgroups;
+	__u64 css_set = (__u64)read_only(t)->cgroups;
 	__u64 c = (__u64)KREAD(struct css_set, css_set, dfl_cgrp);
 	if (v1_controller < 0 || v1_controller > 31 || KREAD(struct cgroup, c, level))
 		return c;

@@ -244,6 +244,7 @@ static __always_inline void aim(struct walk_buffer *w, struct task_struct *t, __
 {
 	w->dentry = dentry;
 	w->mnt = mnt;
+	t = read_only(t);
 	w->root_dentry = (__u64)t->fs->root.dentry;
 	w->root_mnt = (__u64)t->fs->root.mnt;
 	w->mark_dentry = w->mark_mnt = w->through = 0;
@@ -269,7 +270,7 @@ static __always_inline __u32 put_path(__u32 slot, __u32 o, __u32 tag, struct tas
 // file_of returns the address of the file behind descriptor fd, or 0.
 static __always_inline __u64 file_of(struct task_struct *t, __s32 fd)
 {
-	struct fdtable *fdt = t->files->fdt;
+	struct fdtable *fdt = read_only(t)->files->fdt;
 	if (fd < 0 || (__u32)fd >= fdt->max_fds)
 		return 0;
 	return KWORD(fdt->fd + fd);
@@ -300,5 +301,6 @@ __noinline int put_opened_path(__u32 slot, __u32 o, __u64 f)
 
 static __always_inline __u32 put_cwd(__u32 slot, __u32 o, __u32 tag, struct task_struct *t)
 {
+	t = read_only(t);
 	return put_path(slot, o, tag, t, (__u64)t->fs->pwd.dentry, (__u64)t->fs->pwd.mnt);
 }

@@ -28,6 +28,13 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; // 6.
 // KADDR is the address of member f of the T at p, as a number.
 #define KADDR(T, p, f) ((void *)(p) + bpf_core_field_offset(T, f))
 
+// read_only is task t, to be read and not to be passed to helpers. For each pointer that is read from one that helpers take, the verifier searches
+// all of the kernel's types several times (btf_nested_type_is_trusted, 6.3): a millisecond whenever it comes by.
+static __always_inline struct task_struct *read_only(struct task_struct *t)
+{
+	return bpf_rdonly_cast ? KCAST(struct task_struct, t) : t;
+}
+
 // as_number makes an address a number in the verifier's eyes, for arithmetic with it and for global functions, which take nothing else.
 static __always_inline __u64 as_number(__u64 p)
 {

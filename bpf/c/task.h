@@ -59,6 +59,7 @@ static __always_inline __u64 caps_at(const void *p)
 // fill_numbers stores the task's numbers in its own namespaces.
 static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 {
+	t = read_only(t);
 	__u64 pid = (__u64)t->thread_pid;
 	__u32 level = pid ? KREAD(struct pid, pid, level) : 0;
 	__u64 tgid = (__u64)t->signal->pids[TYPE_TGID], pgid = (__u64)t->signal->pids[TYPE_PGID], sid = (__u64)t->signal->pids[TYPE_SID];
@@ -85,6 +86,7 @@ static __always_inline void fill_numbers(struct head *h, struct task_struct *t)
 // fill_identity stores when it was, what came of it, and which process did it.
 static __always_inline void fill_identity(struct head *h, struct task_struct *t, __s64 result)
 {
+	t = read_only(t);
 	h->time = bpf_ktime_get_boot_ns();
 	h->result = result;
 	h->start = t->group_leader->start_boottime;
@@ -98,6 +100,7 @@ static __always_inline void fill_identity(struct head *h, struct task_struct *t,
 // fill_head stores everything but the name and the cgroup. User and group are the effective ones, as Falco has them.
 static __always_inline void fill_head(struct head *h, struct task_struct *t, enum kind kind, __u16 type, __s64 result)
 {
+	t = read_only(t);
 	h->kind = kind;
 	h->type = type;
 	h->flags = 0;
