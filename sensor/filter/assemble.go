@@ -29,12 +29,13 @@ type Env struct {
 	Trie func(*Trie) (int, error)
 }
 
-// Offsets are those of members of the kernel's structures.
+// Offsets are those of members of the kernel's structures, and the numbers of types that programs name.
 type Offsets struct {
 	TaskCred, TaskPID, TaskTGID, TaskGroupLeader, TaskLoginUID, TaskCgroups int16 // TaskLoginUID is -1 without CONFIG_AUDIT
 	CredEUID, CredEGID                                                      int16
 	CSSSetDefault, CSSSetSubsys, CSSCgroup                                  int16
 	CgroupKN, CgroupRoot, CgroupLevel, KernfsID, RootHierarchy              int16
+	Cast, TaskType                                                          int32 // bpf_rdonly_cast and struct task_struct; 0 before 6.2
 }
 
 // Next are the programs that a filter's programs go on to, by their index in the table of programs.
@@ -53,7 +54,7 @@ const (
 	ctx  = asm.R6
 	call = asm.R7 // struct call
 	text = asm.R8 // struct texts, or of an open the struct text of the form in hand
-	task = asm.R9
+	task = asm.R9 // to be read only
 )
 
 // Places on the stack.
@@ -64,6 +65,7 @@ const (
 	slotScratch int16 = -40
 	slotOther   int16 = -48 // 1: the other form is in hand
 	slotName    int16 = -56 // where the process's name stands
+	slotLeader  int16 = -64 // struct task_struct of the process's first thread, which helpers take
 )
 
 // Where things stand in the structures of package bpf.
@@ -235,7 +237,8 @@ func (g *generator) lookup(fd int, index uint32) {
 	)
 }
 
-func (g *generator) prologue(needsTask bool) {
+// prologue makes the registers of what e looks at.
+func (g *generator) prologue(e *Expr) {
 	g.add(asm.Mov.Reg(ctx, asm.R1))
 	if g.life != NoLife {
 		g.lookup(g.env.Calls, callOfLives)
@@ -243,21 +246,44 @@ func (g *generator) prologue(needsTask bool) {
 		g.lookup(g.env.Calls, 0)
 	}
 	g.add(asm.Mov.Reg(call, asm.R0))
-	if needsTask {
-		g.add(asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(task, asm.R0))
+	leader, numbers := e.uses(needsLeader), e.uses(needsTask)
+	if !leader && !numbers {
+		return
+	}
+	g.add(asm.FnGetCurrentTaskBtf.Call())
+	if leader {
+		g.add(asm.LoadMem(asm.R1, asm.R0, g.env.Kernel.TaskGroupLeader, asm.DWord), asm.StoreMem(asm.RFP, slotLeader, asm.R1, asm.DWord))
+	}
+	if numbers {
+		g.castTask()
+		g.add(asm.Mov.Reg(task, asm.R0))
 	}
 }
 
-// needsTask reports whether a literal of e looks at the task.
-func needsTask(e *Expr) bool {
-	return e.uses(func(t *Test) bool {
-		switch t.Fact {
-		case UID, GID, LoginUID, PID, TID, Name, CgroupKind:
-			return true
-		}
-		return false
-	})
+// castTask makes the task in R0 one that is read only. For each pointer that is read from one that helpers take, the verifier searches all of the
+// kernel's types several times (btf_nested_type_is_trusted, 6.3): a millisecond whenever it comes by.
+func (g *generator) castTask() {
+	if g.env.Kernel.Cast == 0 {
+		return
+	}
+	g.add(
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.Mov.Imm(asm.R2, g.env.Kernel.TaskType),
+		asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoKfuncCall, Constant: int64(g.env.Kernel.Cast)},
+	)
 }
+
+// needsTask reports whether t looks at the task.
+func needsTask(t *Test) bool {
+	switch t.Fact {
+	case UID, GID, LoginUID, PID, TID, CgroupKind:
+		return true
+	}
+	return false
+}
+
+// needsLeader reports whether t looks at the process's name.
+func needsLeader(t *Test) bool { return t.Fact == Name }
 
 // earlyProgram looks at the call, and if it is all that there is, at its task.
 func (g *generator) earlyProgram(last bool) {
@@ -266,7 +292,7 @@ func (g *generator) earlyProgram(last bool) {
 	if last {
 		exprs = append(exprs, f.task)
 	}
-	g.prologue(needsTask(exprs[len(exprs)-1]))
+	g.prologue(exprs[len(exprs)-1])
 	if g.next.Flags != 0 {
 		const fastopen = 0x20000000
 		g.add(asm.LoadMem(asm.R1, call, callArgs+int16(8*(g.next.Flags-1)), asm.Word), asm.JSet.Imm(asm.R1, fastopen, "goon"))
@@ -290,7 +316,7 @@ func (g *generator) earlyProgram(last bool) {
 // lateProgram looks at the paths, and then at what costs more. An open is looked at once for each form of its path.
 func (g *generator) lateProgram() {
 	f := g.filter
-	g.prologue(needsTask(f.Expr))
+	g.prologue(f.Expr)
 	g.add(asm.LoadMem(asm.R1, call, callVerdict, asm.Word), asm.JSet.Imm(asm.R1, int32(bpf.SensorVerdictVERDICT_DROP), "goon"))
 	if !hasSocket(f.Type) {
 		g.lookup(g.env.Texts, 0)
@@ -340,7 +366,7 @@ func (g *generator) lifeProgram() {
 	if f.likely != nil {
 		exprs, all = exprs[:2], &Expr{Op: Or, Kids: []*Expr{f.likely, f.broad}}
 	}
-	g.prologue(needsTask(all))
+	g.prologue(all)
 	if all.uses(func(t *Test) bool { return t.stage == StagePath }) {
 		g.lookup(g.env.Scratches, slotOfLives)
 		g.add(asm.StoreMem(asm.RFP, slotScratch, asm.R0, asm.DWord))

@@ -387,7 +387,7 @@ func (g *generator) nameFacts(e *Expr) {
 func (g *generator) names(sets, texts bool) {
 	found, done := g.newLabel(), g.newLabel()
 	g.add(
-		asm.LoadMem(asm.R2, task, g.env.Kernel.TaskGroupLeader, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, slotLeader, asm.DWord),
 		asm.LoadMapPtr(asm.R1, g.env.Processes),
 		asm.Mov.Imm(asm.R3, 0),
 		asm.Mov.Imm(asm.R4, 0),

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
@@ -47,7 +48,34 @@ func filterOffsets(kernel *btf.Spec) (filter.Offsets, error) {
 			return o, fmt.Errorf("struct %s has no %s", m.in, m.member)
 		}
 	}
-	return o, nil
+	return o, findCast(kernel, &o)
+}
+
+// findCast looks up what makes a pointer one that is read only, where the kernel has that.
+func findCast(kernel *btf.Spec, o *filter.Offsets) error {
+	var cast *btf.Func
+	err := kernel.TypeByName("bpf_rdonly_cast", &cast)
+	if errors.Is(err, btf.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find bpf_rdonly_cast: %w", err)
+	}
+	var task *btf.Struct
+	if err := kernel.TypeByName("task_struct", &task); err != nil {
+		return fmt.Errorf("find struct task_struct: %w", err)
+	}
+	for _, t := range []struct {
+		of btf.Type
+		to *int32
+	}{{cast, &o.Cast}, {task, &o.TaskType}} {
+		id, err := kernel.TypeID(t.of)
+		if err != nil {
+			return fmt.Errorf("number of type %v: %w", t.of, err)
+		}
+		*t.to = int32(id)
+	}
+	return nil
 }
 
 // memberOffset finds a member by its name, also in structures and unions without one.
