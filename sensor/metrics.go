@@ -42,6 +42,7 @@ type metrics struct {
 	unsound      prometheus.Counter
 	rules        prometheus.Gauge
 	stale        prometheus.Gauge
+	start        prometheus.Gauge
 }
 
 // latencyBuckets go from 10 µs to 5 s.
@@ -93,6 +94,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reloads:      vec("rules_reloads_total", "Reloads of the rules, by result.", "result"),
 		rules:        gauge("rules_enabled", "Enabled rules for system calls."),
 		stale:        gauge("rules_stale", "1 if the last reload was rejected: the rules that run are not those of the files."),
+		start:        gauge("start_duration_seconds", "From the start of the sensor until it watched the kernel; 0 before."),
 	}
 }
 

@@ -95,7 +95,8 @@ type Sensor struct {
 	reloadMu chan struct{}          // capacity 1: held during a reload
 	rereadMu sync.Mutex             // held while processes are read again
 
-	generation uint32 // of the rules; guarded by reloadMu once Run has begun
+	generation uint32    // of the rules; guarded by reloadMu once Run has begun
+	began      time.Time // when Run did
 }
 
 // errNotAttached is what Ready returns before Run has attached.
@@ -265,6 +266,7 @@ func (s *Sensor) rouse() {
 // with what it said, capture.ErrFull for one. While it runs, SIGHUP and changes of the rules files load the rules anew, and SIGUSR1 opens
 // the file output and starts the program of the program output anew.
 func (s *Sensor) Run(ctx context.Context) error {
+	s.began = time.Now()
 	src, err := s.open()
 	if err != nil {
 		return err
@@ -346,7 +348,10 @@ func (s *Sensor) read(ctx context.Context, src Source) error {
 	if err := src.Snapshot(s.pipeline.handle); err != nil {
 		return fmt.Errorf("take stock of processes: %w", err)
 	}
-	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(), "event_types", s.set.Load().EventTypes(extract.RuleSource).Len())
+	took := time.Since(s.began)
+	s.metrics.start.Set(took.Seconds())
+	s.log.Info("watching the kernel", "node", s.cfg.Node, "processes", s.processes(),
+		"event_types", s.set.Load().EventTypes(extract.RuleSource).Len(), "duration", took.Round(time.Millisecond))
 	if s.deps.Watching != nil {
 		go s.deps.Watching() // the rings fill
 	}

@@ -16,14 +16,17 @@ const minMajor, minMinor = 5, 17
 
 // Check reports what the machine visibly lacks, as a *RequirementError, without loading anything. Nil does not promise that Open
 // succeeds.
-func Check() error {
+func Check() error { return check(btf.NewCache()) }
+
+// check is Check, with the kernel's types from a cache.
+func check(types *btf.Cache) error {
 	if err := checkVersion(); err != nil {
 		return err
 	}
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
-	spec, err := btf.LoadKernelSpec()
+	spec, err := types.Kernel()
 	if err != nil {
 		return &RequirementError{
 			Missing: "/sys/kernel/btf/vmlinux",

@@ -44,10 +44,10 @@ func (s *Sensor) Backend() string {
 // prepareCopies leaves out backend L where the kernel refuses programs that are attached to functions. That a kernel has what they take, and
 // lists BPF among its security modules, does not mean that it loads them, so it is tried.
 func (s *Sensor) prepareCopies(spec *ebpf.CollectionSpec) {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+	p, err := newProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceFExit, AttachTo: "getname_flags",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "Dual BSD/GPL",
-	})
+	}, "probe", s.types)
 	if err == nil {
 		_ = p.Close()
 		if !s.cfg.NoBackendL {

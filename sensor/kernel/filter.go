@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -126,12 +127,16 @@ func (s *Sensor) loadFilter(p *filter.Plan) (*loadedFilter, error) {
 		l.close()
 		return nil, err
 	}
+	types := s.types
+	if types == nil {
+		types = btf.NewCache()
+	}
 	var mu sync.Mutex
 	var loads errgroup.Group
 	loads.SetLimit(runtime.GOMAXPROCS(0))
 	for _, f := range p.Sorted() {
 		loads.Go(func() error {
-			programs, err := s.loadOne(p, f, env)
+			programs, err := loadOne(p, f, env, types)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -208,15 +213,15 @@ func (l *loadedFilter) trie(t *filter.Trie) (int, error) {
 }
 
 // loadOne loads the programs of one filter: if the kernel refuses them, or they are too long, those of another make, which are shorter.
-func (s *Sensor) loadOne(p *filter.Plan, f *filter.Filter, env *filter.Env) (filterPrograms, error) {
+func loadOne(p *filter.Plan, f *filter.Filter, env *filter.Env, types *btf.Cache) (filterPrograms, error) {
 	next := nextOf(f.Type)
-	out, err := loadPrograms(p, f, env, next)
+	out, err := loadFilterPrograms(p, f, env, next, types)
 	if err == nil || errors.Is(err, unix.EPERM) {
 		return out, err
 	}
 	for _, shorter := range []func(){func() { next.Whole = true }, func() { next.Short = true }} {
 		shorter()
-		if out, again := loadPrograms(p, f, env, next); again == nil {
+		if out, again := loadFilterPrograms(p, f, env, next, types); again == nil {
 			return out, nil
 		}
 	}
@@ -239,8 +244,8 @@ func nextOf(t field.EventType) filter.Next {
 	return next
 }
 
-// loadPrograms makes and loads the programs of one filter.
-func loadPrograms(p *filter.Plan, f *filter.Filter, env *filter.Env, next filter.Next) (out filterPrograms, err error) {
+// loadFilterPrograms makes and loads the programs of one filter.
+func loadFilterPrograms(p *filter.Plan, f *filter.Filter, env *filter.Env, next filter.Next, types *btf.Cache) (out filterPrograms, err error) {
 	code, err := f.Assemble(p, env, next)
 	if err != nil {
 		return filterPrograms{}, err
@@ -254,7 +259,7 @@ func loadPrograms(p *filter.Plan, f *filter.Filter, env *filter.Env, next filter
 		{&out.late, "l_", "sys_exit", code.Late},
 		{&out.life, "p_", lifeHooks[filter.LifeOf(f.Type)], code.Life},
 	} {
-		if *part.to, err = loadFilterProgram(part.name+f.Type.String(), part.hook, part.code); err != nil {
+		if *part.to, err = loadFilterProgram(part.name+f.Type.String(), part.hook, part.code, types); err != nil {
 			out.close()
 			return filterPrograms{}, err
 		}
@@ -266,13 +271,13 @@ func loadPrograms(p *filter.Plan, f *filter.Filter, env *filter.Env, next filter
 var lifeHooks = map[filter.Life]string{filter.Exec: "sched_process_exec", filter.Fork: "task_newtask", filter.Exit: "sched_process_exit"}
 
 // loadFilterProgram loads instructions; none make no program.
-func loadFilterProgram(name, hook string, code asm.Instructions) (*ebpf.Program, error) {
+func loadFilterProgram(name, hook string, code asm.Instructions, types *btf.Cache) (*ebpf.Program, error) {
 	if code == nil {
 		return nil, nil
 	}
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+	p, err := newProgram(&ebpf.ProgramSpec{
 		Name: name, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: hook, License: "Dual BSD/GPL", Instructions: code,
-	})
+	}, name, types)
 	if err != nil {
 		return nil, fmt.Errorf("load filter: %w", err)
 	}

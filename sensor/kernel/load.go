@@ -6,7 +6,6 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -36,7 +35,7 @@ var attachments = []attachment{
 
 // load loads the programs and maps the rings. Their memory is the cgroup's, not RLIMIT_MEMLOCK's (5.11).
 func (s *Sensor) load() error {
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := s.types.Kernel()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoBTF, err)
 	}
@@ -135,40 +134,6 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgConnectCopied: withoutAddressCopies,
 	bpf.SensorProgBindCopied:    withoutAddressCopies,
 	bpf.SensorProgSendCopied:    withoutAddressCopies,
-}
-
-// loadPrograms loads spec, leaving out optional programs that the kernel refuses.
-func (s *Sensor) loadPrograms(spec *ebpf.CollectionSpec) error {
-	for {
-		coll, err := ebpf.NewCollection(spec)
-		if err == nil {
-			s.coll = coll
-			return nil
-		}
-		name, lost := refused(err, spec)
-		if name == "" {
-			return err
-		}
-		for other, same := range optionalPrograms {
-			if other == name || same == lost && strings.HasPrefix(name, hookPrefix) {
-				delete(spec.Programs, other) // what one hook of sockets is refused, all are
-			}
-		}
-		s.lack("load %s: %v: %s", name, err, lost)
-	}
-}
-
-// refused returns the optional program of spec because of which it did not load, and what is lost without it.
-func refused(err error, spec *ebpf.CollectionSpec) (name, lost string) {
-	if errors.Is(err, unix.EPERM) {
-		return "", "" // nothing loads
-	}
-	for name, lost := range optionalPrograms {
-		if spec.Programs[name] != nil && strings.Contains(err.Error(), "program "+name+":") {
-			return name, lost
-		}
-	}
-	return "", ""
 }
 
 // loadError says what a refused program or map means.

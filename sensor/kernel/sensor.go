@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/sensor/event"
@@ -31,6 +32,7 @@ var ringNames = [...]string{ProcessRing, EventRing}
 // each, and Snapshot returns before Run begins; Reread is called while Run works.
 type Sensor struct {
 	cfg       Config
+	types     *btf.Cache // the kernel's, while Open works
 	collector *collector // nil without a registerer
 	coll      *ebpf.Collection
 	state     *readerState
@@ -79,11 +81,13 @@ func Open(cfg Config) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := Check(); err != nil {
+	types := btf.NewCache()
+	if err := check(types); err != nil {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Sensor{cfg: cfg, entering: map[int]link.Link{}}
+	s := &Sensor{cfg: cfg, types: types, entering: map[int]link.Link{}}
+	defer func() { s.types = nil }() // they are large
 	if err := s.load(); err != nil {
 		s.Close()
 		return nil, err
