@@ -140,7 +140,7 @@ func TestRecordRateLooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seconds := ticks/perSecond + 2; st.Limited+rate*seconds < uint64(3*n) {
+	if seconds := ticks/perSecond + 3; st.Limited+rate*seconds < uint64(3*n) {
 		t.Errorf("%d of %d events in less than %d seconds were counted as limited", st.Limited, 3*n, seconds)
 	}
 }
