@@ -20,7 +20,7 @@ enum { CQE_SKIP = 1 << 6 };
 
 static struct {
 	int fd;
-	bool sqpoll, skip, direct;
+	bool sqpoll, skip, direct, fixed;
 	char *ring;
 	struct io_uring_sqe *sqes;
 	struct io_uring_params p;
@@ -29,13 +29,15 @@ static struct {
 
 #define AT(off) ((_Atomic unsigned *)(ring.ring + (off)))
 
-/* ring [sqpoll] [skip] [direct]: an io_uring; polled by a thread of the kernel; without completions; with descriptors of its own. */
+/* ring [sqpoll] [skip] [direct] [fixed]: an io_uring; polled by a thread of the kernel; without completions; with descriptors of its own, which it makes;
+ * which requests about sockets use. */
 static long make_ring(struct step *s)
 {
 	for (int i = 1; i < s->n; i++) {
 		ring.sqpoll |= !strcmp(s->word[i], "sqpoll");
 		ring.skip |= !strcmp(s->word[i], "skip");
 		ring.direct |= !strcmp(s->word[i], "direct");
+		ring.fixed |= !strcmp(s->word[i], "fixed");
 	}
 	ring.p.flags = ring.sqpoll ? IORING_SETUP_SQPOLL : 0;
 	ring.p.sq_thread_idle = 1000;
@@ -116,6 +118,8 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 	}
 	if (ring.skip)
 		e->flags |= CQE_SKIP;
+	if (ring.fixed && (!strcmp(op, "connect") || !strncmp(op, "send", 4)))
+		e->flags |= IOSQE_FIXED_FILE;
 	if (ring.direct && (!strncmp(op, "openat", 6) || !strcmp(op, "socket")))
 		e->file_index = 1; /* slot 0 */
 }
