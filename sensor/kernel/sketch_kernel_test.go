@@ -45,17 +45,29 @@ func init() {
 			{x, "none.log"},
 			{x, "../x//file.txt"},
 			{unix.AT_FDCWD, "x/" + longName},
+			{unix.AT_FDCWD, "out/version"},
 		} {
 			if fd, err := unix.Openat(call.at, call.name, unix.O_RDONLY, 0); err == nil {
 				_ = unix.Close(fd)
 			}
 		}
-		if err := os.Chdir("/"); err != nil {
-			return err
+		for _, from := range []string{"/", shallow(dir)} {
+			if err := os.Chdir(from); err != nil {
+				return err
+			}
+			fd, err := unix.Openat(unix.AT_FDCWD, strings.TrimPrefix(dir[len(from):], "/")+"/x/file.txt", unix.O_RDONLY, 0)
+			if err := errors.Join(err, unix.Close(fd)); err != nil {
+				return err
+			}
 		}
-		fd, err := unix.Openat(unix.AT_FDCWD, dir[1:]+"/x/file.txt", unix.O_RDONLY, 0)
-		return errors.Join(err, unix.Close(fd))
+		return nil
 	})
+}
+
+// shallow is the folder in the root that dir is in.
+func shallow(dir string) string {
+	first, _, _ := strings.Cut(dir[1:], "/")
+	return "/" + first
 }
 
 // An open is not dropped for its sketch if the condition is true of its path, however it was passed.
@@ -63,6 +75,7 @@ func TestSketch(t *testing.T) {
 	dir := t.TempDir()
 	for _, err := range []error{
 		os.Mkdir(dir+"/x", 0o755), os.WriteFile(dir+"/x/file.txt", nil, 0o600), os.WriteFile(dir+"/x/"+longName, nil, 0o600), os.Symlink("x", dir+"/way"),
+		os.Symlink("/proc", dir+"/out"),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -70,31 +83,32 @@ func TestSketch(t *testing.T) {
 	}
 	names := map[string]string{
 		dir + "/x/file.txt": "a", "x/file.txt": "b", "file.txt": "c", dir + "/way/file.txt": "d", "way/file.txt": "e", dir + "/x/none.log": "f", "x/none.log": "g", "none.log": "h",
-		"../x//file.txt": "i", "x/" + longName: "j", dir[1:] + "/x/file.txt": "k",
+		"../x//file.txt": "i", "x/" + longName: "j", dir[1:] + "/x/file.txt": "k", dir[len(shallow(dir))+1:] + "/x/file.txt": "l", "out/version": "m",
 	}
 	w := start(t, func(ev *event.Event) bool { return names[ev.Open.Path.Raw] != "" })
 	for _, tt := range []struct {
 		condition, want string
 		told            int // how many are dropped for their sketch, at least: those of other processes count too
 	}{
-		{"fd.name = " + dir + "/x/file.txt", "abcdeik", 0},
+		{"fd.name = " + dir + "/x/file.txt", "abcdeikl", 0},
 		{"fd.name = " + dir + "/way/file.txt", "dei", 0},
 		{"fd.name = " + dir + "/x/none.log", "fghi", 0},
 		{"fd.name = /nowhere/at/all", "i", 9},
-		{"fd.directory = " + dir + "/x", "abcdefghijk", 0},
+		{"fd.directory = " + dir + "/x", "abcdefghijkl", 0},
 		{"fd.directory = /", "i", 8},
 		{"fd.name startswith /usr/bin", "i", 9},
-		{"fd.name startswith " + dir[:len(dir)-1], "abcdefghijk", 0},
+		{"fd.name startswith /proc/vers", "im", 9},
+		{"fd.name startswith " + dir[:len(dir)-1], "abcdefghijklm", 0},
 		{"fd.name endswith none.log", "fghi", 6},
 		{"fd.name endswith .log", "fghi", 6},
 		{"fd.name endswith x/none.log", "fghi", 6},
-		{"fd.filename = file.txt", "abcdeik", 4},
-		{"fd.name contains " + dir[len(dir)-4:], "abcdefghijk", 0},
+		{"fd.filename = file.txt", "abcdeikl", 4},
+		{"fd.name contains " + dir[len(dir)-4:], "abcdefghijklm", 0},
 		{"fd.name contains g~", "i", 8}, // a long name is not looked at whole
 		{"fd.name contains /way/f", "dei", 0},
 		{"fd.nameraw contains ../", "i", 10},
 		{"proc.name = nobody and fd.name startswith " + dir, "", 10},
-		{"proc.name != nobody and fd.name = " + dir + "/x/file.txt", "abcdeik", 0},
+		{"proc.name != nobody and fd.name = " + dir + "/x/file.txt", "abcdeikl", 0},
 	} {
 		p := compilePlan(t, filter.Options{Shadow: true}, "evt.type = openat and "+tt.condition)
 		if err := w.Use(p, p); err != nil {
