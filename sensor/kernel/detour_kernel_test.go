@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 func init() {
 	// detours DIR: opens DIR/secret/file below a bind mount of DIR/secret, and below DIR/secret as its root.
 	addChild("detours", func(args []string) error {
+		runtime.LockOSThread() // what is its own from here on is this thread's alone
 		dir := args[0]
 		open := func(name string) error {
 			fd, err := unix.Open(name, unix.O_RDONLY, 0)

@@ -217,7 +217,8 @@ func (g *guest) follow(out io.Reader) {
 		case strings.HasPrefix(trimmed, "--- PASS"):
 			g.passed++
 		}
-		if ours || g.doctor || strings.HasPrefix(trimmed, "--- SKIP") || strings.HasPrefix(line, "--- PASS") || strings.Contains(line, "_test.go:") {
+		continues := strings.HasPrefix(line, "        ") // what a test has logged
+		if ours || g.doctor || continues || strings.HasPrefix(trimmed, "--- SKIP") || strings.HasPrefix(line, "--- PASS") || strings.Contains(line, "_test.go:") {
 			g.t.Logf("%4.0f s  %s", time.Since(start).Seconds(), trimmed)
 		}
 	}
