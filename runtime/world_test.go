@@ -343,7 +343,7 @@ func publish(t testing.TB, b *bus.Bus, id string, change func(*bus.Event, *bus.M
 // actions waits for n sealed actions and returns all there are then, by event.
 func actions(t testing.TB, b *bus.Bus, n int) map[string][]*journal.Action {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cons, err := b.JetStream().OrderedConsumer(ctx, bus.StreamActions, jetstream.OrderedConsumerConfig{})
 	if err != nil {
