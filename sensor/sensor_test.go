@@ -196,7 +196,7 @@ func port(t *testing.T, address string) int {
 	return n
 }
 
-// TestHTTPOutput and file: all outputs get each alert.
+// All outputs get each alert.
 func TestOutputs(t *testing.T) {
 	posted := make(chan string, 4)
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
