@@ -153,7 +153,8 @@ const (
 	SensorCallProgramCALL_SOCKET_EMIT  SensorCallProgram = 8
 	SensorCallProgramCALL_SKETCH       SensorCallProgram = 9
 	SensorCallProgramCALL_OPEN_TEXTS   SensorCallProgram = 10
-	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 11
+	SensorCallProgramCALL_URING        SensorCallProgram = 11
+	SensorCallProgramCALL_PROGRAMS     SensorCallProgram = 12
 )
 
 type SensorCgroupKey struct {
@@ -575,6 +576,7 @@ const (
 	SensorMapReaders             = "readers"
 	SensorMapScratches           = "scratches"
 	SensorMapSketches            = "sketches"
+	SensorMapUringOf             = "uring_of"
 	SensorMapUringOpens          = "uring_opens"
 	SensorMapUringPending        = "uring_pending"
 	SensorMapWalks               = "walks"
@@ -593,6 +595,7 @@ const (
 	SensorProgCallSketch         = "call_sketch"
 	SensorProgCallSocket         = "call_socket"
 	SensorProgCallSocketEmit     = "call_socket_emit"
+	SensorProgCallUring          = "call_uring"
 	SensorProgCgroupEntered      = "cgroup_entered"
 	SensorProgCgroupGone         = "cgroup_gone"
 	SensorProgCgroupMade         = "cgroup_made"
@@ -616,7 +619,9 @@ const (
 	SensorProgUringDone          = "uring_done"
 	SensorProgUringDoneV518      = "uring_done_v518"
 	SensorProgUringLook          = "uring_look"
+	SensorProgUringOpened        = "uring_opened"
 	SensorProgUringSubmit        = "uring_submit"
+	SensorProgUringWorked        = "uring_worked"
 	SensorVarAddressesCopied     = "addresses_copied"
 	SensorVarDestinationsHashed  = "destinations_hashed"
 	SensorVarGeneration          = "generation"
@@ -732,6 +737,7 @@ type SensorProgramSpecs struct {
 	CallSketch      *ebpf.ProgramSpec `ebpf:"call_sketch"`
 	CallSocket      *ebpf.ProgramSpec `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.ProgramSpec `ebpf:"call_socket_emit"`
+	CallUring       *ebpf.ProgramSpec `ebpf:"call_uring"`
 	CgroupEntered   *ebpf.ProgramSpec `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.ProgramSpec `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.ProgramSpec `ebpf:"cgroup_made"`
@@ -755,7 +761,9 @@ type SensorProgramSpecs struct {
 	UringDone       *ebpf.ProgramSpec `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
 	UringLook       *ebpf.ProgramSpec `ebpf:"uring_look"`
+	UringOpened     *ebpf.ProgramSpec `ebpf:"uring_opened"`
 	UringSubmit     *ebpf.ProgramSpec `ebpf:"uring_submit"`
+	UringWorked     *ebpf.ProgramSpec `ebpf:"uring_worked"`
 }
 
 // SensorMapSpecs contains maps before they are loaded into the kernel.
@@ -789,6 +797,7 @@ type SensorMapSpecs struct {
 	Readers             *ebpf.MapSpec `ebpf:"readers"`
 	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
 	Sketches            *ebpf.MapSpec `ebpf:"sketches"`
+	UringOf             *ebpf.MapSpec `ebpf:"uring_of"`
 	UringOpens          *ebpf.MapSpec `ebpf:"uring_opens"`
 	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
 	Walks               *ebpf.MapSpec `ebpf:"walks"`
@@ -903,6 +912,7 @@ type SensorMaps struct {
 	Readers             *ebpf.Map `ebpf:"readers"`
 	Scratches           *ebpf.Map `ebpf:"scratches"`
 	Sketches            *ebpf.Map `ebpf:"sketches"`
+	UringOf             *ebpf.Map `ebpf:"uring_of"`
 	UringOpens          *ebpf.Map `ebpf:"uring_opens"`
 	UringPending        *ebpf.Map `ebpf:"uring_pending"`
 	Walks               *ebpf.Map `ebpf:"walks"`
@@ -937,6 +947,7 @@ func (m *SensorMaps) Close() error {
 		m.Readers,
 		m.Scratches,
 		m.Sketches,
+		m.UringOf,
 		m.UringOpens,
 		m.UringPending,
 		m.Walks,
@@ -1024,6 +1035,7 @@ type SensorPrograms struct {
 	CallSketch      *ebpf.Program `ebpf:"call_sketch"`
 	CallSocket      *ebpf.Program `ebpf:"call_socket"`
 	CallSocketEmit  *ebpf.Program `ebpf:"call_socket_emit"`
+	CallUring       *ebpf.Program `ebpf:"call_uring"`
 	CgroupEntered   *ebpf.Program `ebpf:"cgroup_entered"`
 	CgroupGone      *ebpf.Program `ebpf:"cgroup_gone"`
 	CgroupMade      *ebpf.Program `ebpf:"cgroup_made"`
@@ -1047,7 +1059,9 @@ type SensorPrograms struct {
 	UringDone       *ebpf.Program `ebpf:"uring_done"`
 	UringDoneV518   *ebpf.Program `ebpf:"uring_done_v518"`
 	UringLook       *ebpf.Program `ebpf:"uring_look"`
+	UringOpened     *ebpf.Program `ebpf:"uring_opened"`
 	UringSubmit     *ebpf.Program `ebpf:"uring_submit"`
+	UringWorked     *ebpf.Program `ebpf:"uring_worked"`
 }
 
 func (p *SensorPrograms) Close() error {
@@ -1067,6 +1081,7 @@ func (p *SensorPrograms) Close() error {
 		p.CallSketch,
 		p.CallSocket,
 		p.CallSocketEmit,
+		p.CallUring,
 		p.CgroupEntered,
 		p.CgroupGone,
 		p.CgroupMade,
@@ -1090,7 +1105,9 @@ func (p *SensorPrograms) Close() error {
 		p.UringDone,
 		p.UringDoneV518,
 		p.UringLook,
+		p.UringOpened,
 		p.UringSubmit,
+		p.UringWorked,
 	)
 }
 

@@ -29,6 +29,7 @@ enum call_program {
 	CALL_SOCKET_EMIT,
 	CALL_SKETCH,     // what of an open is enough for most
 	CALL_OPEN_TEXTS, // what a filter program wants to know besides of an open that failed
+	CALL_URING,      // io_uring_enter, whoever wants it: a request may have been carried out of which no completion tells
 	CALL_PROGRAMS
 };
 
@@ -310,6 +311,9 @@ static __always_inline bool makes_no_file(struct call *c)
 	return at < 6 && !(c->args[at & 7] & (O_CREAT | O_TMPFILE));
 }
 
+// How many rings have an open that has not been looked at (uring_file.h), or more.
+volatile __u32 uring_opens_len = 0;
+
 SEC("tp_btf/sys_exit")
 int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 {
@@ -329,6 +333,8 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	}
 	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
 	if (!l || (l->flags & CALL_FAILED_ONLY && result >= 0))
+		return 0;
+	if (l->program == CALL_URING && !l->type && !uring_opens_len)
 		return 0;
 	bool copied = take_copied(t, i);
 	__u32 shape = 1 << open_shape(register_arg(regs, l->open_flags), result);
@@ -368,6 +374,8 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	}
 	if (l->kept_shapes & shape)
 		jump(ctx, &call_programs, CALL_SKETCH);
+	if (c->l.program == CALL_URING)
+		jump(ctx, &call_programs, CALL_URING);
 	to_filter(ctx, &filter_early, c->l.type); // goes on to the next by itself
 	if (c->l.program == CALL_GENERIC)
 		jump(ctx, &call_programs, CALL_GENERIC);

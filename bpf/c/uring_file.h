@@ -47,8 +47,13 @@ struct {
 	__type(value, __u64);
 } uring_opens SEC(".maps");
 
-// How many of them there are, or more.
-volatile __u32 uring_opens_len = 0;
+// The ring through which a task has submitted an open last.
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} uring_of SEC(".maps");
 
 #define SLOT_OF_RINGS_CHOICE 0xffffffff // IORING_FILE_INDEX_ALLOC: the result says which
 
@@ -167,12 +172,15 @@ static __always_inline bool is_begun(__u64 req)
 	return request_flags(req) >> 13 & 1;
 }
 
-// note_open has the open looked at before the next request of its ring. One that follows another one as a link is carried out only when that
+// note_open has the open looked at before the next request of its ring, or as soon as it may have been carried out. One that follows another one as a link is carried out only when that
 // has completed.
 static __always_inline void note_open(__u64 ring, __u64 req)
 {
 	if (!bpf_core_field_exists(struct io_kiocb, cqe) || !is_begun(req) || KREAD(struct io_ring_ctx, ring, submit_state.link.head))
 		return;
+	__u64 *own = bpf_task_storage_get(&uring_of, bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (own)
+		*own = ring;
 	if (!bpf_map_update_elem(&uring_opens, &ring, &req, BPF_NOEXIST))
 		__sync_fetch_and_add(&uring_opens_len, 1);
 	else
@@ -187,26 +195,78 @@ static __always_inline void forget_open(__u64 ring, __u64 req)
 		__sync_fetch_and_sub(&uring_opens_len, 1);
 }
 
-// uring_look reports the open that was submitted last through the ring, if it has been carried out, before anything is done with the next request.
-// It is a program of its own, and comes before uring_submit, because stacks are small.
+// look_at reports the request, if it is an open of the ring and has been carried out. It returns false if it is still to be.
+static __always_inline bool look_at(__u64 ring, __u64 req)
+{
+	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
+	__u32 pending = p ? *p : 0;
+	if (!is_open_op(pending & 0xff) || (__u64)KREAD(struct io_kiocb, req, ctx) != ring)
+		return true;
+	if (is_begun(req))
+		return false;
+	if (!bpf_map_delete_elem(&uring_pending, &req)) // else it has just been reported elsewhere
+		report_opened(req, pending, KREAD(struct io_kiocb, req, cqe.res));
+	return true;
+}
+
+// look_through reports the open that was submitted last through the ring, if it has been carried out.
+static __always_inline void look_through(__u64 ring)
+{
+	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);
+	if (open && look_at(ring, *open))
+		forget_open(ring, 0);
+}
+
+// uring_look looks before anything is done with the next request. It is a program of its own, and comes before uring_submit, because stacks are small.
 SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
 int BPF_PROG(uring_look, struct io_kiocb *next)
 {
+	if (uring_opens_len && bpf_core_field_exists(struct io_kiocb, cqe))
+		look_through(as_number((__u64)KREAD(struct io_kiocb, next, ctx)));
+	return 0;
+}
+
+// look_own looks through the ring through which the current task has submitted an open last.
+static __always_inline void look_own(void)
+{
 	if (!uring_opens_len || !bpf_core_field_exists(struct io_kiocb, cqe))
+		return;
+	__u64 *ring = bpf_task_storage_get(&uring_of, bpf_get_current_task_btf(), 0, 0);
+	if (ring)
+		look_through(*ring);
+}
+
+// call_uring looks before the program can do anything with a file of which no completion tells it.
+SEC("tp_btf/sys_exit")
+int BPF_PROG(call_uring, struct pt_regs *regs, long result)
+{
+	struct call *c = current_call();
+	if (!c)
 		return 0;
-	__u64 ring = as_number((__u64)KREAD(struct io_kiocb, next, ctx));
-	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);
-	if (!open)
+	look_own();
+	if (!c->l.type)
 		return 0;
-	__u64 req = *open;
-	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
-	__u32 pending = p ? *p : 0;
-	if (is_open_op(pending & 0xff) && (__u64)KREAD(struct io_kiocb, req, ctx) == ring) {
-		if (is_begun(req))
-			return 0;
-		bpf_map_delete_elem(&uring_pending, &req);
-		report_opened(req, pending, KREAD(struct io_kiocb, req, cqe.res));
-	}
-	forget_open(ring, 0);
+	to_filter(ctx, &filter_early, c->l.type);
+	jump(ctx, &call_programs, CALL_GENERIC);
+	return 0;
+}
+
+// uring_worked looks when another thread has carried out a request of the task's, and whenever a thread that polls a ring has come by.
+SEC("tp_btf/io_uring_task_work_run") // 5.19; as said since 6.10
+int BPF_PROG(uring_worked)
+{
+	look_own();
+	return 0;
+}
+
+// uring_opened looks as soon as the open has been carried out, by whichever thread: backend L.
+SEC("fexit/io_openat2")
+int BPF_PROG(uring_opened, struct io_kiocb *request)
+{
+	if (!bpf_core_field_exists(struct io_kiocb, cqe))
+		return 0;
+	__u64 req = as_number((__u64)request), ring = as_number((__u64)KREAD(struct io_kiocb, request, ctx));
+	if (look_at(ring, req))
+		forget_open(ring, req);
 	return 0;
 }

@@ -54,7 +54,7 @@ func (s *Sensor) prepareCopies(spec *ebpf.CollectionSpec) {
 			return
 		}
 	}
-	for _, name := range slices.Concat(pathPrograms[:], addressPrograms[:], []string{sourceProgram}) {
+	for _, name := range slices.Concat(pathPrograms[:], addressPrograms[:], []string{sourceProgram, bpf.SensorProgUringOpened}) {
 		delete(spec.Programs, name)
 	}
 	if err != nil {

@@ -235,6 +235,8 @@ func nextOf(t field.EventType) filter.Next {
 	switch l.Program {
 	case progOpen:
 		next.Capture, next.Emit, next.Texts = progSketch, progOpenEmit, progOpenTexts
+	case progUring:
+		next.Capture = progGeneric
 	case progSocket:
 		next.Emit = progSocketEmit
 		if l.Data != 0 {

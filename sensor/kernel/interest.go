@@ -58,6 +58,10 @@ func interestOf(p *filter.Plan, l *loadedFilter) interest {
 			return
 		}
 		l, want := layout(t), types.Has(t)
+		if !want && t == field.EventIoUringEnter {
+			want = opensThrough(types) // at its end the programs look at what has been opened
+			l.Type = 0
+		}
 		if !want && in.connect != 0 && (t == field.EventSendto || t == field.EventSendmsg) {
 			l.Flags |= onlyFastopen // they connect with MSG_FASTOPEN
 			want = true

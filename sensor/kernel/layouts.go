@@ -37,6 +37,7 @@ const (
 	progSocketEmit  = uint8(bpf.SensorCallProgramCALL_SOCKET_EMIT)
 	progOpenTexts   = uint8(bpf.SensorCallProgramCALL_OPEN_TEXTS)
 	progSketch      = uint8(bpf.SensorCallProgramCALL_SKETCH)
+	progUring       = uint8(bpf.SensorCallProgramCALL_URING)
 )
 
 // layouts say where the arguments of a call stand: positions from 1, 0 for none. Calls that are not listed give their numbers only.
@@ -140,6 +141,8 @@ var layouts = map[field.EventType]bpf.SensorCallLayout{
 	field.EventDeleteModule: {Program: progGeneric, Data: 1},
 	field.EventMemfdCreate:  {Program: progGeneric, Data: 1},
 
+	field.EventIoUringEnter: {Program: progUring},
+
 	generic("truncate"):  {Program: progGeneric, Path: 1},
 	generic("ftruncate"): {Program: progGeneric, Fd: 1},
 	generic("fallocate"): {Program: progGeneric, Fd: 1},
@@ -157,7 +160,7 @@ func generic(name string) field.EventType {
 // numbersOnly are the modelled calls whose arguments are all in Num.
 var numbersOnly = []field.EventType{
 	field.EventBpf, field.EventCapset, field.EventClose, field.EventCloseRange, field.EventEventfd, field.EventEventfd2,
-	field.EventIoUringEnter, field.EventIoUringRegister, field.EventIoUringSetup, field.EventKill, field.EventMlock, field.EventMlock2,
+	field.EventIoUringRegister, field.EventIoUringSetup, field.EventKill, field.EventMlock, field.EventMlock2,
 	field.EventMlockall, field.EventMprotect, field.EventMunlock, field.EventMunlockall, field.EventMunmap, field.EventPidfdOpen,
 	field.EventPrctl, field.EventProcessVmReadv, field.EventProcessVmWritev, field.EventPtrace, field.EventSeccomp, field.EventSetgid,
 	field.EventSetpgid, field.EventSetregid, field.EventSetresgid, field.EventSetresuid, field.EventSetreuid, field.EventSetsid,

@@ -122,6 +122,8 @@ var optionalPrograms = map[string]string{
 	bpf.SensorProgHookSendmsg6:  "destinations of sockets are read from the program's memory",
 	bpf.SensorProgUringSubmit:   "requests of io_uring are not seen",
 	bpf.SensorProgUringLook:     "a file that io_uring opens is looked at when the request completes, not before the next one",
+	bpf.SensorProgUringOpened:   "a file that io_uring opens is looked at after that, not as soon as it is open",
+	bpf.SensorProgUringWorked:   "a file that a thread of the kernel opens for io_uring is looked at when the request completes, or before the next one",
 	bpf.SensorProgUringDone:     "requests of io_uring are reported without their result",
 	bpf.SensorProgUringDoneV518: "requests of io_uring are reported without their result",
 	bpf.SensorProgCgroupMade:    "a cgroup's path is read at its first event, not when it is made",
@@ -196,6 +198,7 @@ var callPrograms = map[uint8]string{
 	progSocketEmit:  bpf.SensorProgCallSocketEmit,
 	progOpenTexts:   bpf.SensorProgCallOpenTexts,
 	progSketch:      bpf.SensorProgCallSketch,
+	progUring:       bpf.SensorProgCallUring,
 }
 
 // lifeEmitters send records about processes, by the table in whose first place they stand (PROCESS_EMIT in bpf/c/life.h).

@@ -40,6 +40,11 @@ var uringTypes = map[int]field.EventType{
 	57: field.EventListen,
 }
 
+// opensThrough reports whether one of types is an open that io_uring can make.
+func opensThrough(types field.EventSet) bool {
+	return types.Has(field.EventOpenat) || types.Has(field.EventOpenat2)
+}
+
 // prepareUring picks the programs that fit this kernel's tracepoints: their names and arguments changed.
 func (s *Sensor) prepareUring(spec *ebpf.CollectionSpec, kernel *btf.Spec) {
 	programs := map[int]string{4: bpf.SensorProgUringDone, 6: bpf.SensorProgUringDoneV518, 8: bpf.SensorProgUringDoneV518}
@@ -51,6 +56,9 @@ func (s *Sensor) prepareUring(spec *ebpf.CollectionSpec, kernel *btf.Spec) {
 	}
 	if done == "" {
 		s.lack("no tracepoint io_uring_complete: requests of io_uring are reported without their result")
+	}
+	if !hasTracepoint(kernel, "io_uring_task_work_run") {
+		delete(spec.Programs, bpf.SensorProgUringWorked)
 	}
 	switch {
 	case hasTracepoint(kernel, "io_uring_submit_req"):
@@ -94,8 +102,12 @@ func (s *Sensor) attachUring(in interest) error {
 	if len(s.uring) > 0 {
 		return nil
 	}
+	looks := bpf.SensorProgUringOpened
+	if s.coll.Programs[looks] == nil {
+		looks = bpf.SensorProgUringWorked
+	}
 	// What is attached first runs first.
-	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, bpf.SensorProgUringLook, bpf.SensorProgUringSubmit} {
+	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, looks, bpf.SensorProgUringLook, bpf.SensorProgUringSubmit} {
 		p, ok := s.coll.Programs[name]
 		if !ok {
 			continue

@@ -26,7 +26,7 @@ const (
 const slower = 10
 
 // both are the tests that a machine runs on backend T too: all of those where the backends differ, and some of the rest.
-const both = "^Test(Backend|Open|Detours|Paths|OpenRace|PathRace|AddressRace|Connect|ConnectUnix|Send|Uring|ExecFails)$"
+const both = "^Test(Backend|Open|Detours|Paths|OpenRace|PathRace|AddressRace|Connect|ConnectUnix|Send|Uring|UringSilent|ExecFails)$"
 
 // TestKernels runs tiercel doctor and the tests of sensor/kernel on each kernel in TIERCEL_KERNELS, a directory of kernel images called
 // vmlinuz-VERSION-ARCH, each with a busybox-ARCH beside it. TIERCEL_KERNELS_RUN selects tests, as -run does.
