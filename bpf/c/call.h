@@ -334,8 +334,6 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	struct call_layout *l = bpf_map_lookup_elem(&call_layouts, &i);
 	if (!l || (l->flags & CALL_FAILED_ONLY && result >= 0))
 		return 0;
-	if (l->program == CALL_URING && !l->type && !uring_opens_len)
-		return 0;
 	bool copied = take_copied(t, i);
 	__u32 shape = 1 << open_shape(register_arg(regs, l->open_flags), result);
 	if (i >= CALLS_NATIVE)
@@ -343,6 +341,8 @@ int BPF_PROG(call_exit, struct pt_regs *regs, long result)
 	if (l->dropped_shapes & shape && count_early_drop(l->type))
 		return 0;
 	if (l->bits_arg && !(register_arg(regs, l->bits_arg) & l->bits) && count_early_drop(l->type))
+		return 0;
+	if (l->program == CALL_URING && !l->type && !uring_opens_len)
 		return 0;
 	struct call *c = current_call();
 	if (!c)

@@ -155,11 +155,11 @@ static __always_inline __u64 tail_of(struct dentry *d)
 struct climb_to {
 	__u64 dentry, mnt, root_dentry, root_mnt;
 	__u64 dir, dir_mnt; // a directory that may be passed on the way; 0: none
-	__u64 head;   // out: first eight bytes of the path; 0: they are not known
-	__u64 below;  // what of the path stands just below it
-	__u32 len;    // of the first component
-	__u32 two;    // 1: there is a second one, else head ends with the first
-	__u32 passed; // 1: it was passed, in the same mount, and its path has two components
+	__u64 head;         // out: first eight bytes of the path; 0: they are not known
+	__u64 below;        // what of the path stands just below it
+	__u32 len;          // of the first component
+	__u32 two;          // 1: there is a second one, else head ends with the first
+	__u32 passed;       // 1: it was passed, in the same mount, and its path has two components
 };
 
 _Static_assert(sizeof(struct climb_to) <= sizeof(struct head) - __builtin_offsetof(struct head, time), "there is no room in the head");

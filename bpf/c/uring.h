@@ -326,9 +326,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	struct head *h = (void *)s->b;
-	fill_head(h, t, KIND_URING_DONE, 0, result);
-	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
+	__u32 o = begin_done(s, t, req, result);
 	if (is_socket_op(op))
 		o = put_request_socket(s, t, o, req, flags, result);
 	if (op == URING_FTRUNCATE || op == URING_FIXED_FD_INSTALL)

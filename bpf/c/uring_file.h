@@ -143,6 +143,20 @@ static __always_inline bool is_open_op(__u8 op)
 	return op == URING_OPENAT || op == URING_OPENAT2;
 }
 
+// begin_done makes the beginning of the record of a request that task t has completed, and returns where it goes on. The cgroup is that of the task,
+// as it is in the record of the submission: records of one cgroup keep their order.
+static __always_inline __u32 begin_done(struct scratch *s, struct task_struct *t, __u64 req, __s64 result)
+{
+	struct head *h = (void *)s->b;
+	struct cgroup_key k;
+	fill_head(h, t, KIND_URING_DONE, 0, result);
+	cgroup_key_of(cgroup_of(t), &k);
+	h->cgroup = k.id;
+	if (k.hierarchy)
+		h->flags |= HEAD_CGROUP_V1;
+	return put_struct(s, sizeof(*h), TAG_REQUEST, req);
+}
+
 // report_opened reports that the request, an open, has the result.
 __noinline int report_opened(__u64 req, __u32 pending, __s64 result)
 {
@@ -152,9 +166,7 @@ __noinline int report_opened(__u64 req, __u32 pending, __s64 result)
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	struct head *h = (void *)s->b;
-	fill_head(h, t, KIND_URING_DONE, 0, result);
-	__u32 o = put_struct(s, sizeof(*h), TAG_REQUEST, req);
+	__u32 o = begin_done(s, t, req, result);
 	__u64 f = made_file(t, req, pending & 0xff, result);
 	if (f) {
 		struct open_info x = {};
