@@ -347,7 +347,23 @@ func init() {
 // A file that is opened by a symbolic link without a completion is known by its own path. On backend T it is not if the next request that is linked to
 // the open closes it, nor, before Linux 6.10, if another thread opens it.
 func TestUringSilent(t *testing.T) {
-	w := start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat }, field.EventOpenat)
+	testUringSilent(t, start(t, func(ev *event.Event) bool { return ev.Type == field.EventOpenat }, field.EventOpenat))
+}
+
+// The same where io_uring_enter, at whose end the programs look for such opens, is an event that somebody wants.
+func TestUringSilentEnter(t *testing.T) {
+	types := []field.EventType{field.EventOpenat, field.EventIoUringEnter}
+	set := field.NewEventSet(types...)
+	w := start(t, func(ev *event.Event) bool { return set.Has(ev.Type) }, types...)
+	pid := testUringSilent(t, w)
+	w.find(t, "io_uring_enter", func(ev *event.Event) bool {
+		return ev.Task.PID == pid && ev.Type == field.EventIoUringEnter && ev.Num[1] > 0 && ev.Result == int64(ev.Num[1]) // all submitted
+	})
+}
+
+// testUringSilent returns the last of its children.
+func testUringSilent(t *testing.T, w *watch) (pid uint32) {
+	t.Helper()
 	modes := []string{"inline", "registered ring", "direct"}
 	if major, minor := release(t); w.Backend() == BackendL || major > 6 || major == 6 && minor >= 10 {
 		modes = append(modes, "sqpoll", "by another thread")
@@ -360,7 +376,7 @@ func TestUringSilent(t *testing.T) {
 			tmp := t.TempDir()
 			link, file := linkedFile(t, tmp)
 			play := func() *event.Event {
-				pid := run(t, child(t, "uring-silent", link, mode))
+				pid = run(t, child(t, "uring-silent", link, mode))
 				return w.find(t, "openat", func(ev *event.Event) bool { return ev.Task.PID == pid && ev.Open.Path.Raw == link })
 			}
 			open := play()
@@ -372,6 +388,7 @@ func TestUringSilent(t *testing.T) {
 			}
 		})
 	}
+	return pid
 }
 
 // release is the version of the kernel that runs.
