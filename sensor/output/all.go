@@ -13,16 +13,13 @@ type All struct {
 	noWait atomic.Int64 // nanoseconds since 1970: before it, processors are too busy to give way
 }
 
-// Send hands a to every output, each of which drops it if it has no room, and gives way to whoever has got it by that. It never blocks and is
-// safe for concurrent use.
+// Send hands a to every output in turn, each of which drops it if it has no room, and gives way to whoever has got it by that. It never blocks and
+// is safe for concurrent use.
 func (l *All) Send(a Alert) {
-	left := false
 	for _, o := range l.List {
-		_, direct := o.send(a)
-		left = left || direct
-	}
-	if left {
-		l.giveWay()
+		if _, direct := o.send(a); direct {
+			l.giveWay()
+		}
 	}
 }
 
@@ -34,8 +31,8 @@ const (
 )
 
 // giveWay lets the processes that read the outputs run. The kernel takes a write to a pipe or socket for the last thing that the writer does before
-// it sleeps, and puts whom it wakes on the writer's processor (fs/pipe.c, the sync wake-up), where it would wait until the sensor has published
-// the event.
+// it sleeps, and puts whom it wakes on the writer's processor (fs/pipe.c, the sync wake-up), where it would wait until the sensor has served the
+// other outputs and published the event.
 func (l *All) giveWay() {
 	begin := time.Now()
 	if begin.UnixNano() < l.noWait.Load() {
