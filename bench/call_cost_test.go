@@ -54,6 +54,7 @@ func BenchmarkCalls(b *testing.B) {
 	b.Run("stable", func(b *testing.B) {
 		benchCalls(b, stockRules(b, false), false, []callRow{
 			{name: "getppid", call: "getppid", batch: 10 * batchCalls},
+			{name: "ring-enter", call: "ring", batch: 10 * batchCalls}, // looked at for what it may have opened
 			{name: "open-read", call: "read", file: deepFile},
 			{name: "open-flags", call: "directory", file: deepFolder}, // O_DIRECTORY: the flags decide
 			{name: "open-write", call: "write", file: deepFile},

@@ -18,6 +18,7 @@ var calls = map[string]func(file *byte) func(){
 	"make+remove": makeRemove,
 	"absent":      opens(unix.O_RDONLY),
 	"read1":       read1,
+	"ring":        enterRing,
 }
 
 const atFDCWD = ^uintptr(99) // AT_FDCWD
@@ -42,6 +43,16 @@ func makeRemove(file *byte) func() {
 		make()
 		unix.RawSyscall(unix.SYS_UNLINKAT, atFDCWD, p, 0)
 	}
+}
+
+// enterRing enters the kernel for an io_uring, which it makes, with nothing to do.
+func enterRing(*byte) func() {
+	var params [120]byte // struct io_uring_params
+	fd, _, errno := unix.RawSyscall(unix.SYS_IO_URING_SETUP, 8, uintptr(unsafe.Pointer(&params)), 0)
+	if errno != 0 {
+		panic(errno)
+	}
+	return func() { unix.RawSyscall6(unix.SYS_IO_URING_ENTER, fd, 0, 0, 0, 0, 0) }
 }
 
 // read1 reads a byte of the file, which it opens once.

@@ -184,8 +184,8 @@ static __always_inline bool is_begun(__u64 req)
 	return request_flags(req) >> 13 & 1;
 }
 
-// note_open has the open looked at before the next request of its ring, or as soon as it may have been carried out. One that follows another one as a link is carried out only when that
-// has completed.
+// note_open has the open looked at before the next request of its ring, or when the task may have been told of it. One that follows another one as a
+// link is carried out only when that has completed.
 static __always_inline void note_open(__u64 ring, __u64 req)
 {
 	if (!bpf_core_field_exists(struct io_kiocb, cqe) || !is_begun(req) || KREAD(struct io_ring_ctx, ring, submit_state.link.head))

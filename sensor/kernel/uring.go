@@ -102,7 +102,7 @@ func (s *Sensor) attachUring(in interest) error {
 	if len(s.uring) > 0 {
 		return nil
 	}
-	looks := bpf.SensorProgUringOpened
+	looks := bpf.SensorProgUringOpened // sees all that the other one does, and sooner
 	if s.coll.Programs[looks] == nil {
 		looks = bpf.SensorProgUringWorked
 	}
