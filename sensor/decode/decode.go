@@ -70,12 +70,13 @@ func Kind(b []byte) bpf.SensorKind {
 	return bpf.SensorKind(binary.LittleEndian.Uint16(b))
 }
 
-// CgroupOf returns the id of the cgroup of a system call's record b; 0 for records of other kinds, and if it is too short.
+// CgroupOf returns the id of the cgroup of record b, of a system call or an io_uring request; 0 for records of other kinds, and if it is too short.
 func CgroupOf(b []byte) uint64 {
-	if len(b) < headSize || bpf.SensorKind(binary.LittleEndian.Uint16(b)) != bpf.SensorKindKIND_CALL {
-		return 0
+	switch Kind(b) {
+	case bpf.SensorKindKIND_CALL, bpf.SensorKindKIND_URING, bpf.SensorKindKIND_URING_DONE:
+		return binary.LittleEndian.Uint64(b[cgroupOffset:])
 	}
-	return binary.LittleEndian.Uint64(b[cgroupOffset:])
+	return 0
 }
 
 // A reader takes numbers off a structure. Structures are as in C: aligned, little-endian.

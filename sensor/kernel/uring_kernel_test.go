@@ -17,6 +17,7 @@ import (
 	"unsafe"
 
 	"github.com/tiercel-project/tiercel/rules/field"
+	"github.com/tiercel-project/tiercel/sensor/decode"
 	"github.com/tiercel-project/tiercel/sensor/event"
 	"golang.org/x/sys/unix"
 )
@@ -361,9 +362,11 @@ func TestUringSilentEnter(t *testing.T) {
 	})
 }
 
-// testUringSilent returns the last of its children.
+// testUringSilent returns the last of its children. They are in a cgroup of their own: both records of a request have it, so that they keep their order
+// where cgroups take turns.
 func testUringSilent(t *testing.T, w *watch) (pid uint32) {
 	t.Helper()
+	cgroup, id := testCgroup(t, "uring-silent")
 	modes := []string{"inline", "registered ring", "direct"}
 	if major, minor := release(t); w.Backend() == BackendL || major > 6 || major == 6 && minor >= 10 {
 		modes = append(modes, "sqpoll", "by another thread")
@@ -376,7 +379,7 @@ func testUringSilent(t *testing.T, w *watch) (pid uint32) {
 			tmp := t.TempDir()
 			link, file := linkedFile(t, tmp)
 			play := func() *event.Event {
-				pid = run(t, child(t, "uring-silent", link, mode))
+				pid = run(t, child(t, "in", cgroup, "uring-silent", link, mode))
 				return w.find(t, "openat", func(ev *event.Event) bool { return ev.Task.PID == pid && ev.Open.Path.Raw == link })
 			}
 			open := play()
@@ -385,6 +388,9 @@ func testUringSilent(t *testing.T, w *watch) (pid uint32) {
 			}
 			if open.Open.Path.Resolved != file || open.Result < 0 || open.Flags&event.NoResult != 0 {
 				t.Errorf("got %+v = %d, flags %x, want %s", open.Open, open.Result, open.Flags, file)
+			}
+			if of, done := decode.CgroupOf(open.Raw), decode.CgroupOf(open.Completion); of != id || done != id {
+				t.Errorf("the records are of cgroups %d and %d, want %d", of, done, id)
 			}
 		})
 	}
