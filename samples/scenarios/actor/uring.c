@@ -34,10 +34,14 @@ static struct {
 static long make_ring(struct step *s)
 {
 	for (int i = 1; i < s->n; i++) {
-		ring.sqpoll |= !strcmp(s->word[i], "sqpoll");
-		ring.skip |= !strcmp(s->word[i], "skip");
-		ring.direct |= !strcmp(s->word[i], "direct");
-		ring.fixed |= !strcmp(s->word[i], "fixed");
+		bool sqpoll = !strcmp(s->word[i], "sqpoll"), skip = !strcmp(s->word[i], "skip");
+		bool direct = !strcmp(s->word[i], "direct"), fixed = !strcmp(s->word[i], "fixed");
+		if (!sqpoll && !skip && !direct && !fixed)
+			die("a ring is sqpoll, skip, direct or fixed");
+		ring.sqpoll |= sqpoll;
+		ring.skip |= skip;
+		ring.direct |= direct;
+		ring.fixed |= fixed;
 	}
 	ring.p.flags = ring.sqpoll ? IORING_SETUP_SQPOLL : 0;
 	ring.p.sq_thread_idle = 1000;
