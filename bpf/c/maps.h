@@ -56,8 +56,9 @@ struct {
 } readers SEC(".maps");
 
 // Scratch is per CPU. Programs that can interrupt each other there use different slots: a cgroup's first sight is recorded in the middle
-// of any event, an iterator can be preempted by all of them. Hooks of sockets can be preempted by themselves and use none.
-enum slot { SLOT_PROCESS, SLOT_CALL, SLOT_URING, SLOT_CGROUP, SLOT_ITERATOR, SLOT_ENTER, SLOTS };
+// of any event, an iterator and a program at the end of a function can be preempted by all of them. Hooks of sockets can be preempted by themselves
+// and use none.
+enum slot { SLOT_PROCESS, SLOT_CALL, SLOT_URING, SLOT_CGROUP, SLOT_ITERATOR, SLOT_ENTER, SLOT_OPENED, SLOTS };
 
 struct scratch {
 	__u8 b[SCRATCH_LEN];

@@ -318,7 +318,7 @@ static __always_inline int uring_complete(__u64 req, __s64 result)
 	bpf_map_delete_elem(&uring_pending, &req);
 	if (is_open_op(op)) {
 		forget_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
-		return report_opened(req, op | recorded, result);
+		return report_opened(SLOT_URING, req, op | recorded, result);
 	}
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct scratch *s = scratch_of(SLOT_URING);

@@ -157,11 +157,11 @@ static __always_inline __u32 begin_done(struct scratch *s, struct task_struct *t
 	return put_struct(s, sizeof(*h), TAG_REQUEST, req);
 }
 
-// report_opened reports that the request, an open, has the result.
-__noinline int report_opened(__u64 req, __u32 pending, __s64 result)
+// report_opened reports, by way of a slot, that the request, an open, has the result.
+__noinline int report_opened(__u32 slot, __u64 req, __u32 pending, __s64 result)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct scratch *s = scratch_of(SLOT_URING);
+	struct scratch *s = scratch_of(slot);
 	if (!s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
@@ -172,9 +172,9 @@ __noinline int report_opened(__u64 req, __u32 pending, __s64 result)
 		struct open_info x = {};
 		fill_file(&x, f);
 		o = put_struct(s, o, TAG_OPEN, x);
-		o = put_opened_path(SLOT_URING, o, as_number(f));
+		o = put_opened_path(slot, o, as_number(f));
 	}
-	submit(RING_EVENT, SLOT_URING, o, !(pending & URING_PENDING_RECORDED));
+	submit(RING_EVENT, slot, o, !(pending & URING_PENDING_RECORDED));
 	return 0;
 }
 
@@ -208,7 +208,7 @@ static __always_inline void forget_open(__u64 ring, __u64 req)
 }
 
 // look_at reports the request, if it is an open of the ring and has been carried out. It returns false if it is still to be.
-static __always_inline bool look_at(__u64 ring, __u64 req)
+static __always_inline bool look_at(__u32 slot, __u64 ring, __u64 req)
 {
 	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
 	__u32 pending = p ? *p : 0;
@@ -217,7 +217,7 @@ static __always_inline bool look_at(__u64 ring, __u64 req)
 	if (is_begun(req))
 		return false;
 	if (!bpf_map_delete_elem(&uring_pending, &req)) // else it has just been reported elsewhere
-		report_opened(req, pending, KREAD(struct io_kiocb, req, cqe.res));
+		report_opened(slot, req, pending, KREAD(struct io_kiocb, req, cqe.res));
 	return true;
 }
 
@@ -225,7 +225,7 @@ static __always_inline bool look_at(__u64 ring, __u64 req)
 static __always_inline void look_through(__u64 ring)
 {
 	__u64 *open = bpf_map_lookup_elem(&uring_opens, &ring);
-	if (open && look_at(ring, *open))
+	if (open && look_at(SLOT_URING, ring, *open))
 		forget_open(ring, 0);
 }
 
@@ -271,14 +271,15 @@ int BPF_PROG(uring_worked)
 	return 0;
 }
 
-// uring_opened looks as soon as the open has been carried out, by whichever thread: backend L.
+// uring_opened looks as soon as the open has been carried out, by whichever thread: backend L. Where it has been preempted, the kernel does not run it
+// for another task on that processor: that one's open waits for the next of the other moments.
 SEC("fexit/io_openat2")
 int BPF_PROG(uring_opened, struct io_kiocb *request)
 {
 	if (!bpf_core_field_exists(struct io_kiocb, cqe))
 		return 0;
 	__u64 req = as_number((__u64)request), ring = as_number((__u64)KREAD(struct io_kiocb, request, ctx));
-	if (look_at(ring, req))
+	if (look_at(SLOT_OPENED, ring, req))
 		forget_open(ring, req);
 	return 0;
 }
