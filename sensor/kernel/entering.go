@@ -18,6 +18,21 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/host"
 )
 
+// prepareEnter finds out whether the beginnings of single system calls can be watched.
+func (s *Sensor) prepareEnter(kernel *btf.Spec) {
+	s.enterAll = !beginsAsKnown(kernel)
+	if s.enterAll {
+		return
+	}
+	tracefs, err := openTracefs(s.cfg.HostRoot)
+	if err != nil {
+		s.enterAll = true
+		s.lack("tracepoints of single system calls: %v (mount -t tracefs tracefs %s): all calls pay for those whose paths rules watch", err, tracing)
+		return
+	}
+	_ = unix.Close(tracefs)
+}
+
 // attachEnter attaches a program to the beginning of each call whose paths are read early. The kernel has a tracepoint for each call, which
 // costs the other calls a fifth of what a program at the beginning of all calls does; that is attached where there are none.
 func (s *Sensor) attachEnter(in interest) error {
@@ -56,12 +71,15 @@ func (s *Sensor) attachEach(in interest) error {
 	return s.detachEach(wanted)
 }
 
+// tracing is where a host has its tracefs.
+const tracing = "/sys/kernel/tracing"
+
 // openTracefs opens the root of a tracefs of its own, which is mounted nowhere: containers have none, nor some hosts. Without CAP_SYS_ADMIN
 // it is the host's.
 func openTracefs(r host.Root) (int, error) {
 	fs, err := unix.Fsopen("tracefs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		for _, place := range []string{"/sys/kernel/tracing", r.Path("/sys/kernel/tracing")} {
+		for _, place := range []string{tracing, r.Path(tracing)} {
 			var st unix.Statfs_t
 			if unix.Statfs(place, &st) != nil || st.Type != unix.TRACEFS_MAGIC {
 				continue
@@ -70,7 +88,7 @@ func openTracefs(r host.Root) (int, error) {
 				return fd, nil
 			}
 		}
-		return -1, fmt.Errorf("open tracefs: %w", err)
+		return -1, fmt.Errorf("no tracefs at %s, and making one: %w", tracing, err)
 	}
 	defer unix.Close(fs)
 	if err := unix.FsconfigCreate(fs); err != nil {

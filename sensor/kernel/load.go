@@ -92,7 +92,7 @@ func (s *Sensor) prepare(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
 			s.lack("no tracepoint %s: %s", a.tracepoint, lost)
 		}
 	}
-	s.enterAll = !beginsAsKnown(kernel)
+	s.prepareEnter(kernel)
 	s.prepareUring(spec, kernel)
 	s.prepareCopies(spec)
 	return prepareHooks(spec)
