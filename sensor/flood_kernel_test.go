@@ -37,10 +37,11 @@ const floodRules = `
   priority: NOTICE
 `
 
-// A flooding is a sensor under two containers that flood it and one that does little, and what became of the last one's matches.
+// A flooding is a sensor under containers that flood it and one that does little, and what became of the last one's matches.
 type flooding struct {
 	*Sensor
-	opener, bomb, victim *bundle
+	flooders []*bundle
+	victim   *bundle
 
 	mu      sync.Mutex
 	took    []time.Duration // guarded by mu; of the victim's matches, from the kernel's time
@@ -51,8 +52,15 @@ type flooding struct {
 
 const victimReads = 100
 
-// startFlood starts the floods; play has the victim do its part.
-func startFlood(t testing.TB, change func(*Config)) *flooding {
+// Floods, each a container's arguments of the workload.
+const (
+	openFlat = "open 0 0 /etc/shadow"
+	ringFlat = "ring 0 0 /etc/shadow" // by io_uring
+	forkFlat = "fork 0 0 -"
+)
+
+// startFlood starts a container for each of the floods; play has the victim do its part.
+func startFlood(t testing.TB, change func(*Config), floods ...string) *flooding {
 	t.Helper()
 	s, _, log := liveWith(t, floodRules, change)
 	f := &flooding{Sensor: s, log: log}
@@ -62,20 +70,21 @@ func startFlood(t testing.TB, change func(*Config)) *flooding {
 		put(t, filepath.Join(b.dir, "rootfs/etc/secret"), []byte("x\n"), 0o644)
 		return b
 	}
-	f.opener, f.bomb = script("exec /bin/load open 0 0 /etc/shadow"), script("exec /bin/load fork 0 0 -")
 	program, err := os.ReadFile(workload.Build(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range []*bundle{f.opener, f.bomb} {
+	for _, what := range floods {
+		b := script("exec /bin/load " + what)
 		put(t, filepath.Join(b.dir, "rootfs/bin/load"), program, 0o755)
+		f.flooders = append(f.flooders, b)
 	}
 	f.victim = script(fmt.Sprintf("i=0; while [ $i -lt %d ]; do /bin/cat /etc/secret >/dev/null; /bin/sleep 0.02; i=$((i+1)); done", victimReads))
 	p := &s.pipeline
 	p.mu.Lock()
 	p.report = f.report
 	p.mu.Unlock()
-	for _, b := range []*bundle{f.opener, f.bomb} {
+	for _, b := range f.flooders {
 		cmd := exec.Command("runc", "--root", b.root, "run", "--bundle", b.dir, b.name())
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -135,10 +144,18 @@ func (f *flooding) play(t testing.TB) []time.Duration {
 	return took
 }
 
-// TestFlood: while one container opens a watched file flat out and another forks flat out, none of a third one's matches is lost, each has
-// its container and its parent, and what is lost is charged to the two. The rings are small, so that something is.
+// TestFlood: while one container opens a watched file flat out, by calls or through an io_uring, and another forks flat out, none of a third
+// one's matches is lost, each has its container and its parent, and what is lost is charged to the two. The rings are small, so that
+// something is.
 func TestFlood(t *testing.T) {
-	f := startFlood(t, func(c *Config) { c.RingBytes, c.ProcessRingBytes = 128<<10, 128<<10 })
+	t.Run("calls", func(t *testing.T) { testFlood(t, openFlat, forkFlat) })
+	t.Run("io_uring", func(t *testing.T) { testFlood(t, ringFlat, forkFlat) })
+}
+
+// testFlood has the first of the floods open the watched file.
+func testFlood(t *testing.T, floods ...string) {
+	f := startFlood(t, func(c *Config) { c.RingBytes, c.ProcessRingBytes = 128<<10, 128<<10 }, floods...)
+	opener := f.flooders[0].id[:12]
 	src := *f.source.Load()
 	// The reader is held up for a moment now and then: a machine that is busy elsewhere.
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -174,8 +191,8 @@ func TestFlood(t *testing.T) {
 	}
 	t.Logf("victim's matches: p50 %v; others %d; lost %v", took[len(took)/2], f.flooded, lost)
 	told := f.log.String()
-	if !strings.Contains(told, "container="+f.opener.id[:12]) {
-		t.Errorf("the log does not name the flooder %s:\n%s", f.opener.id[:12], told)
+	if !strings.Contains(told, "container="+opener) {
+		t.Errorf("the log does not name the flooder %s:\n%s", opener, told)
 	}
 	// A full ring refuses whoever comes next, now and then the victim too.
 	if charged, all := chargedTo(told, f.victim.id[:12]), lost[kernel.EventRing]+lost[kernel.ProcessRing]; charged > all/100 {
@@ -199,7 +216,12 @@ func chargedTo(log, container string) (n uint64) {
 
 // BenchmarkFlood gives how long the victim's matches take under the floods, with the rings as they are by default.
 func BenchmarkFlood(b *testing.B) {
-	f := startFlood(b, func(*Config) {})
+	b.Run("calls", func(b *testing.B) { benchmarkFlood(b, openFlat, forkFlat) })
+	b.Run("io_uring", func(b *testing.B) { benchmarkFlood(b, ringFlat, forkFlat) })
+}
+
+func benchmarkFlood(b *testing.B, floods ...string) {
+	f := startFlood(b, func(*Config) {}, floods...)
 	var took []time.Duration
 	for b.Loop() {
 		took = append(took, f.play(b)...)

@@ -152,6 +152,42 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// A cgroup that has filled the ring with calls, or with requests of io_uring, has its turn and no more before whoever comes after it.
+func TestTurns(t *testing.T) {
+	const flood = 1000
+	for _, how := range []string{"flood", "uring-flood"} {
+		t.Run(how, func(t *testing.T) {
+			flooder, flooderID := testCgroup(t, "flooder")
+			innocent, innocentID := testCgroup(t, "innocent")
+			c := backend()
+			c.RingBytes = shareRing() << 2 // that nothing is lost
+			s, err := Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			onlyFloods(t, s)
+			// Nobody reads meanwhile.
+			run(t, child(t, "in", flooder, how, strconv.Itoa(flood)))
+			run(t, child(t, "in", innocent, how, "1"))
+
+			got, before := map[uint64]int{}, 0
+			for s.drain(func(ev *event.Event) {
+				if ev.Type != field.EventOpenat || ev.Open.Path.Raw != "/nonexistent/flood" {
+					return
+				}
+				if got[ev.Task.CgroupID]++; ev.Task.CgroupID == innocentID {
+					before = got[flooderID]
+				}
+			}) {
+			}
+			if got[flooderID] != flood || got[innocentID] != 1 || before > turnRecords {
+				t.Errorf("%d of %d events of the flooder and %d of the innocent one; %d came before it, want at most %d", got[flooderID], flood, got[innocentID], before, turnRecords)
+			}
+		})
+	}
+}
+
 // However many cgroups lose records, each is charged with what it lost.
 func TestManyCharged(t *testing.T) {
 	const cgroups, each = 20, 50

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -125,6 +126,9 @@ func (u *uring) submit(requests ...sqe) error {
 	return nil
 }
 
+// reap takes all completions, of which the ring holds but so many.
+func (u *uring) reap() { atomic.StoreUint32(u.at(u.cq.head), atomic.LoadUint32(u.at(u.cq.tail))) }
+
 // register has the calling thread, which it locks, know the ring without its descriptor.
 func (u *uring) register() error {
 	runtime.LockOSThread()
@@ -213,6 +217,24 @@ func init() {
 }
 
 func init() {
+	// uring-flood N: does as flood does, by an io_uring.
+	addChild("uring-flood", func(args []string) error {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		path := []byte("/nonexistent/flood\x00")
+		defer runtime.KeepAlive(path)
+		u, err := newURing(0, 0)
+		for range n {
+			if err != nil {
+				return err
+			}
+			err = u.submit(sqe{opcode: 18, fd: unix.AT_FDCWD, addr: uint64(uintptr(unsafe.Pointer(&path[0])))})
+			u.reap()
+		}
+		return err
+	})
 	// uring-direct LINK OTHER MODE: opens a file by a link, into the ring's own table, and may put another one in its place at once.
 	addChild("uring-direct", func(args []string) error {
 		link, other := append([]byte(args[0]), 0), append([]byte(args[1]), 0)
