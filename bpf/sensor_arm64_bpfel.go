@@ -516,6 +516,12 @@ type SensorTexts struct {
 	}
 }
 
+type SensorUringName struct {
+	_        structs.HostLayout
+	Ring     uint64
+	UserData uint64
+}
+
 type SensorVerdict uint32
 
 const (
@@ -576,6 +582,7 @@ const (
 	SensorMapReaders             = "readers"
 	SensorMapScratches           = "scratches"
 	SensorMapSketches            = "sketches"
+	SensorMapUringNamed          = "uring_named"
 	SensorMapUringOf             = "uring_of"
 	SensorMapUringOpens          = "uring_opens"
 	SensorMapUringPending        = "uring_pending"
@@ -620,6 +627,7 @@ const (
 	SensorProgUringDoneV518      = "uring_done_v518"
 	SensorProgUringLook          = "uring_look"
 	SensorProgUringOpened        = "uring_opened"
+	SensorProgUringOverflown     = "uring_overflown"
 	SensorProgUringSubmit        = "uring_submit"
 	SensorProgUringWorked        = "uring_worked"
 	SensorVarAddressesCopied     = "addresses_copied"
@@ -762,6 +770,7 @@ type SensorProgramSpecs struct {
 	UringDoneV518   *ebpf.ProgramSpec `ebpf:"uring_done_v518"`
 	UringLook       *ebpf.ProgramSpec `ebpf:"uring_look"`
 	UringOpened     *ebpf.ProgramSpec `ebpf:"uring_opened"`
+	UringOverflown  *ebpf.ProgramSpec `ebpf:"uring_overflown"`
 	UringSubmit     *ebpf.ProgramSpec `ebpf:"uring_submit"`
 	UringWorked     *ebpf.ProgramSpec `ebpf:"uring_worked"`
 }
@@ -797,6 +806,7 @@ type SensorMapSpecs struct {
 	Readers             *ebpf.MapSpec `ebpf:"readers"`
 	Scratches           *ebpf.MapSpec `ebpf:"scratches"`
 	Sketches            *ebpf.MapSpec `ebpf:"sketches"`
+	UringNamed          *ebpf.MapSpec `ebpf:"uring_named"`
 	UringOf             *ebpf.MapSpec `ebpf:"uring_of"`
 	UringOpens          *ebpf.MapSpec `ebpf:"uring_opens"`
 	UringPending        *ebpf.MapSpec `ebpf:"uring_pending"`
@@ -912,6 +922,7 @@ type SensorMaps struct {
 	Readers             *ebpf.Map `ebpf:"readers"`
 	Scratches           *ebpf.Map `ebpf:"scratches"`
 	Sketches            *ebpf.Map `ebpf:"sketches"`
+	UringNamed          *ebpf.Map `ebpf:"uring_named"`
 	UringOf             *ebpf.Map `ebpf:"uring_of"`
 	UringOpens          *ebpf.Map `ebpf:"uring_opens"`
 	UringPending        *ebpf.Map `ebpf:"uring_pending"`
@@ -947,6 +958,7 @@ func (m *SensorMaps) Close() error {
 		m.Readers,
 		m.Scratches,
 		m.Sketches,
+		m.UringNamed,
 		m.UringOf,
 		m.UringOpens,
 		m.UringPending,
@@ -1060,6 +1072,7 @@ type SensorPrograms struct {
 	UringDoneV518   *ebpf.Program `ebpf:"uring_done_v518"`
 	UringLook       *ebpf.Program `ebpf:"uring_look"`
 	UringOpened     *ebpf.Program `ebpf:"uring_opened"`
+	UringOverflown  *ebpf.Program `ebpf:"uring_overflown"`
 	UringSubmit     *ebpf.Program `ebpf:"uring_submit"`
 	UringWorked     *ebpf.Program `ebpf:"uring_worked"`
 }
@@ -1106,6 +1119,7 @@ func (p *SensorPrograms) Close() error {
 		p.UringDoneV518,
 		p.UringLook,
 		p.UringOpened,
+		p.UringOverflown,
 		p.UringSubmit,
 		p.UringWorked,
 	)

@@ -405,6 +405,7 @@ struct io_ring_ctx___v517 {
 };
 
 struct io_cqe {
+	__u64 user_data;
 	__s32 res;
 	int fd; // before the request is carried out
 };
@@ -424,6 +425,7 @@ struct io_kiocb___v517 {
 };
 
 struct io_uring_cqe {
+	__u64 user_data;
 	__s32 res;
 };
 

@@ -5,18 +5,6 @@
 #include "recorder.h"
 #include "uring_file.h"
 
-#if defined(__TARGET_ARCH_arm64)
-#define O_LARGEFILE 0400000
-#else
-#define O_LARGEFILE 0100000
-#endif
-
-// Event types by operation; 0: nobody wants it.
-volatile __u16 uring_types[URING_OPS] = {};
-
-// Operations that the flight recorder alone wants.
-volatile __u8 uring_recorded[URING_OPS] = {};
-
 #define O_CREAT 0100
 
 static __always_inline __u32 put_name(__u32 o, __u32 second, __u64 filename, __s32 dfd)
@@ -90,12 +78,8 @@ static __always_inline __u32 put_request(struct scratch *s, __u32 o, __u64 req, 
 
 static __always_inline __u32 put_open_request(struct scratch *s, __u32 o, __u64 req)
 {
-	struct open_info x = {
-		.fd = KREAD(struct io_open, req, dfd),
-		.flags = KREAD(struct io_open, req, how.flags) & ~O_LARGEFILE, // io_uring adds it
-		.mode = KREAD(struct io_open, req, how.mode),
-		.how = KREAD(struct io_open, req, how.resolve),
-	};
+	struct open_info x = {};
+	fill_open_request(&x, req);
 	o = put_struct(s, o, TAG_OPEN, x);
 	return put_name(o, 0, (__u64)KREAD(struct io_open, req, filename), x.fd);
 }
@@ -260,6 +244,14 @@ __noinline int passes_over(void)
 	return pass_over(bpf_get_current_task_btf());
 }
 
+static __always_inline void name_request(__u64 req)
+{
+	if (!bpf_core_field_exists(struct io_kiocb, cqe))
+		return;
+	struct uring_name name = {(__u64)KREAD(struct io_kiocb, req, ctx), KREAD(struct io_kiocb, req, cqe.user_data)};
+	bpf_map_update_elem(&uring_named, &name, &req, BPF_ANY);
+}
+
 SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
 int BPF_PROG(uring_submit, struct io_kiocb *request)
 {
@@ -303,48 +295,103 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	if (op == URING_FTRUNCATE)
 		o = put_used_file(o, as_number(used_file(t, req)), used_fd(req));
 	bpf_map_update_elem(&uring_pending, &req, &pending, BPF_ANY);
+	name_request(req);
 	submit(RING_EVENT, SLOT_URING, o, false);
 	if (is_open_op(op))
 		note_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
 	return 0;
 }
 
-static __always_inline int uring_complete(__u64 req, __s64 result)
+// take_pending returns what is pending of a request that completes: its operation and flags; 0: nothing that has not been told. More may be pending
+// than are remembered, or have been since before the sensor was there: then the operation says whether anybody wants it.
+static __always_inline __u32 take_pending(__u64 req)
 {
-	__u32 *pending = bpf_map_lookup_elem(&uring_pending, &req);
-	if (!pending)
-		return 0;
-	__u32 flags = *pending, op = flags & 0xff, recorded = flags & URING_PENDING_RECORDED;
-	bpf_map_delete_elem(&uring_pending, &req);
-	if (is_open_op(op)) {
-		forget_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
-		return report_opened(SLOT_URING, req, op | recorded, result);
+	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
+	if (p) {
+		__u32 pending = __sync_fetch_and_or(p, URING_PENDING_REPORTED);
+		bpf_map_delete_elem(&uring_pending, &req);
+		return pending & URING_PENDING_REPORTED ? 0 : pending;
 	}
+	__u32 op = KREAD(struct io_kiocb, req, opcode);
+	return op < URING_OPS && uring_types[op] && !uring_recorded[op] && !passes_over() ? op : 0;
+}
+
+// report_request reports that the request, no open, has the result.
+__noinline int report_request(__u64 req, __u32 pending, __s64 result)
+{
 	struct task_struct *t = bpf_get_current_task_btf();
 	struct scratch *s = scratch_of(SLOT_URING);
+	__u8 op = pending & (URING_OPS - 1);
 	if (!s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	__u32 o = begin_done(s, t, req, result);
+	__u32 o = begin_done(s, SLOT_URING, req, pending, result);
 	if (is_socket_op(op))
-		o = put_request_socket(s, t, o, req, flags, result);
+		o = put_request_socket(s, t, o, req, pending, result);
 	if (op == URING_FTRUNCATE || op == URING_FIXED_FD_INSTALL)
 		o = put_used_file(o, as_number((__u64)KREAD(struct io_kiocb, req, file)), -1);
 	if ((op == URING_RECV || op == URING_RECVMSG) && result > 0)
 		o = put_request_data(t, o, req, op, result);
-	submit(RING_EVENT, SLOT_URING, o, !recorded);
+	submit(RING_EVENT, SLOT_URING, o, !(pending & URING_PENDING_RECORDED));
 	return 0;
+}
+
+// report_completed reports that the request has the result, of which pending is what take_pending says.
+static __always_inline int report_completed(__u64 req, __u32 pending, __s64 result)
+{
+	if (!pending)
+		return 0;
+	if (!is_open_op(pending & 0xff))
+		return report_request(req, pending, result);
+	forget_open(as_number((__u64)KREAD(struct io_kiocb, req, ctx)), req);
+	return report_opened(SLOT_URING, req, pending, result);
+}
+
+// find_named finds the request that was submitted last through the ring by this name, and what is pending of it; false: it has completed.
+static __always_inline bool find_named(struct uring_name *name, __u64 *req, __u32 *pending)
+{
+	__u64 *r = bpf_map_lookup_elem(&uring_named, name);
+	*req = r ? *r : 0;
+	__u32 *p = bpf_map_lookup_elem(&uring_pending, req);
+	if (!p || (__u64)KREAD(struct io_kiocb, *req, ctx) != name->ring)
+		return false;
+	*pending = *p;
+	return true;
+}
+
+// complete is of a completion that the program is told of. One without a request is not the last one of its request, a multishot one.
+static __always_inline int complete(__u64 ring, __u64 req, __u64 user_data, __s64 result)
+{
+	struct uring_name name = {ring, user_data};
+	__u32 pending = 0;
+	if (req)
+		pending = take_pending(req);
+	else if (!find_named(&name, &req, &pending))
+		return 0;
+	return report_completed(req, pending, result);
 }
 
 SEC("tp_btf/io_uring_complete") // 6.11
 int BPF_PROG(uring_done, void *ring, void *req, struct io_uring_cqe *cqe)
 {
-	return uring_complete(as_number((__u64)req), cqe->res);
+	return complete(as_number((__u64)ring), as_number((__u64)req), cqe->user_data, cqe->res);
 }
 
 SEC("tp_btf/io_uring_complete") // 5.18
 int BPF_PROG(uring_done_v518, void *ring, void *req, __u64 user_data, int result)
 {
-	return uring_complete(as_number((__u64)req), result);
+	return complete(as_number((__u64)ring), as_number((__u64)req), user_data, result);
+}
+
+// uring_overflown sees completions that the program has left no room for, which the other tracepoint does not tell of.
+SEC("tp_btf/io_uring_cqe_overflow") // 5.19
+int BPF_PROG(uring_overflown, void *ring, __u64 user_data, int result)
+{
+	struct uring_name name = {as_number((__u64)ring), user_data};
+	__u64 req;
+	__u32 pending;
+	if (!find_named(&name, &req, &pending))
+		return 0;
+	return report_completed(req, take_pending(req), result);
 }

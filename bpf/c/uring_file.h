@@ -28,8 +28,21 @@ enum uring_op { // linux/io_uring.h: stable
 	URING_OPS = 64,
 };
 
+// Event types by operation; 0: nobody wants it.
+volatile __u16 uring_types[URING_OPS] = {};
+
+// Operations that the flight recorder alone wants.
+volatile __u8 uring_recorded[URING_OPS] = {};
+
+#if defined(__TARGET_ARCH_arm64)
+#define O_LARGEFILE 0400000
+#else
+#define O_LARGEFILE 0100000
+#endif
+
 #define URING_PENDING_RECORDED 0x100
-#define URING_PENDING_ADDRESS 0x200 // it sends to an address of its own
+#define URING_PENDING_ADDRESS 0x200  // it sends to an address of its own
+#define URING_PENDING_REPORTED 0x400 // what its completion would tell has been told
 
 // Requests recorded and not completed, with their operation and these.
 struct {
@@ -54,6 +67,18 @@ struct {
 	__type(key, int);
 	__type(value, __u64);
 } uring_of SEC(".maps");
+
+// The request that was submitted last through a ring by a name that the program gave it.
+struct uring_name {
+	__u64 ring, user_data;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct uring_name);
+	__type(value, __u64);
+} uring_named SEC(".maps");
 
 #define SLOT_OF_RINGS_CHOICE 0xffffffff // IORING_FILE_INDEX_ALLOC: the result says which
 
@@ -143,33 +168,39 @@ static __always_inline bool is_open_op(__u8 op)
 	return op == URING_OPENAT || op == URING_OPENAT2;
 }
 
-// begin_done makes the beginning of the record of a request that task t has completed, and returns where it goes on. The cgroup is that of the task,
-// as it is in the record of the submission: records of one cgroup keep their order.
-static __always_inline __u32 begin_done(struct scratch *s, struct task_struct *t, __u64 req, __s64 result)
+// begin_done makes the beginning of the record of a request that the current task has completed, and returns where it goes on. Nobody may know of the
+// submission any more: the record is one of an event like any other.
+static __always_inline __u32 begin_done(struct scratch *s, __u32 slot, __u64 req, __u32 pending, __s64 result)
 {
-	struct head *h = (void *)s->b;
-	struct cgroup_key k;
-	fill_head(h, t, KIND_URING_DONE, 0, result);
-	cgroup_key_of(cgroup_of(t), &k);
-	h->cgroup = k.id;
-	if (k.hierarchy)
-		h->flags |= HEAD_CGROUP_V1;
-	return put_struct(s, sizeof(*h), TAG_REQUEST, req);
+	__u8 op = pending & (URING_OPS - 1);
+	begin(s, slot, KIND_URING_DONE, uring_types[op], result)->nr = op;
+	if (pending & URING_PENDING_RECORDED)
+		set_flag(s, HEAD_DROPPED | HEAD_RECORDED);
+	return put_struct(s, sizeof(struct head), TAG_REQUEST, req);
+}
+
+// fill_open_request stores in x what a request that opens a file asks for.
+static __always_inline void fill_open_request(struct open_info *x, __u64 req)
+{
+	x->fd = KREAD(struct io_open, req, dfd);
+	x->flags = KREAD(struct io_open, req, how.flags) & ~O_LARGEFILE; // io_uring adds it
+	x->mode = KREAD(struct io_open, req, how.mode);
+	x->how = KREAD(struct io_open, req, how.resolve);
 }
 
 // report_opened reports, by way of a slot, that the request, an open, has the result.
 __noinline int report_opened(__u32 slot, __u64 req, __u32 pending, __s64 result)
 {
-	struct task_struct *t = bpf_get_current_task_btf();
 	struct scratch *s = scratch_of(slot);
 	if (!s) {
 		count_loss(RING_EVENT, LOSS_SCRATCH);
 		return 0;
 	}
-	__u32 o = begin_done(s, t, req, result);
-	__u64 f = made_file(t, req, pending & 0xff, result);
+	__u32 o = begin_done(s, slot, req, pending, result);
+	__u64 f = made_file(bpf_get_current_task_btf(), req, pending & 0xff, result);
 	if (f) {
 		struct open_info x = {};
+		fill_open_request(&x, req);
 		fill_file(&x, f);
 		o = put_struct(s, o, TAG_OPEN, x);
 		o = put_opened_path(slot, o, as_number(f));
@@ -185,17 +216,17 @@ static __always_inline bool is_begun(__u64 req)
 }
 
 // note_open has the open looked at before the next request of its ring, or when the task may have been told of it. One that follows another one as a
-// link is carried out only when that has completed.
+// link is carried out only when that has completed, and takes no other one's place.
 static __always_inline void note_open(__u64 ring, __u64 req)
 {
-	if (!bpf_core_field_exists(struct io_kiocb, cqe) || !is_begun(req) || KREAD(struct io_ring_ctx, ring, submit_state.link.head))
+	if (!bpf_core_field_exists(struct io_kiocb, cqe) || !is_begun(req))
 		return;
 	__u64 *own = bpf_task_storage_get(&uring_of, bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (own)
 		*own = ring;
 	if (!bpf_map_update_elem(&uring_opens, &ring, &req, BPF_NOEXIST))
 		__sync_fetch_and_add(&uring_opens_len, 1);
-	else
+	else if (!KREAD(struct io_ring_ctx, ring, submit_state.link.head))
 		bpf_map_update_elem(&uring_opens, &ring, &req, BPF_ANY);
 }
 
@@ -212,11 +243,11 @@ static __always_inline bool look_at(__u32 slot, __u64 ring, __u64 req)
 {
 	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
 	__u32 pending = p ? *p : 0;
-	if (!is_open_op(pending & 0xff) || (__u64)KREAD(struct io_kiocb, req, ctx) != ring)
+	if (!p || !is_open_op(pending & 0xff) || (__u64)KREAD(struct io_kiocb, req, ctx) != ring)
 		return true;
 	if (is_begun(req))
 		return false;
-	if (!bpf_map_delete_elem(&uring_pending, &req)) // else it has just been reported elsewhere
+	if (!(__sync_fetch_and_or(p, URING_PENDING_REPORTED) & URING_PENDING_REPORTED)) // else it has just been reported elsewhere
 		report_opened(slot, req, pending, KREAD(struct io_kiocb, req, cqe.res));
 	return true;
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tiercel-project/tiercel/bpf"
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
@@ -24,8 +26,22 @@ func Request(b []byte) (request uint64, done, ok bool) {
 	return 0, false, false
 }
 
+// Alone reports whether the completion of an io_uring request is an event without its submission, which was not seen or has been handed out: it
+// tells what the request was about. What was cancelled has not happened.
+func Alone(done *event.Event) bool {
+	return (done.Open.Ino != 0 || done.Socket.Family != 0) && done.Result != -int64(unix.ECANCELED)
+}
+
+// News reports whether the completion of an io_uring request tells more of ev, its submission, than that it succeeded.
+func News(ev, done *event.Event) bool {
+	r := done.Socket.Remote
+	return done.Result < 0 || len(done.Data) > 0 || r.IsValid() && r != ev.Socket.Remote || done.Socket.Family != ev.Socket.Family ||
+		done.Open.Ino != 0 && done.Open.Path.Resolved != ev.Open.Path.Raw && done.Open.Path.Resolved != ev.Open.Path.Resolved
+}
+
 // Complete adds to ev, the submission of an io_uring request, what done, its completion, tells.
 func Complete(ev, done *event.Event) {
+	ev.Flags &^= event.NoResult
 	ev.Result = done.Result
 	if o := done.Open; o.Ino != 0 {
 		ev.Open.Path.Resolved = o.Path.Resolved

@@ -41,8 +41,8 @@ func init() {
 	})
 }
 
-// list is n values made by make, then last.
-func list(n int, last string, make func(i int) string) string {
+// listed is n values made by make, then last.
+func listed(n int, last string, make func(i int) string) string {
 	var values []string
 	for i := range n {
 		values = append(values, make(i))
@@ -72,12 +72,12 @@ func TestFilterEnds(t *testing.T) {
 		{"fd.snet in (0.0.0.0/0)", "4m", "6u"},
 		{"fd.ip = ::1", "6", "4mu"},
 		{"fd.ip != ::1", "4m", "6u"},
-		{"fd.sip in " + list(300, "127.0.0.2", many), "m", "46u"},
-		{"fd.snet in " + list(40, "::/64", func(i int) string { return many(i) + "/32" }), "6", "4mu"},
+		{"fd.sip in " + listed(300, "127.0.0.2", many), "m", "46u"},
+		{"fd.snet in " + listed(40, "::/64", func(i int) string { return many(i) + "/32" }), "6", "4mu"},
 		{"fd.sport = 1", "4", "6mu"},
 		{"fd.sport > 1", "6m", "4u"},
 		{"fd.sport != 1", "6m", "4u"},
-		{"fd.rport in " + list(200, "3", func(i int) string { return fmt.Sprint(1000 + 3*i) }), "m", "46u"},
+		{"fd.rport in " + listed(200, "3", func(i int) string { return fmt.Sprint(1000 + 3*i) }), "m", "46u"},
 		{"fd.rport in (2, 3, 4, 5, 6, 7)", "6m", "4u"},
 		{"fd.port = 2", "6", "4mu"},
 		{"fd.typechar = 4", "4m", "6u"},

@@ -149,26 +149,38 @@ func TestRequests(t *testing.T) {
 		}
 		got = append(got, ev.BootNS)
 	}
-	r.add(1, &event.Event{BootNS: 10})
-	r.add(2, &event.Event{BootNS: 20})
-	r.add(3, &event.Event{BootNS: 30})
-	if ev := r.take(2); ev == nil || ev.BootNS != 20 {
-		t.Fatalf("take: got %+v", ev)
+	expect := func(what string, want ...uint64) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+		got = nil
 	}
+	taken := func(request uint64, wantTold bool) {
+		t.Helper()
+		if ev, told := r.take(request); ev == nil || ev.BootNS != request || told != wantTold {
+			t.Errorf("take %d: got %+v, told %t", request, ev, told)
+		}
+	}
+	add := func(request uint64) { r.add(request, &event.Event{BootNS: request}) }
+	for _, request := range []uint64{10, 20, 30} {
+		add(request)
+	}
+	taken(20, false)
 	r.expire(10+uint64(requestWait), hand)
-	if diff := cmp.Diff([]uint64{10}, got); diff != "" {
-		t.Errorf("first (-want +got):\n%s", diff)
-	}
+	expect("first", 10)
 	r.expire(30+uint64(requestWait), hand)
-	if diff := cmp.Diff([]uint64{10, 30}, got); diff != "" || !r.empty() {
-		t.Errorf("all (-want +got):\n%s", diff)
+	expect("all", 30)
+	taken(30, true)
+	if ev, _ := r.take(30); ev != nil {
+		t.Errorf("taken twice: %+v", ev)
 	}
-	got = nil
-	for i := range uint64(maxRequests + 2) {
-		r.add(i, &event.Event{BootNS: i})
+	for i := range uint64(maxRequests + 2) { // beyond the bound those that have left are forgotten
+		add(100 + i)
 	}
 	r.expire(0, hand)
-	if diff := cmp.Diff([]uint64{0, 1}, got); diff != "" {
-		t.Errorf("beyond the bound (-want +got):\n%s", diff)
+	expect("beyond the bound", 100, 101)
+	if ev, _ := r.take(10); ev != nil || len(r.known) != maxRequests {
+		t.Errorf("%d are known, of them %+v", len(r.known), ev)
 	}
 }

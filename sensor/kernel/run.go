@@ -257,10 +257,10 @@ func (s *Sensor) Run(ctx context.Context, handle func(*event.Event)) error {
 		found := s.drain(handle)
 		p.took(s.rousing)
 		s.rousing = 0
-		if len(s.requests.order) > 0 {
+		if s.requests.waiting.Len() > 0 {
 			s.requests.expire(bootNS(), func(ev *event.Event) { s.hand(ev, bootNS(), handle) })
 		}
-		if found || !s.requests.empty() {
+		if found || s.requests.waiting.Len() > 0 {
 			p.active = time.Now()
 		}
 		if found {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"container/list"
 	"fmt"
 	"time"
 
@@ -57,8 +58,13 @@ func (s *Sensor) prepareUring(spec *ebpf.CollectionSpec, kernel *btf.Spec) {
 	if done == "" {
 		s.lack("no tracepoint io_uring_complete: requests of io_uring are reported without their result")
 	}
-	if !hasTracepoint(kernel, "io_uring_task_work_run") {
-		delete(spec.Programs, bpf.SensorProgUringWorked)
+	for name, tracepoint := range map[string]string{
+		bpf.SensorProgUringWorked:    "io_uring_task_work_run",
+		bpf.SensorProgUringOverflown: "io_uring_cqe_overflow",
+	} {
+		if !hasTracepoint(kernel, tracepoint) {
+			delete(spec.Programs, name)
+		}
 	}
 	switch {
 	case hasTracepoint(kernel, "io_uring_submit_req"):
@@ -107,7 +113,9 @@ func (s *Sensor) attachUring(in interest) error {
 		looks = bpf.SensorProgUringWorked
 	}
 	// What is attached first runs first.
-	for _, name := range []string{bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, looks, bpf.SensorProgUringLook, bpf.SensorProgUringSubmit} {
+	for _, name := range []string{
+		bpf.SensorProgUringDone, bpf.SensorProgUringDoneV518, bpf.SensorProgUringOverflown, looks, bpf.SensorProgUringLook, bpf.SensorProgUringSubmit,
+	} {
 		p, ok := s.coll.Programs[name]
 		if !ok {
 			continue
@@ -122,66 +130,87 @@ func (s *Sensor) attachUring(in interest) error {
 }
 
 const (
-	// maxRequests bounds the requests that wait for their completion.
+	// maxRequests bounds the requests that are known and have not completed.
 	maxRequests = 4096
-	// requestWait is how long they wait; then they leave without a result.
+	// requestWait is how long a request waits for its completion; then it leaves without a result. It may never come: a program can ask for none, and
+	// the kernel tells nobody of those that the program leaves no room for.
 	requestWait = 100 * time.Millisecond
 )
 
 // requests are events of io_uring requests that have not completed, by the address of the request. The zero requests is empty.
 type requests struct {
-	events map[uint64]*event.Event
-	order  []uint64 // oldest first; may name requests that are gone
+	known   map[uint64]*request
+	waiting list.List // of *request, oldest first
+	told    list.List // of *request, oldest first: they have left without a result
 }
 
-func (r *requests) empty() bool { return len(r.events) == 0 }
+type request struct {
+	address uint64
+	ev      *event.Event
+	in      *list.List
+	at      *list.Element
+}
 
-func (r *requests) add(request uint64, ev *event.Event) {
-	if r.events == nil {
-		r.events = make(map[uint64]*event.Event)
+func (q *request) put(l *list.List) { q.in, q.at = l, l.PushBack(q) }
+
+func (r *requests) add(address uint64, ev *event.Event) {
+	if r.known == nil {
+		r.known = make(map[uint64]*request)
 	}
-	r.events[request] = ev
-	r.order = append(r.order, request)
+	q := &request{address: address, ev: ev}
+	q.put(&r.waiting)
+	r.known[address] = q
 }
 
-func (r *requests) take(request uint64) *event.Event {
-	ev := r.events[request]
-	delete(r.events, request)
-	return ev
+// take returns the event of a request and whether it has left, and forgets it; nil if there is none.
+func (r *requests) take(address uint64) (ev *event.Event, told bool) {
+	q := r.known[address]
+	if q == nil {
+		return nil, false
+	}
+	delete(r.known, address)
+	q.in.Remove(q.at)
+	return q.ev, q.in == &r.told
 }
 
 // expire hands out, without a result, the requests that have waited for too long at time now, and the oldest ones beyond the bound.
 func (r *requests) expire(now uint64, hand func(*event.Event)) {
-	for len(r.order) > 0 {
-		ev := r.events[r.order[0]]
-		if ev != nil && len(r.events) <= maxRequests && now < ev.BootNS+uint64(requestWait) {
+	for e := r.waiting.Front(); e != nil; e = r.waiting.Front() {
+		q := e.Value.(*request)
+		if len(r.known) <= maxRequests && now < q.ev.BootNS+uint64(requestWait) {
 			return
 		}
-		r.take(r.order[0])
-		r.order = r.order[1:]
-		if ev != nil {
-			ev.Flags |= event.NoResult
-			hand(ev)
+		r.waiting.Remove(e)
+		q.put(&r.told)
+		q.ev.Flags |= event.NoResult
+		hand(q.ev)
+		for len(r.known) > maxRequests && r.told.Len() > 0 {
+			r.take(r.told.Front().Value.(*request).address)
 		}
 	}
 }
 
 // joinRequest joins the record just decoded with the other one of its request. An address that is used again without a completion
-// belonged to a request that was asked to complete silently.
-func (s *Sensor) joinRequest(request uint64, done bool, now uint64, handle func(*event.Event)) {
-	ev := s.requests.take(request)
-	if !done {
-		if ev != nil {
+// belonged to a request whose completion nobody told of.
+func (s *Sensor) joinRequest(address uint64, done bool, now uint64, handle func(*event.Event)) {
+	ev, told := s.requests.take(address)
+	switch {
+	case !done:
+		if ev != nil && !told {
 			ev.Flags |= event.NoResult
 			s.hand(ev, now, handle)
 		}
-		s.requests.add(request, s.event.Clone())
-		return
+		s.requests.add(address, s.event.Clone())
+	case ev == nil:
+		if decode.Alone(&s.event) {
+			s.hand(&s.event, now, handle)
+		}
+	default:
+		if told && !decode.News(ev, &s.event) {
+			return
+		}
+		decode.Complete(ev, &s.event)
+		ev.Completion = bytes.Clone(s.event.Raw)
+		s.hand(ev, now, handle)
 	}
-	if ev == nil {
-		return // left without a result
-	}
-	decode.Complete(ev, &s.event)
-	ev.Completion = bytes.Clone(s.event.Raw)
-	s.hand(ev, now, handle)
 }

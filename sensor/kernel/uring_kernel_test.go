@@ -78,25 +78,32 @@ type uring struct {
 // newURing makes an io_uring with a table of its own for so many files, or none.
 func newURing(setup uint32, files int) (*uring, error) {
 	u := &uring{params: params{flags: setup, sqThreadIdle: 1000}}
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 16, uintptr(unsafe.Pointer(&u.params)), 0)
-	if errno != 0 {
-		return nil, fmt.Errorf("io_uring_setup: %w", errno)
-	}
-	u.fd, u.enter = fd, fd
-	var err error
-	u.ring, err = unix.Mmap(int(fd), 0, int(u.sq.array+u.sqEntries*4)+int(u.cq.cqes+u.cqEntries*16), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map ring: %w", err)
-	}
-	u.entries, err = unix.Mmap(int(fd), 0x10000000, int(u.sqEntries)*64, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map entries: %w", err)
+	if err := u.open(); err != nil {
+		return nil, err
 	}
 	none := slices.Repeat([]int32{-1}, files+1)
-	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, fd, registerFiles, uintptr(unsafe.Pointer(&none[0])), uintptr(files), 0, 0); files > 0 && errno != 0 {
+	if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, u.fd, registerFiles, uintptr(unsafe.Pointer(&none[0])), uintptr(files), 0, 0); files > 0 && errno != 0 {
 		return nil, fmt.Errorf("io_uring_register: %w", errno)
 	}
 	return u, nil
+}
+
+// open makes the io_uring of its parameters.
+func (u *uring) open() (err error) {
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 16, uintptr(unsafe.Pointer(&u.params)), 0)
+	if errno != 0 {
+		return fmt.Errorf("io_uring_setup: %w", errno)
+	}
+	u.fd, u.enter = fd, fd
+	u.ring, err = unix.Mmap(int(fd), 0, int(u.sq.array+u.sqEntries*4)+int(u.cq.cqes+u.cqEntries*16), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map ring: %w", err)
+	}
+	u.entries, err = unix.Mmap(int(fd), 0x10000000, int(u.sqEntries)*64, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map entries: %w", err)
+	}
+	return nil
 }
 
 func (u *uring) at(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.ring[off])) }
@@ -105,20 +112,13 @@ func (u *uring) at(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.ring
 func (u *uring) submit(requests ...sqe) error {
 	completes := uint32(0)
 	for _, r := range requests {
-		i := u.made % u.sqEntries
-		*(*sqe)(unsafe.Pointer(&u.entries[i*64])) = r
-		*u.at(u.sq.array + i*4) = i
-		u.made++
 		if r.flags&cqeSkipSuccess == 0 {
 			completes++
 		}
 	}
 	end := atomic.LoadUint32(u.at(u.cq.tail)) + completes
-	atomic.AddUint32(u.at(u.sq.tail), uint32(len(requests)))
-	const getEvents, wakeUp = 1, 2
-	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, u.enter, uintptr(len(requests)), uintptr(completes), getEvents|wakeUp|u.enterFlags, 0, 0)
-	if errno != 0 {
-		return fmt.Errorf("io_uring_enter: %w", errno)
+	if err := u.begin(completes, requests...); err != nil {
+		return err
 	}
 	for int32(atomic.LoadUint32(u.at(u.cq.tail))-end) < 0 {
 		runtime.Gosched()
@@ -126,8 +126,28 @@ func (u *uring) submit(requests ...sqe) error {
 	return nil
 }
 
-// reap takes all completions, of which the ring holds but so many.
-func (u *uring) reap() { atomic.StoreUint32(u.at(u.cq.head), atomic.LoadUint32(u.at(u.cq.tail))) }
+// begin hands requests to the kernel, all at once, and returns when so many have completed that were not reaped.
+func (u *uring) begin(completed uint32, requests ...sqe) error {
+	for _, r := range requests {
+		i := u.made % u.sqEntries
+		*(*sqe)(unsafe.Pointer(&u.entries[i*64])) = r
+		*u.at(u.sq.array + i*4) = i
+		u.made++
+	}
+	atomic.AddUint32(u.at(u.sq.tail), uint32(len(requests)))
+	const getEvents, wakeUp = 1, 2
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, u.enter, uintptr(len(requests)), uintptr(completed), getEvents|wakeUp|u.enterFlags, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("io_uring_enter: %w", errno)
+	}
+	return nil
+}
+
+// reap takes all completions, of which the ring holds but so many, and returns how many they are.
+func (u *uring) reap() uint32 {
+	tail := atomic.LoadUint32(u.at(u.cq.tail))
+	return tail - atomic.SwapUint32(u.at(u.cq.head), tail)
+}
 
 // register has the calling thread, which it locks, know the ring without its descriptor.
 func (u *uring) register() error {
@@ -390,7 +410,7 @@ func testUringSilent(t *testing.T, w *watch) (pid uint32) {
 	t.Helper()
 	cgroup, id := testCgroup(t, "uring-silent")
 	modes := []string{"inline", "registered ring", "direct"}
-	if major, minor := release(t); w.Backend() == BackendL || major > 6 || major == 6 && minor >= 10 {
+	if w.Backend() == BackendL || atLeast(t, 6, 10) {
 		modes = append(modes, "sqpoll", "by another thread")
 	}
 	if w.Backend() == BackendL {
@@ -419,18 +439,18 @@ func testUringSilent(t *testing.T, w *watch) (pid uint32) {
 	return pid
 }
 
-// release is the version of the kernel that runs.
-func release(t *testing.T) (major, minor int) {
+// atLeast reports whether the kernel that runs is of that version or a later one.
+func atLeast(t *testing.T, major, minor int) bool {
 	t.Helper()
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		t.Fatal(err)
 	}
-	major, minor, ok := parseRelease(unix.ByteSliceToString(uts.Release[:]))
+	gotMajor, gotMinor, ok := parseRelease(unix.ByteSliceToString(uts.Release[:]))
 	if !ok {
 		t.Fatalf("release %q", uts.Release)
 	}
-	return major, minor
+	return gotMajor > major || gotMajor == major && gotMinor >= minor
 }
 
 func init() {
@@ -477,7 +497,6 @@ func TestUringUsed(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	major, minor := release(t)
 	pid := uint32(cmd.Process.Pid)
 	for _, want := range []struct {
 		typ    field.EventType
@@ -486,8 +505,8 @@ func TestUringUsed(t *testing.T) {
 		since  int // Linux 6.
 	}{{ftruncate, 10, 55, 9}, {ftruncate, 20, 55, 9}, {ftruncate, 30, 55, 9}, {dup, 0, 54, 8}} {
 		if strings.Contains(string(out), fmt.Sprint("without ", want.op)) {
-			if major > 6 || major == 6 && minor >= want.since {
-				t.Errorf("Linux %d.%d has no operation %d", major, minor, want.op)
+			if atLeast(t, 6, want.since) {
+				t.Errorf("this kernel has no operation %d, as Linux 6.%d has", want.op, want.since)
 			}
 			continue
 		}

@@ -16,7 +16,7 @@
 
 /* Newer than the headers of some systems. */
 enum { OP_SOCKET = 45, OP_SEND_ZC = 47, OP_INSTALL = 54, OP_FTRUNCATE = 55, OP_BIND = 56, OP_LISTEN = 57 };
-enum { CQE_SKIP = 1 << 6 };
+enum { CQE_SKIP = 1 << 6, TIMEOUT_NO_ERROR = 1 << 5 };
 
 static struct {
 	int fd;
@@ -69,6 +69,10 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_OPENAT, .fd = a[0], .addr = a[1], .open_flags = a[2], .len = a[3]};
 	} else if (!strcmp(op, "openat2")) {
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_OPENAT2, .fd = a[0], .addr = a[1], .off = a[2], .len = a[3]};
+	} else if (!strcmp(op, "timeout")) { /* milliseconds */
+		struct __kernel_timespec *wait = low(sizeof(*wait));
+		*wait = (struct __kernel_timespec){a[0] / 1000, a[0] % 1000 * 1000000};
+		*e = (struct io_uring_sqe){.opcode = IORING_OP_TIMEOUT, .addr = (unsigned long)wait, .len = 1, .timeout_flags = TIMEOUT_NO_ERROR};
 	} else if (!strcmp(op, "connect")) {
 		*e = (struct io_uring_sqe){.opcode = IORING_OP_CONNECT, .fd = a[0], .addr = a[1], .off = a[2]};
 	} else if (!strcmp(op, "bind")) {
@@ -128,18 +132,43 @@ static void fill(struct io_uring_sqe *e, const char *op, int n, char **word)
 		e->file_index = 1; /* slot 0 */
 }
 
+/* next is where the next request goes, which push puts into the ring. */
+static struct io_uring_sqe *next(void)
+{
+	if (ring.fd < 0)
+		die("there is no ring");
+	return &ring.sqes[atomic_load(AT(ring.p.sq_off.tail)) & (ring.p.sq_entries - 1)];
+}
+
+static void push(void)
+{
+	unsigned tail = atomic_load(AT(ring.p.sq_off.tail)), i = tail & (ring.p.sq_entries - 1);
+	*AT(ring.p.sq_off.array + i * 4) = i;
+	atomic_store(AT(ring.p.sq_off.tail), tail + 1);
+}
+
 /* queue puts a request into the ring; last is false if the next one is to wait for it. */
 static void queue(struct step *s, bool last)
 {
-	unsigned tail = atomic_load(AT(ring.p.sq_off.tail)), i = tail & (ring.p.sq_entries - 1);
-	if (ring.fd < 0)
-		die("there is no ring");
-	fill(&ring.sqes[i], s->word[1], s->n - 2, s->word + 2);
+	struct io_uring_sqe *e = next();
+	fill(e, s->word[1], s->n - 2, s->word + 2);
 	if (!last)
-		ring.sqes[i].flags |= IOSQE_IO_LINK;
-	*AT(ring.p.sq_off.array + i * 4) = i;
+		e->flags |= IOSQE_IO_LINK;
 	ring.queued++;
-	atomic_store(AT(ring.p.sq_off.tail), tail + 1);
+	push();
+}
+
+/* crowd: leaves no room for completions. */
+static long crowd(struct step *s)
+{
+	(void)s;
+	for (unsigned i = 0; i < ring.p.cq_entries; i++) {
+		*next() = (struct io_uring_sqe){.opcode = IORING_OP_NOP};
+		push();
+		if (syscall(SYS_io_uring_enter, ring.fd, 1, 0, 0, NULL, 0) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 /* queue OP …: waits for uring, and that for it. */
@@ -177,4 +206,4 @@ static long uring(struct step *s)
 	return r;
 }
 
-const struct verb uring_verbs[] = {{"ring", 0, make_ring}, {"queue", 1, link_verb}, {"beside", 1, beside}, {"uring", 1, uring}, {0}};
+const struct verb uring_verbs[] = {{"ring", 0, make_ring}, {"queue", 1, link_verb}, {"beside", 1, beside}, {"uring", 1, uring}, {"crowd", 0, crowd}, {0}};
