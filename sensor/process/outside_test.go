@@ -9,8 +9,12 @@ import (
 // Arguments beyond the kernel side's copy are read while the process lives, if it is still the same program.
 func TestArguments(t *testing.T) {
 	long := strings.Repeat("a", 100_000)
-	cmd := exec.Command("sh", "-c", "read x", long, "last")
+	cmd := exec.Command("sh", "-c", "echo; read x", long, "last")
 	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,12 +22,16 @@ func TestArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	// Start returns before the new program has its arguments.
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 	ticks, _, ok := Proc{}.stat(uint32(cmd.Process.Pid))
 	if !ok {
 		t.Fatal("no stat")
 	}
 	k := Key{uint32(cmd.Process.Pid), ticks * (1e9 / clockTick)}
-	all := "-c\x00read x\x00" + long + "\x00last\x00"
+	all := "-c\x00echo; read x\x00" + long + "\x00last\x00"
 	im := &Image{Name: "sh", Exe: "sh", Args: all[:4000]}
 	args, ok := Proc{}.Arguments(k, im)
 	if !ok || args != all {
@@ -34,7 +42,7 @@ func TestArguments(t *testing.T) {
 		t.Errorf("completed: %d arguments, %d bytes", im.NumArgs(), len(im.Cmdline()))
 	}
 	im.Shorten()
-	if c := im.Cmdline(); len(c) > 4000+maxTail+10 || !strings.HasPrefix(c, "sh -c read x aaa") || !strings.HasSuffix(c, "aaa last") || !strings.Contains(c, " \u2026 ") {
+	if c := im.Cmdline(); len(c) > 4000+maxTail+10 || !strings.HasPrefix(c, "sh -c echo; read x aaa") || !strings.HasSuffix(c, "aaa last") || !strings.Contains(c, " \u2026 ") {
 		t.Errorf("shortened to %d bytes: %s", len(c), c)
 	}
 	if _, ok := (Proc{}).Arguments(k, &Image{Exe: "sh", Args: "-c\x00read y"}); ok {
