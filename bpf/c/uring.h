@@ -237,6 +237,11 @@ static __always_inline bool is_socket_op(__u8 op)
 	       op == URING_FIXED_FD_INSTALL;
 }
 
+static __always_inline bool is_multishot_op(__u8 op)
+{
+	return op == URING_ACCEPT || op == URING_RECV || op == URING_RECVMSG;
+}
+
 // passes_over is pass_over as a function of its own: inlined it takes registers, and an offset that is put on the stack for that has no bound to
 // the verifier of 6.1.
 __noinline int passes_over(void)
@@ -360,16 +365,15 @@ static __always_inline bool find_named(struct uring_name *name, __u64 *req, __u3
 	return true;
 }
 
-// complete is of a completion that the program is told of. One without a request is not the last one of its request, a multishot one.
+// complete is of a completion that the program is told of. One without a request is not the last one of its request, a multishot one, or what
+// another ring has sent.
 static __always_inline int complete(__u64 ring, __u64 req, __u64 user_data, __s64 result)
 {
 	struct uring_name name = {ring, user_data};
-	__u32 pending = 0;
+	__u32 pending;
 	if (req)
-		pending = take_pending(req);
-	else if (!find_named(&name, &req, &pending))
-		return 0;
-	return report_completed(req, pending, result);
+		return report_completed(req, take_pending(req), result);
+	return find_named(&name, &req, &pending) && is_multishot_op(pending & 0xff) ? report_request(req, pending, result) : 0;
 }
 
 SEC("tp_btf/io_uring_complete") // 6.11

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -182,5 +183,9 @@ func TestRequests(t *testing.T) {
 	expect("beyond the bound", 100, 101)
 	if ev, _ := r.take(10); ev != nil || len(r.known) != maxRequests {
 		t.Errorf("%d are known, of them %+v", len(r.known), ev)
+	}
+	r.expire(math.MaxUint64, hand)
+	if len(r.known) > 0 || r.waiting.Len()+r.told.Len() > 0 {
+		t.Errorf("%d are known after a minute", len(r.known))
 	}
 }

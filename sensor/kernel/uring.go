@@ -135,6 +135,8 @@ const (
 	// requestWait is how long a request waits for its completion; then it leaves without a result. It may never come: a program can ask for none, and
 	// the kernel tells nobody of those that the program leaves no room for.
 	requestWait = 100 * time.Millisecond
+	// toldWait is how long such a request is remembered; a completion after that tells of it by itself.
+	toldWait = time.Minute
 )
 
 // requests are events of io_uring requests that have not completed, by the address of the request. The zero requests is empty.
@@ -175,19 +177,27 @@ func (r *requests) take(address uint64) (ev *event.Event, told bool) {
 
 // expire hands out, without a result, the requests that have waited for too long at time now, and the oldest ones beyond the bound.
 func (r *requests) expire(now uint64, hand func(*event.Event)) {
-	for e := r.waiting.Front(); e != nil; e = r.waiting.Front() {
-		q := e.Value.(*request)
-		if len(r.known) <= maxRequests && now < q.ev.BootNS+uint64(requestWait) {
-			return
-		}
-		r.waiting.Remove(e)
+	for q := oldest(&r.waiting); q != nil && (len(r.known) > maxRequests || now >= q.ev.BootNS+uint64(requestWait)); q = oldest(&r.waiting) {
+		r.waiting.Remove(q.at)
 		q.put(&r.told)
 		q.ev.Flags |= event.NoResult
 		hand(q.ev)
-		for len(r.known) > maxRequests && r.told.Len() > 0 {
-			r.take(r.told.Front().Value.(*request).address)
-		}
+		r.forget(now)
 	}
+}
+
+// forget forgets the requests that have left long ago, and the oldest ones beyond the bound.
+func (r *requests) forget(now uint64) {
+	for q := oldest(&r.told); q != nil && (len(r.known) > maxRequests || now >= q.ev.BootNS+uint64(toldWait)); q = oldest(&r.told) {
+		r.take(q.address)
+	}
+}
+
+func oldest(l *list.List) *request {
+	if e := l.Front(); e != nil {
+		return e.Value.(*request)
+	}
+	return nil
 }
 
 // joinRequest joins the record just decoded with the other one of its request. An address that is used again without a completion
