@@ -249,12 +249,19 @@ __noinline int passes_over(void)
 	return pass_over(bpf_get_current_task_btf());
 }
 
+// name_request notes the request by its name, unless another one that waits has the same.
 static __always_inline void name_request(__u64 req)
 {
 	if (!bpf_core_field_exists(struct io_kiocb, cqe))
 		return;
 	struct uring_name name = {(__u64)KREAD(struct io_kiocb, req, ctx), KREAD(struct io_kiocb, req, cqe.user_data)};
-	bpf_map_update_elem(&uring_named, &name, &req, BPF_ANY);
+	__u64 *other = bpf_map_lookup_elem(&uring_named, &name), named = req;
+	if (other && *other != req) {
+		__u32 *p = bpf_map_lookup_elem(&uring_pending, other);
+		if (*other == NAME_OF_MANY || (p && !(*p & URING_PENDING_REPORTED)))
+			named = NAME_OF_MANY;
+	}
+	bpf_map_update_elem(&uring_named, &name, &named, BPF_ANY);
 }
 
 SEC("tp_btf/io_uring_submit_req") // 6.4; io_uring_submit_sqe before
@@ -353,7 +360,7 @@ static __always_inline int report_completed(__u64 req, __u32 pending, __s64 resu
 	return report_opened(SLOT_URING, req, pending, result);
 }
 
-// find_named finds the request that was submitted last through the ring by this name, and what is pending of it; false: it has completed.
+// find_named finds the request that has this name, and what is pending of it; false: it has completed, or the name is that of many.
 static __always_inline bool find_named(struct uring_name *name, __u64 *req, __u32 *pending)
 {
 	__u64 *r = bpf_map_lookup_elem(&uring_named, name);

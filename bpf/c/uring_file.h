@@ -68,10 +68,12 @@ struct {
 	__type(value, __u64);
 } uring_of SEC(".maps");
 
-// The request that was submitted last through a ring by a name that the program gave it.
+// The request of a ring that has the name that the program gave it.
 struct uring_name {
 	__u64 ring, user_data;
 };
+
+#define NAME_OF_MANY 1 // in place of a request
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
