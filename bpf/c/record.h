@@ -26,7 +26,7 @@ enum head_flag {
 	HEAD_ARGS_TRUNCATED = 1 << 2,
 	HEAD_ENV_TRUNCATED = 1 << 3,
 	HEAD_COMPAT = 1 << 4,
-	HEAD_NO_RESULT = 1 << 5,
+	HEAD_NO_RESULT = 1 << 5, // of an io_uring request: its completion is not asked for
 	HEAD_CGROUP_V1 = 1 << 6,
 	HEAD_DROPPED = 1 << 7, // the filter says that no rule can match: it left to be checked, or for the flight recorder
 	HEAD_RECORDED = 1 << 8, // it left for the flight recorder or the process table alone

@@ -290,6 +290,8 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	begin(s, SLOT_URING, KIND_URING, uring_types[op], 0)->nr = op;
 	if (pending & URING_PENDING_RECORDED)
 		set_flag(s, HEAD_DROPPED | HEAD_RECORDED);
+	if (request_flags(req) & REQUEST_CQE_SKIP)
+		set_flag(s, HEAD_NO_RESULT);
 	__u32 o = put_struct(s, sizeof(struct head), TAG_REQUEST, req);
 	if (is_open_op(op))
 		o = put_open_request(s, o, req);

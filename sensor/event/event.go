@@ -23,7 +23,7 @@ const (
 	EnvTruncated
 	// Compat: the call came in through the 32-bit ABI.
 	Compat
-	// NoResult: the result is not known (io_uring without completion).
+	// NoResult: the result is not known (io_uring, without completion or before it).
 	NoResult
 	// ProcessOnly: the event only maintains the process table; rules do not see it.
 	ProcessOnly

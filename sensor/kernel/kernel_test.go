@@ -176,6 +176,13 @@ func TestRequests(t *testing.T) {
 	if ev, _ := r.take(30); ev != nil {
 		t.Errorf("taken twice: %+v", ev)
 	}
+	for request, f := range map[uint64]event.Flags{40: 0, 50: event.NoResult} {
+		r.add(request, &event.Event{Type: field.EventAccept4, BootNS: request, Flags: f})
+	}
+	r.expire(50+uint64(requestWait), hand)
+	expect("accepts: only of one without a completion it is not known that nobody came", 50)
+	taken(40, false)
+	taken(50, true)
 	for i := range uint64(maxRequests + 2) { // beyond the bound those that have left are forgotten
 		add(100 + i)
 	}
@@ -185,7 +192,7 @@ func TestRequests(t *testing.T) {
 		t.Errorf("%d are known, of them %+v", len(r.known), ev)
 	}
 	r.expire(math.MaxUint64, hand)
-	if len(r.known) > 0 || r.waiting.Len()+r.told.Len() > 0 {
+	if len(r.known) > 0 || r.waiting.Len()+r.old.Len() > 0 {
 		t.Errorf("%d are known after a minute", len(r.known))
 	}
 }

@@ -135,20 +135,21 @@ const (
 	// requestWait is how long a request waits for its completion; then it leaves without a result. It may never come: a program can ask for none, and
 	// the kernel tells nobody of those that the program leaves no room for.
 	requestWait = 100 * time.Millisecond
-	// toldWait is how long such a request is remembered; a completion after that tells of it by itself.
-	toldWait = time.Minute
+	// oldWait is how long such a request is remembered; a completion after that tells of it by itself.
+	oldWait = time.Minute
 )
 
 // requests are events of io_uring requests that have not completed, by the address of the request. The zero requests is empty.
 type requests struct {
 	known   map[uint64]*request
 	waiting list.List // of *request, oldest first
-	told    list.List // of *request, oldest first: they have left without a result
+	old     list.List // of *request, oldest first: they have waited for long, and most have left without a result
 }
 
 type request struct {
 	address uint64
 	ev      *event.Event
+	told    bool // it has left
 	in      *list.List
 	at      *list.Element
 }
@@ -172,23 +173,30 @@ func (r *requests) take(address uint64) (ev *event.Event, told bool) {
 	}
 	delete(r.known, address)
 	q.in.Remove(q.at)
-	return q.ev, q.in == &r.told
+	return q.ev, q.told
 }
 
 // expire hands out, without a result, the requests that have waited for too long at time now, and the oldest ones beyond the bound.
 func (r *requests) expire(now uint64, hand func(*event.Event)) {
 	for q := oldest(&r.waiting); q != nil && (len(r.known) > maxRequests || now >= q.ev.BootNS+uint64(requestWait)); q = oldest(&r.waiting) {
 		r.waiting.Remove(q.at)
-		q.put(&r.told)
-		q.ev.Flags |= event.NoResult
-		hand(q.ev)
+		q.put(&r.old)
+		if q.told = !passive(q.ev); q.told {
+			q.ev.Flags |= event.NoResult
+			hand(q.ev)
+		}
 		r.forget(now)
 	}
 }
 
-// forget forgets the requests that have left long ago, and the oldest ones beyond the bound.
+// passive reports whether a request has done nothing before somebody else does something, of which its completion tells all.
+func passive(ev *event.Event) bool {
+	return (ev.Type == field.EventAccept4 || ev.Type == field.EventRecvfrom || ev.Type == field.EventRecvmsg) && ev.Flags&event.NoResult == 0
+}
+
+// forget forgets the requests that have waited for very long, and the oldest ones beyond the bound.
 func (r *requests) forget(now uint64) {
-	for q := oldest(&r.told); q != nil && (len(r.known) > maxRequests || now >= q.ev.BootNS+uint64(toldWait)); q = oldest(&r.told) {
+	for q := oldest(&r.old); q != nil && (len(r.known) > maxRequests || now >= q.ev.BootNS+uint64(oldWait)); q = oldest(&r.old) {
 		r.take(q.address)
 	}
 }
