@@ -242,13 +242,6 @@ static __always_inline bool is_multishot_op(__u8 op)
 	return op == URING_ACCEPT || op == URING_RECV || op == URING_RECVMSG;
 }
 
-// passes_over is pass_over as a function of its own: inlined it takes registers, and an offset that is put on the stack for that has no bound to
-// the verifier of 6.1.
-__noinline int passes_over(void)
-{
-	return pass_over(bpf_get_current_task_btf());
-}
-
 // name_request notes the request by its name, unless another one that waits has the same.
 static __always_inline void name_request(__u64 req)
 {
@@ -316,8 +309,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *request)
 	return 0;
 }
 
-// take_pending returns what is pending of a request that completes: its operation and flags; 0: nothing that has not been told. More may be pending
-// than are remembered, or have been since before the sensor was there: then the operation says whether anybody wants it.
+// take_pending returns what is pending of a request that completes: its operation and flags; 0: nothing that has not been told.
 static __always_inline __u32 take_pending(__u64 req)
 {
 	__u32 *p = bpf_map_lookup_elem(&uring_pending, &req);
@@ -326,8 +318,7 @@ static __always_inline __u32 take_pending(__u64 req)
 		bpf_map_delete_elem(&uring_pending, &req);
 		return pending & URING_PENDING_REPORTED ? 0 : pending;
 	}
-	__u32 op = KREAD(struct io_kiocb, req, opcode);
-	return op < URING_OPS && uring_types[op] && !uring_recorded[op] && !passes_over() ? op : 0;
+	return pending_of_forgotten(req);
 }
 
 // report_request reports that the request, no open, has the result.

@@ -68,16 +68,20 @@ func init() {
 			err = errors.Join(err, raise(), u.begin(1))
 			time.Sleep(requestWait)
 			return err
-		case "many":
+		case "many", "many, silent":
+			flags, completed := byte(0), uint32(2*lateMany)
+			if mode != "many" {
+				flags, completed = cqeSkipSuccess, lateMany
+			}
 			for i := 0; i < lateMany && err == nil; i++ {
 				path := nothing
 				if i == 1 {
 					path = link
 				}
-				err = u.begin(0, behindGate(path, 0)...)
+				err = u.begin(0, behindGate(path, flags)...)
 			}
 			time.Sleep(late()) // all of that is read
-			return errors.Join(err, raise(), u.begin(2*lateMany))
+			return errors.Join(err, raise(), u.begin(completed))
 		case "overflow", "overflow, two of a name":
 			for i := 0; i < 32 && err == nil; i++ {
 				err = u.begin(0, sqe{})
@@ -136,6 +140,9 @@ func TestUringLate(t *testing.T) {
 	modes := []string{"open", "many", "overflow", "overflow, two of a name"}
 	if w.Backend() == BackendL || atLeast(t, 6, 10) {
 		modes = append(modes, "silent")
+	}
+	if w.Backend() == BackendL {
+		modes = append(modes, "many, silent")
 	}
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
