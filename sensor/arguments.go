@@ -25,28 +25,36 @@ func (b *budget) take(now uint64, perSecond int) bool {
 	return b.n <= perSecond
 }
 
-// wholeArguments has rules see all arguments of a program whose start is ev, if the kernel side has cut them, until the function it returns
-// is called. What is kept and told of the process is short.
-func (p *pipeline) wholeArguments(ev *event.Event, proc *process.Process) (shorten func()) {
-	nothing := func() {}
+// readArguments returns all arguments of a program whose start is ev, if the kernel side has cut them; empty if they are not to be had.
+func (p *pipeline) readArguments(ev *event.Event, proc *process.Process) string {
 	started := (ev.Type == field.EventExecve || ev.Type == field.EventExecveat) && ev.Result >= 0
 	if !started || ev.Flags&event.ArgsTruncated == 0 {
-		return nothing
+		return ""
 	}
 	if !p.seesProcesses || !p.arguments.take(ev.BootNS, argumentsPerSecond) {
 		p.metrics.arguments.WithLabelValues(argumentsRefused).Inc()
-		return nothing
+		return ""
 	}
 	im := proc.Image(ev.Task.ExecGen)
 	if im == nil {
-		return nothing
+		return ""
 	}
 	args, ok := process.Proc{}.Arguments(proc.Key, im)
 	if !ok {
 		p.metrics.arguments.WithLabelValues(argumentsGone).Inc()
-		return nothing
+		return ""
 	}
 	p.metrics.arguments.WithLabelValues(argumentsRead).Inc()
+	return args
+}
+
+// showArguments has rules see args, which readArguments has returned for the start ev of a program, until the function it returns is called. What is
+// kept and told of the process is short.
+func showArguments(ev *event.Event, proc *process.Process, args string) (shorten func()) {
+	im := proc.Image(ev.Task.ExecGen)
+	if args == "" || im == nil {
+		return func() {}
+	}
 	im.Complete(args)
 	return im.Shorten
 }

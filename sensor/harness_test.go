@@ -223,3 +223,12 @@ func receive(t testing.TB, c <-chan *bus.Event) *bus.Event {
 		return nil
 	}
 }
+
+func waitUntil(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("not after two minutes: %s", what)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tiercel-project/tiercel/sensor/kernel"
 	"github.com/tiercel-project/tiercel/test/workload"
@@ -96,13 +95,4 @@ func opensDropped(t testing.TB, s *Sensor) (n uint64) {
 		n += stats[i].Calls() - stats[i].Emitted
 	}
 	return n
-}
-
-func waitUntil(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for until := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("not after two minutes: %s", what)
-		}
-	}
 }

@@ -144,12 +144,13 @@ func (p *pipeline) handle(ev *event.Event) {
 	defer p.metrics.observeRead(ev) // once the alert has left
 	id := p.identity(ev)
 	root := p.loadNames(ev, proc, id)
+	args := p.readArguments(ev, proc)
 	if reading := !id.IsHost() && p.users.Reading(root); reading || id.State == container.Pending {
-		if !p.mayMatch(ev, proc, id, reading) {
+		if !p.mayMatch(ev, proc, id, args, reading) {
 			p.metrics.events.Inc()
 			return
 		}
-		if p.waiting.add(ev, proc, root, p.now()) {
+		if p.waiting.add(ev, proc, root, args, p.now()) {
 			p.table.Pin(proc)
 			p.rouse()
 			return
@@ -157,7 +158,7 @@ func (p *pipeline) handle(ev *event.Event) {
 		p.metrics.waited.WithLabelValues(waitedOverflow).Inc()
 		id = giveUp(id)
 	}
-	p.match(ev, proc, id)
+	p.match(ev, proc, id, args)
 }
 
 // identity returns the identity of the process that did ev. The kernel tells the path of a cgroup before the first event of it; should
@@ -223,8 +224,8 @@ func (p *pipeline) rouse() {
 }
 
 // mayMatch reports whether ev could match once the names of its container, or of its users, are known. If not, it need not wait for them.
-func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, reading bool) bool {
-	defer p.wholeArguments(ev, proc)()
+func (p *pipeline) mayMatch(ev *event.Event, proc *process.Process, id *container.Identity, args string, reading bool) bool {
+	defer showArguments(ev, proc, args)()
 	j := p.judge(ev)
 	matcher := j.matcher
 	if ev.Flags&event.Broad != 0 && !p.checkAll {
@@ -242,8 +243,8 @@ func giveUp(id *container.Identity) *container.Identity {
 }
 
 // match matches ev and reports the rules that do.
-func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity) {
-	shorten := p.wholeArguments(ev, proc)
+func (p *pipeline) match(ev *event.Event, proc *process.Process, id *container.Identity, args string) {
+	shorten := showArguments(ev, proc, args)
 	e := p.extract.Bind(ev, proc, id)
 	matcher, check := p.matcher(ev)
 	p.matched = matcher.Match(e, p.matched[:0])
@@ -285,7 +286,7 @@ func (p *pipeline) release(all bool) (next uint64) {
 		} else {
 			p.metrics.waited.WithLabelValues(waitedTimeout).Inc()
 		}
-		p.match(w.ev, w.proc, giveUp(id))
+		p.match(w.ev, w.proc, giveUp(id), w.args)
 		p.table.Unpin(w.proc)
 		return false
 	})

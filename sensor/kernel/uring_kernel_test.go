@@ -482,6 +482,10 @@ func init() {
 			}
 			err = errors.Join(err, u.submit(r))
 		}
+		var st unix.Stat_t // a request that has not begun when its process ends is cancelled
+		for end := time.Now().Add(waitTime); has[55] && unix.Fstat(fd, &st) == nil && st.Size != 30 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		runtime.KeepAlive(path)
 		return err
 	})

@@ -27,7 +27,8 @@ type Image struct {
 	PidNSInitStartNS uint64
 	Truncated        bool // Args or Env were longer than what was copied
 
-	short   string // Args as the kernel side copied them, while Args are all of them
+	short   string // what is kept of Args, while Args are all of them
+	tailed  bool   // that is what the kernel side copied, an ellipsis, and the end
 	partial bool   // made of a name: the record of the exec has not been seen
 	cmdline string // built at first use
 }
@@ -75,9 +76,12 @@ func (im *Image) Complete(args string) {
 
 // Shorten cuts completed arguments again: to what the kernel side copied, an ellipsis, and their end.
 func (im *Image) Shorten() {
-	tail := im.Args[max(len(im.short), len(im.Args)-maxTail):]
-	im.Args = strings.TrimSuffix(im.short, "\x00") + "\x00\u2026\x00" + strings.Clone(tail)
-	im.short, im.cmdline = "", ""
+	if !im.tailed {
+		tail := im.Args[max(len(im.short), len(im.Args)-maxTail):]
+		im.short = strings.TrimSuffix(im.short, "\x00") + "\x00\u2026\x00" + strings.Clone(tail)
+		im.tailed = true
+	}
+	im.Args, im.short, im.cmdline = im.short, "", ""
 }
 
 // Cmdline is the name and the arguments, joined by blanks: Falco's proc.cmdline.
