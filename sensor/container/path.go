@@ -25,23 +25,33 @@ const shortLen = 12
 func (id ID) Short() string { return id.Container[:min(shortLen, len(id.Container))] }
 
 // ParsePath reads the path of a cgroup of any hierarchy. It reports false for processes of the host: services, sessions, the runtimes'
-// own helpers. The innermost container counts.
+// own helpers.
+//
+// What is below a container may be of its own making, whatever it is called, so the outermost container counts; but of one that is not of a pod,
+// the outermost one of a pod in it (kind: a node that is a container).
 func ParsePath(path string) (ID, bool) {
+	var outer ID
 	parts := strings.Split(strings.Trim(path, "/"), "/")
-	for i := len(parts) - 1; i >= 0; i-- {
+	from := 0 // behind the outer container
+	for i := range parts {
 		id, helper := parsePart(parts, i)
-		if helper {
+		if helper && outer.Container == "" {
 			return ID{}, false
 		}
 		if id.Container == "" {
 			continue
 		}
 		if id.PodUID == "" {
-			id.PodUID = podUID(parts[:i])
+			id.PodUID = podUID(parts[from:i])
 		}
-		return id, true
+		if id.PodUID != "" {
+			return id, true
+		}
+		if outer.Container == "" {
+			outer, from = id, i+1
+		}
 	}
-	return ID{}, false
+	return outer, outer.Container != ""
 }
 
 // prefixes of units and directories that hold one container.

@@ -34,7 +34,7 @@ func TestParsePath(t *testing.T) {
 		{name: "docker systemd", path: "/system.slice/docker-" + idA + ".scope", want: ID{idA, Docker, ""}},
 		{name: "docker rootless", path: "/user.slice/user-1000.slice/user@1000.service/user.slice/docker-" + idA + ".scope", want: ID{idA, Docker, ""}},
 		{name: "docker with systemd inside", path: "/docker/" + idA + "/system.slice/cron.service", want: ID{idA, Docker, ""}},
-		{name: "docker in docker", path: "/docker/" + idA + "/docker/" + idB, want: ID{idB, Docker, ""}},
+		{name: "docker in docker", path: "/docker/" + idA + "/docker/" + idB, want: ID{idA, Docker, ""}},
 		{name: "ecs", path: "/ecs/7c2b6f1e/" + idA, want: ID{idA, Docker, ""}},
 
 		{name: "kubernetes cgroupfs", path: "/kubepods/besteffort/pod" + uid + "/" + idA, want: ID{idA, "", uid}},
@@ -72,6 +72,13 @@ func TestParsePath(t *testing.T) {
 			want: ID{idA, Containerd, uid},
 		},
 		{name: "test of our own", path: "/tiercel-test-1/kubepods/besteffort/pod" + uid + "/" + idA, want: ID{idA, "", uid}},
+
+		{name: "a pod's, as another container", path: "/kubepods/besteffort/pod" + uid + "/" + idA + "/" + idB, want: ID{idA, "", uid}},
+		{name: "a pod's, as another pod's", path: "/kubepods/besteffort/pod" + uid + "/" + idA + "/pod" + static + "/" + idB, want: ID{idA, "", uid}},
+		{name: "a pod's, as a monitor", path: "/kubepods/besteffort/pod" + uid + "/" + idA + "/crio-conmon-x", want: ID{idA, "", uid}},
+		{name: "a pod's, as LXC's", path: "/kubepods/besteffort/pod" + uid + "/" + idA + "/lxc.payload.x", want: ID{idA, "", uid}},
+		{name: "docker's, as a monitor", path: "/docker/" + idA + "/libpod-conmon-" + idB + ".scope", want: ID{idA, Docker, ""}},
+		{name: "docker in LXC", path: "/lxc.payload.web/system.slice/docker-" + idA + ".scope", want: ID{"web", LXC, ""}},
 
 		{name: "podman systemd", path: "/machine.slice/libpod-" + idA + ".scope", want: ID{idA, Podman, ""}},
 		{name: "podman with crun", path: "/machine.slice/libpod-" + idA + ".scope/container", want: ID{idA, Podman, ""}},
