@@ -119,6 +119,7 @@ type collector struct {
 
 	processes, processBytes, processEvicted, processRefused, processIncomplete, processReaped *prometheus.Desc
 	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved                *prometheus.Desc
+	userRoots, userBytes, userEvicted, userSkipped, userMissed                                *prometheus.Desc
 	waiting, alerts                                                                           *prometheus.Desc
 }
 
@@ -139,6 +140,11 @@ func newCollector(s *Sensor) *collector {
 		containers:          desc("containers", "Containers with a known cgroup."),
 		containerResolved:   desc("containers_resolved_total", "Containers whose names a runtime told."),
 		containerUnresolved: desc("containers_unresolved_total", "Containers whose names nobody told in time."),
+		userRoots:           desc("user_roots", "Mount namespaces of containers, and the host, whose users and groups are known."),
+		userBytes:           desc("user_bytes", "Memory that users and groups of containers take, about."),
+		userEvicted:         desc("user_roots_evicted_total", "Mount namespaces whose users and groups were forgotten for want of room."),
+		userSkipped:         desc("user_lines_skipped_total", "Lines of containers' passwd and group files beyond those that count."),
+		userMissed:          desc("user_reads_missed_total", "Attempts to read users and groups: refused (no reader was free in time), late (the files took too long).", "reason"),
 		waiting:             desc("events_waiting", "Events that wait for the names of their container."),
 		alerts:              desc("output_alerts_total", "Alerts by output and what came of them: written, dropped (the queue was full), failed.", "output", "result"),
 	}
@@ -148,7 +154,8 @@ func newCollector(s *Sensor) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.processes, c.processBytes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped,
-		c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved, c.waiting, c.alerts,
+		c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved,
+		c.userRoots, c.userBytes, c.userEvicted, c.userSkipped, c.userMissed, c.waiting, c.alerts,
 	} {
 		ch <- d
 	}
@@ -160,6 +167,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	p.mu.Lock()
 	procs, groups, waiting := p.table.Stats(), p.cgroups.Stats(), len(p.waiting.queue)
 	p.mu.Unlock()
+	users := p.users.Stats()
 	gauge := func(d *prometheus.Desc, v int) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
 	}
@@ -177,6 +185,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.containers, groups.Containers)
 	counter(c.containerResolved, groups.Resolved)
 	counter(c.containerUnresolved, groups.Unresolved)
+	gauge(c.userRoots, users.Roots)
+	gauge(c.userBytes, users.Bytes)
+	counter(c.userEvicted, users.Evicted)
+	counter(c.userSkipped, users.Skipped)
+	counter(c.userMissed, users.Refused, "refused")
+	counter(c.userMissed, users.Late, "late")
 	gauge(c.waiting, waiting)
 	for _, o := range c.s.outputs.List {
 		c.output(counter, o.Stats())

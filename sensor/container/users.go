@@ -2,10 +2,7 @@ package container
 
 import (
 	"bytes"
-	"context"
-	"fmt"
-	"io"
-	"os"
+	"cmp"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,21 +17,31 @@ import (
 type UsersConfig struct {
 	// MaxSize of a passwd or group file. Positive. Default 1 MiB.
 	MaxSize int64
-	// Timeout of reading the files of one container. Positive. Default 100ms.
+	// Timeout of reading the files of one container, the wait for a reader included. Positive. Default 100ms.
 	Timeout time.Duration
+	// MaxLines of a passwd or group file of a container that count; the rest is left out. Positive. Default 4096.
+	MaxLines int
 	// MaxRoots is how many containers' files are kept. Positive. Default 1024.
 	MaxRoots int
+	// MaxBytes is how much memory what is kept of containers' files may take. Positive. Default 8 MiB.
+	MaxBytes int
 	// Refresh is how old files may be before they are read again. Positive. Default 60s.
 	Refresh time.Duration
 	// HostRoot is where the files of the host are. Default: here.
 	HostRoot host.Root
-	// Readers is how many files may be read at the same time: one that blocks holds its place. Positive. Default 4.
+	// Readers is how many files may be read at the same time: one that blocks holds its place. One container has at most half of
+	// them. Positive. Default 4.
 	Readers int
+	// Queue is how many roots may wait for a reader. One container has at most half of it. Positive. Default 64.
+	Queue int
 }
 
 // DefaultUsersConfig returns the defaults of UsersConfig.
 func DefaultUsersConfig() UsersConfig {
-	return UsersConfig{MaxSize: 1 << 20, Timeout: 100 * time.Millisecond, MaxRoots: 1024, Refresh: time.Minute, Readers: 4}
+	return UsersConfig{
+		MaxSize: 1 << 20, Timeout: 100 * time.Millisecond, MaxLines: 4096, MaxRoots: 1024, MaxBytes: 8 << 20, Refresh: time.Minute,
+		Readers: 4, Queue: 64,
+	}
 }
 
 // A Root says whose names are meant: the host's, or those of a container. The zero Root is the host.
@@ -46,25 +53,45 @@ type Root struct {
 // A User is an entry of a passwd file.
 type User struct{ Name, Home, Shell string }
 
+// UsersStats are counters of a Users, and its present size.
+type UsersStats struct {
+	Roots   int
+	Bytes   int    // what containers' names take, about
+	Evicted uint64 // roots forgotten for want of room
+	Skipped uint64 // lines beyond UsersConfig.MaxLines
+	Refused uint64 // loads that no reader was free for, in time
+	Late    uint64 // loads that a reader did not end in time
+}
+
 // Users knows the names of users and groups, of the host and of containers as they see it themselves. It is safe for concurrent use.
 type Users struct {
 	cfg  UsersConfig
 	open func(pid uint32) (int, error) // a root directory; replaced in tests
+	file func(dir int, path string, limit int64) ([]byte, error)
 	now  func() time.Time
-	busy chan struct{} // one token per reader
 
-	mu    sync.Mutex
-	roots map[Root]*names // guarded by mu
+	mu      sync.Mutex // guards all below
+	roots   map[Root]*names
+	shares  map[string]*share // by container
+	stats   UsersStats
+	queue   []*reading
+	busy    int            // readers
+	readers map[string]int // of them, by container
 }
 
 // names are the files of one root. What was read is replaced, never changed.
 type names struct {
 	users  map[uint32]User
 	groups map[uint32]string
+	bytes  int    // 0 for the host's
+	share  *share // of its container, while they are kept
 	read   time.Time
 	state  namesState
 	stale  bool // old enough to be read again; guarded by mu
 }
+
+// A share is what is kept of one container.
+type share struct{ roots, bytes int }
 
 type namesState uint8
 
@@ -76,7 +103,7 @@ const (
 // NewUsers returns a Users that knows nothing yet.
 func NewUsers(cfg UsersConfig) *Users {
 	return &Users{
-		cfg: cfg, now: time.Now, busy: make(chan struct{}, cfg.Readers), roots: map[Root]*names{},
+		cfg: cfg, file: readBelow, now: time.Now, roots: map[Root]*names{}, shares: map[string]*share{}, readers: map[string]int{},
 		open: func(pid uint32) (int, error) {
 			path := cfg.HostRoot.Path("/")
 			if pid != 0 {
@@ -99,94 +126,74 @@ func (u *Users) Age() {
 	}
 }
 
-// Load has the files of root read if they were not, or are old. pid is a process that has that root; 0 is this one. It does not block:
-// the root is opened at once, so that the process may end, and read in the background. done, if not nil, is called when that is over;
-// Load reports whether it will be.
-func (u *Users) Load(root Root, pid uint32, done func()) bool {
-	u.mu.Lock()
-	old := u.roots[root]
-	if old != nil && !old.stale {
-		u.mu.Unlock()
-		return false
-	}
-	select {
-	case u.busy <- struct{}{}:
-	default: // all readers are taken: the next event tries again
-		u.mu.Unlock()
-		return false
-	}
-	fresh := &names{state: namesReading, read: u.now()}
-	if old != nil {
-		fresh.users, fresh.groups = old.users, old.groups
-	} else if len(u.roots) >= u.cfg.MaxRoots {
-		u.evict()
-	}
-	u.roots[root] = fresh
-	u.mu.Unlock()
-
-	fd, err := u.open(pid)
-	if err != nil { // the process has ended: another one of the container will do
-		<-u.busy
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if old == nil {
-			delete(u.roots, root)
-		} else {
-			u.roots[root] = old
-		}
-		return false
-	}
-	go u.read(root, fd, done)
-	return true
-}
-
-// read reads the files below the directory fd, which it closes. A file that blocks keeps the place of a reader until it gives way.
-func (u *Users) read(root Root, fd int, done func()) {
-	result := make(chan *names, 1)
-	go func() {
-		defer func() { <-u.busy }()
-		defer func() { _ = unix.Close(fd) }()
-		n := &names{state: namesRead, users: map[uint32]User{}, groups: map[uint32]string{}}
-		if b, err := readBelow(fd, "etc/passwd", u.cfg.MaxSize); err == nil {
-			parsePasswd(b, n.users)
-		}
-		if b, err := readBelow(fd, "etc/group", u.cfg.MaxSize); err == nil {
-			parseGroup(b, n.groups)
-		}
-		result <- n
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.Timeout)
-	defer cancel()
-	select {
-	case n := <-result:
-		n.read = u.now()
-		u.store(root, n)
-	case <-ctx.Done():
-		u.store(root, &names{state: namesRead, read: u.now()})
-	}
-	if done != nil {
-		done()
-	}
-}
-
-func (u *Users) store(root Root, n *names) {
+// Stats returns the counters.
+func (u *Users) Stats() UsersStats {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.roots[root] != nil { // it may have been evicted meanwhile
-		u.roots[root] = n
+	s := u.stats
+	s.Roots = len(u.roots)
+	return s
+}
+
+// set has n be the names of root; with nil they are forgotten. The caller holds mu.
+func (u *Users) set(root Root, n *names) {
+	if old := u.roots[root]; old != nil {
+		u.stats.Bytes -= old.bytes
+		old.share.bytes -= old.bytes
+		if old.share.roots--; old.share.roots == 0 {
+			delete(u.shares, root.Container)
+		}
+		delete(u.roots, root)
+	}
+	if n == nil {
+		return
+	}
+	if n.share = u.shares[root.Container]; n.share == nil {
+		n.share = &share{}
+		u.shares[root.Container] = n.share
+	}
+	n.share.roots++
+	n.share.bytes += n.bytes
+	u.stats.Bytes += n.bytes
+	u.roots[root] = n
+}
+
+// store has n be the names of root, for which others may have to go. The caller holds mu.
+func (u *Users) store(root Root, n *names) {
+	u.set(root, n)
+	for u.stats.Bytes > u.cfg.MaxBytes && u.evict(root, func(s share) int { return s.bytes }) {
 	}
 }
 
-// evict forgets the files that were read longest ago. The caller holds mu.
-func (u *Users) evict() {
-	var oldest Root
-	var at time.Time
+// evict forgets a root of the container that has most by weigh, so that none displaces what others have: its heaviest, of equal ones that
+// which was read longest ago. keep comes last, and stays without names: it would be read again at once. evict reports whether there was
+// one. The caller holds mu.
+func (u *Users) evict(keep Root, weigh func(share) int) bool {
+	var victim Root
+	var most, heaviest int
+	var read time.Time
 	for r, n := range u.roots {
-		if r != (Root{}) && (at.IsZero() || n.read.Before(at)) {
-			oldest, at = r, n.read
+		all, own := weigh(*n.share), weigh(share{1, n.bytes})
+		if r == (Root{}) || own == 0 {
+			continue
+		}
+		if r == keep {
+			own = 0
+		}
+		if cmp.Or(cmp.Compare(all, most), cmp.Compare(own, heaviest), read.Compare(n.read)) > 0 {
+			victim, most, heaviest, read = r, all, own, n.read
 		}
 	}
-	delete(u.roots, oldest)
+	switch victim {
+	case Root{}:
+		return false
+	case keep:
+		u.set(keep, &names{state: namesRead, read: u.now()})
+	default:
+		u.set(victim, nil)
+	}
+	u.stats.Evicted++
+	return true
 }
 
 // Known reports whether the files of root were read, or are being read.
@@ -241,31 +248,7 @@ func (u *Users) Each(f func(root Root, users map[uint32]User, groups map[uint32]
 func (u *Users) Put(root Root, users map[uint32]User, groups map[uint32]string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.roots[root] = &names{users: users, groups: groups, read: u.now(), state: namesRead}
-}
-
-// readBelow reads the regular file path below the directory dir, from which no link leads out.
-func readBelow(dir int, path string, limit int64) ([]byte, error) {
-	fd, err := unix.Openat2(dir, path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	f := os.NewFile(uintptr(fd), path)
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("stat %s: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, fmt.Errorf("%s is no regular file", path)
-	}
-	if st.Size > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", path, st.Size, limit)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+	u.set(root, &names{users: users, groups: groups, read: u.now(), state: namesRead})
 }
 
 // maxName is how long a name, a home or a shell may be; longer entries are passed over.
@@ -274,8 +257,11 @@ const maxName = 256
 // parsePasswd reads lines name:password:uid:gid:gecos:home:shell. The first entry of a uid counts.
 func parsePasswd(b []byte, users map[uint32]User) {
 	for line := range bytes.Lines(b) {
+		if len(line) > 4*maxName {
+			continue
+		}
 		f := strings.Split(strings.TrimSuffix(string(line), "\n"), ":")
-		if len(f) < 7 || len(line) > 4*maxName || f[0] == "" || len(f[0]) > maxName {
+		if len(f) < 7 || f[0] == "" || len(f[0]) > maxName {
 			continue
 		}
 		uid, err := strconv.ParseUint(f[2], 10, 32)
@@ -302,4 +288,34 @@ func parseGroup(b []byte, groups map[uint32]string) {
 			groups[uint32(gid)] = string(name)
 		}
 	}
+}
+
+// firstLines returns the first lines of b, at most limit, and how many follow them.
+func firstLines(b []byte, limit int) (first []byte, more int) {
+	end, n := 0, 0
+	for line := range bytes.Lines(b) {
+		if n++; n <= limit {
+			end += len(line)
+		}
+	}
+	return b[:end], max(0, n-limit)
+}
+
+// What names take besides their text, as measured: places in maps that are half full, and the rounding up of texts.
+const (
+	rootBytes  = 1024
+	userBytes  = 192
+	groupBytes = 96
+)
+
+// size is how much memory names take, about.
+func size(users map[uint32]User, groups map[uint32]string) int {
+	n := rootBytes + len(users)*userBytes + len(groups)*groupBytes
+	for _, u := range users {
+		n += len(u.Name) + len(u.Home) + len(u.Shell)
+	}
+	for _, g := range groups {
+		n += len(g)
+	}
+	return n
 }
