@@ -148,10 +148,12 @@ func check(subject bus.Subject, msgID string, e *bus.Event, m *bus.MatchData) er
 	if e.Rule != "" {
 		errs = append(errs, token("rule attribute", e.Rule, a.Rule))
 	}
-	if m.Target.Node != "" {
+	// By the subject's source: "Syscall" in the body has the same token.
+	sensor := a.Source == "syscall"
+	if sensor || m.Target.Node != "" { // a sensor always says its node: without it, nothing would tell where the target must be
 		errs = append(errs, differ("node", m.Target.Node, a.Node))
 	}
-	if m.Source == "syscall" {
+	if sensor {
 		// The sensor's ids begin with its node: otherwise one node could swallow another's event by using its id.
 		for _, id := range [...]struct{ what, id string }{{"id", e.ID}, {"message id", msgID}} {
 			if rest, ok := strings.CutPrefix(id.id, a.Node); id.id != "" && (!ok || !strings.HasPrefix(rest, "-")) {
