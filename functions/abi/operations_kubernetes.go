@@ -49,7 +49,7 @@ type PatchType string
 // Patch types.
 const (
 	PatchMerge     PatchType = "merge"     // RFC 7396; the default
-	PatchJSON      PatchType = "json"      // RFC 6902
+	PatchJSON      PatchType = "json"      // RFC 6902, of which add, remove and replace: the others read the object, past redaction
 	PatchStrategic PatchType = "strategic" // of built-in kinds
 	PatchApply     PatchType = "apply"     // server-side apply, never forced
 )

@@ -108,7 +108,11 @@ func (o *patchOp) changes(ctx context.Context, s Scope, r resolved, q abi.Kubern
 		call.Set = set
 		return refusePatched(set)
 	case abi.PatchJSON:
-		kind = types.JSONPatchType
+		patch, err := plainPatch(q.Patch)
+		if err != nil {
+			return err
+		}
+		kind, q.Patch = types.JSONPatchType, patch
 	case abi.PatchStrategic:
 		kind = types.StrategicMergePatchType
 	case abi.PatchApply:
@@ -132,6 +136,25 @@ func (o *patchOp) changes(ctx context.Context, s Scope, r resolved, q abi.Kubern
 	}
 	call.Set = difference(settled(now.Object), settled(then.Object))
 	return refusePatched(call.Set)
+}
+
+// plainPatch refuses what a JSON patch would read of the object: copy and move bring a value that is redacted to a place that is not, and
+// test tells whether it was guessed. The patch is encoded anew, so that the API server reads the operations that were looked at.
+func plainPatch(patch []byte) (abi.Raw, error) {
+	var ops []map[string]json.RawMessage
+	if err := json.Unmarshal(patch, &ops); err != nil || ops == nil {
+		return nil, invalid("patch must be a list of operations for type json")
+	}
+	for i, o := range ops {
+		var op string
+		_ = json.Unmarshal(o["op"], &op) // what is no text is none of these
+		switch op {
+		case "add", "remove", "replace":
+		default:
+			return nil, invalid("patch[%d]: op %q is none of add, remove, replace", i, op)
+		}
+	}
+	return abi.Raw(mustJSON(ops)), nil
 }
 
 func subresource(r resolved) []string {

@@ -780,8 +780,8 @@ static inline tiercel_answer tiercel_kubernetes_create(tiercel_resource r, tierc
 	return tiercel_send_("kubernetes.create", &w, "object");
 }
 
-// tiercel_kubernetes_patch changes the object of that name and returns it. type is "merge", "json", "strategic" or "apply". uid, unless
-// empty, must be the object's.
+// tiercel_kubernetes_patch changes the object of that name and returns it. type is "merge", "json" (add, remove and
+// replace alone), "strategic" or "apply". uid, unless empty, must be the object's.
 static inline tiercel_answer tiercel_kubernetes_patch(tiercel_resource r, const char *name, const char *uid, const char *type, tiercel_value patch) {
 	struct tiercel_json_ w = tiercel_request_(r, name, NULL);
 	if (strcmp(type, "merge")) tiercel_add_(&w, ",'type':%s", type);

@@ -97,7 +97,7 @@ func (r Resource) Patch(name, uid string, patch Object) (Value, error) {
 	return r.PatchAs(PatchMerge, name, uid, patch)
 }
 
-// PatchAs is Patch with a type of patch; for PatchJSON, patch is a List.
+// PatchAs is Patch with a type of patch; for PatchJSON, patch is a List of operations, each add, remove or replace.
 func (r Resource) PatchAs(t abi.PatchType, name, uid string, patch any) (Value, error) {
 	if t == PatchMerge {
 		t = ""

@@ -166,6 +166,7 @@ declare namespace tiercel {
     list(options?: { labelSelector?: string; fieldSelector?: string; max?: number }): KubernetesObject[] & { more: boolean };
     /** Without metadata.name the runtime gives one; metadata.generateName is its prefix. */
     create(object: object, options?: { name?: string; subresource?: string }): KubernetesObject;
+    /** Of a JSON patch the operations add, remove and replace. */
     patch(
       name: string,
       patch: object,

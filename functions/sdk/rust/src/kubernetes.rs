@@ -75,7 +75,7 @@ impl<'a> Resource<'a> {
         self.patch_as("merge", name, uid, patch)
     }
 
-    /// [`Resource::patch`] with a type of patch: merge, json, strategic or apply.
+    /// [`Resource::patch`] with a type of patch: merge, json (add, remove and replace alone), strategic or apply.
     pub fn patch_as(&self, kind: &str, name: &str, uid: &str, patch: &Json) -> Answer<Value> {
         let mut w = self.request(name, "");
         if kind != "merge" {

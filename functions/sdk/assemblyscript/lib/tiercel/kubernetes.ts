@@ -46,7 +46,8 @@ export class Resource {
     return part(call("kubernetes.create", this.request("", "").obj("object", object).end()), "object");
   }
 
-  // patch changes the object of that name and returns it; type is merge, json, strategic or apply. uid, unless empty, must be the object's.
+  // patch changes the object of that name and returns it; type is merge, json (add, remove and
+  // replace alone), strategic or apply. uid, unless empty, must be the object's.
   patch(name: string, uid: string, patch: Value, type: string = "merge"): Answer {
     const r = this.request(name, "").value("patch", patch);
     if (type != "merge") r.text("type", type);
