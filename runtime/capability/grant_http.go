@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+var errURLSyntax = errors.New("is malformed")
+
 // parseURL reads an absolute http or https URL and refuses every form that two readers could take for two places: user info, dot
 // segments, encoded slashes, backslashes, control characters, hosts beyond ASCII.
 func parseURL(raw string) (*url.URL, error) {
@@ -20,7 +22,7 @@ func parseURL(raw string) (*url.URL, error) {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // without the URL, which may hold secrets
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errURLSyntax, err)
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":

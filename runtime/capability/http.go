@@ -115,10 +115,16 @@ func (o *httpOp) fillURL(ctx context.Context, s Scope, q abi.HTTPRequest) (to *u
 		return nil, nil, err
 	}
 	if to, err = parseURL(raw); err != nil {
-		return nil, nil, invalid("url %s: %s", q.URL, withoutSecrets(err.Error(), used))
+		if len(used) > 0 && errors.Is(err, errURLSyntax) {
+			err = errURLSyntax // the rest quotes a piece of the URL
+		}
+		return nil, nil, invalid("url %s: %v", q.URL, err)
 	}
 	if err := s.Grants.allowsURL(to); err != nil {
-		return nil, nil, denied("%s", withoutSecrets(err.Error(), used))
+		if len(used) > 0 { // parsed, a secret does not look as it was filled in: it could not be removed from the text
+			return nil, nil, denied("http %s is not granted once its secrets are filled in; the grant that is missing is http: [URL]", q.URL)
+		}
+		return nil, nil, denied("%v", err)
 	}
 	return to, used, nil
 }
@@ -247,11 +253,14 @@ func (o *httpOp) failure(s Scope, q abi.HTTPRequest, used []string, err error) e
 	if e, ok := errors.AsType[*abi.Error](err); ok {
 		return e
 	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, in which secrets are filled in
+	}
 	text := withoutSecrets(err.Error(), used)
 	if o.repeatable(s, q) || notSent(err) {
-		return &TransientError{Err: fmt.Errorf("%s: %s", q.Method, text)}
+		return &TransientError{Err: fmt.Errorf("%s %s: %s", q.Method, q.URL, text)}
 	}
-	return abiErrorf(abi.CodeTimeout, "%s: %s; whether the request was acted upon is unknown", q.Method, text)
+	return abiErrorf(abi.CodeTimeout, "%s %s: %s; whether the request was acted upon is unknown", q.Method, q.URL, text)
 }
 
 // notSent reports errors that come before the request is on its way.
@@ -273,18 +282,36 @@ func (o *httpOp) Look(_ context.Context, s Scope, p *Prepared, _ string) (bool, 
 
 // withoutSecrets removes values that were filled in, and their forms in URLs and in JSON.
 func withoutSecrets(text string, values []string) string {
+	var forms []string
 	for _, v := range values {
 		if len(v) < 4 {
 			continue // would blank letters rather than a secret
 		}
 		quoted, _ := json.Marshal(v)
-		forms := []string{v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(string(quoted), `"`)}
-		if u, err := url.Parse(v); err == nil && u.Host != "" && len(u.Path) >= 8 {
-			forms = append(forms, u.Path, u.EscapedPath()) // of a webhook, that is the secret
-		}
-		for _, form := range forms {
-			text = strings.ReplaceAll(text, form, redacted)
-		}
+		forms = append(forms, v, url.QueryEscape(v), url.PathEscape(v), (&url.URL{Path: v}).EscapedPath(), strings.Trim(string(quoted), `"`))
+		forms = append(forms, urlForms(v)...)
+	}
+	slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) }) // a part of another must leave nothing of that one
+	for _, form := range forms {
+		text = strings.ReplaceAll(text, form, redacted)
 	}
 	return text
+}
+
+// urlForms returns what a secret that is a URL is found as once it was sent: as parsed, path and query, and their parts. The host alone is
+// not among them: a grant has it.
+func urlForms(v string) []string {
+	u, err := parseURL(v)
+	if err != nil {
+		return nil
+	}
+	parts := []string{u.Path, u.EscapedPath(), u.RawQuery} // of a webhook, these are the secret
+	for _, values := range u.Query() {
+		parts = append(parts, values...)
+	}
+	parts = slices.DeleteFunc(parts, func(p string) bool { return len(p) < 8 })
+	if len(parts) == 0 {
+		return nil
+	}
+	return append(parts, u.String(), u.RequestURI())
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -333,5 +335,78 @@ func TestWithoutSecrets(t *testing.T) {
 	text := "raw " + secret + " query " + url.QueryEscape(secret) + " path " + url.PathEscape(secret) + ` json p\u0026ss \"word\"/1`
 	if got := withoutSecrets(text, []string{secret}); strings.Contains(got, "word") {
 		t.Errorf("left over: %s", got)
+	}
+}
+
+// A URL is parsed before it is used, and then is not what the secret was: host and scheme are in lower case, the default port is gone.
+func TestSecretsInURLErrors(t *testing.T) {
+	dir := t.TempDir()
+	for name, value := range map[string]string{
+		"hook":  "HTTPS://127.0.0.1:443/workflows/abcdefgh/invoke?api-version=1&sig=TOPsecretSIG",
+		"token": "GHP-Abcd/EfGhIjKl",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := New(Config{Secrets: FileSecrets(dir), HTTP: HTTPConfig{Transport: away{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Scope{
+		Mode: Enforce, Invocation: "inv", Function: Function{Name: "f", UID: "u"},
+		Grants: Grants{HTTP: []string{"https://127.0.0.1/workflows/", "https://example.org/"}, Secrets: []string{"hook", "token"}},
+	}
+	w := &web{t: t, r: r, scope: s}
+	hook, token := handle(s, "hook", ""), handle(s, "token", "")
+	for name, tt := range map[string]struct{ method, url, want string }{
+		"token as the host": {"POST", "https://" + token, "http https://" + token + " is not granted once"},
+		"token as the port": {"POST", "https://example.org:" + token, "url https://example.org:" + token + ": is malformed"},
+		"no scheme":         {"POST", token, "must begin with http"},
+		"server is away":    {"POST", hook, "POST " + hook + ": dial tcp"},
+		"away for a read":   {"GET", hook + "&a=" + token, "GET " + hook + "&a=" + token + ": dial tcp"},
+		"answer is missing": {"POST", hook + "&unanswered", "whether the request was acted upon is unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := w.do(abi.HTTPRequest{Method: tt.method, URL: tt.url})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			for _, secret := range []string{"abcd", "efgh", "topsecret"} {
+				if strings.Contains(strings.ToLower(err.Error()), secret) {
+					t.Errorf("tells a secret: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// away is a network without servers; one takes requests and does not answer.
+type away struct{}
+
+func (away) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.RawQuery, "unanswered") {
+		return nil, fmt.Errorf("no answer from %s", r.URL.RequestURI())
+	}
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+}
+
+func TestWithoutURLs(t *testing.T) {
+	secret := `HTTPS://Hooks.example:443/workflows/abc%20def/x"y?api-version=1&sig=TOP%2BsecretSIG`
+	u, err := parseURL(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{secret, u.String(), u.RequestURI(), u.Path, u.EscapedPath(), u.RawQuery, u.Query().Get("sig")} {
+		if got := withoutSecrets("at "+form+" it is", []string{"workflows", secret}); got != "at [redacted] it is" {
+			t.Errorf("of %s is left %s", form, got)
+		}
+	}
+	path := `abc/x"y`
+	if got := withoutSecrets("/"+(&url.URL{Path: path}).EscapedPath(), []string{path}); got != "/[redacted]" {
+		t.Errorf("of a piece of a path is left %s", got)
+	}
+	if text := "https://example.org/ and /"; withoutSecrets(text, []string{"https://example.org/x"}) != text {
+		t.Error("a URL without a secret part blanks others")
 	}
 }
