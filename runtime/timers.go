@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type retry struct {
 	Sequence   uint64    `json:"sequence"`
 	Published  time.Time `json:"published"`
 	Event      []byte    `json:"event"`
+	Held       int       `json:"held,omitempty"` // how often it was due and its function held
 
 	Manual *journal.Manual `json:"manual,omitempty"`
 }
@@ -51,7 +53,7 @@ const dueDurable = "runtime"
 // timers handles what is due until ctx ends.
 func (r *Runtime) timers(ctx context.Context) error {
 	return dispatch.NewConsumer(dispatch.Config{
-		Stream: bus.StreamTimers, Durable: dueDurable, Filters: []string{bus.TimersDueSubjects}, AckWait: r.cfg.AckWait, Concurrency: 16,
+		Stream: bus.StreamTimers, Durable: dueDurable, Filters: []string{bus.TimersDueSubjects}, AckWait: r.cfg.AckWait, Concurrency: 16, Shared: true,
 		Grace: r.cfg.Grace, Metrics: r.dispatch, Label: "timers", Log: r.log,
 	}, r.deps.Bus.JetStream(), r.due).Run(ctx)
 }
@@ -108,14 +110,14 @@ func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
 	case lv == nil || lv.entry.ID.UID != t.UID:
 		e, err := r.store.Get(ctx, t.Function)
 		if err == nil && e.ID.UID == t.UID {
-			if t.Kind == kindInvoke {
+			if t.Kind == kindInvoke && r.deps.Clock.Now().Sub(t.Published) < holdFirst {
 				return dispatch.Nak(200 * time.Millisecond) // somebody waits
 			}
-			return dispatch.Nak(5 * time.Second) // it is being loaded
+			return r.hold(ctx, t) // it is being loaded
 		}
 		return r.gone(ctx, t.Function, t.Invocation)
 	case lv.entry.Suspended || lv.fn.Doc.Spec.Suspend || r.stop.State().Stopped:
-		return dispatch.Nak(holdRetry)
+		return r.hold(ctx, t)
 	}
 	d, err := t.read()
 	if err != nil {
@@ -137,8 +139,28 @@ const (
 	busyRetry = 500 * time.Millisecond
 )
 
-// holdRetry is how long a due retry waits while its function or everything is stopped.
-const holdRetry = 5 * time.Second
+// A due retry waits that long while its function, or everything, is stopped: twice as long each time.
+const (
+	holdFirst = 5 * time.Second
+	holdMost  = time.Minute
+)
+
+// hold has a due retry come again when its function may take it. A message that is nak'd stays pending, and of a thousand of those the
+// server delivers nothing more to the consumer, reverts included.
+func (r *Runtime) hold(ctx context.Context, t *retry) dispatch.Verdict {
+	d := min(holdFirst<<min(t.Held, 8), holdMost)
+	next := *t
+	next.Held++
+	b, err := json.Marshal(next)
+	if err == nil {
+		err = r.deps.Bus.Schedule(ctx, t.Invocation, r.deps.Clock.Now().Add(d), b)
+	}
+	if err != nil {
+		r.log.Warn("retry of a held function is put off", "function", t.Function, "err", err)
+		return dispatch.Nak(d)
+	}
+	return dispatch.Ack()
+}
 
 // sweep looks each minute at what is overdue: effects that should have been reverted, and suspended invocations whose timer was lost.
 func (r *Runtime) sweep(ctx context.Context) error {
@@ -160,7 +182,7 @@ func (r *Runtime) sweep(ctx context.Context) error {
 	}
 }
 
-// wake schedules anew what is suspended and overdue by a sweep: its timer was lost, or its event left the stream.
+// wake schedules anew what is suspended and overdue by a sweep, if its timer was lost.
 func (r *Runtime) wake(ctx context.Context) error {
 	now := r.deps.Clock.Now()
 	var overdue []*journal.Action
@@ -168,9 +190,12 @@ func (r *Runtime) wake(ctx context.Context) error {
 		if a.Waiting != nil && now.Sub(a.Waiting.Until) > r.cfg.Sweep && !strings.Contains(a.ID, "/") {
 			overdue = append(overdue, a)
 		}
-		return len(overdue) < 1000
+		return true
 	})
-	if err != nil {
+	if err != nil || len(overdue) == 0 {
+		return err
+	}
+	if overdue, err = r.untimed(ctx, overdue); err != nil {
 		return err
 	}
 	stream, err := r.deps.Bus.JetStream().Stream(ctx, bus.StreamEvents)
@@ -194,6 +219,56 @@ func (r *Runtime) wake(ctx context.Context) error {
 	}
 	return nil
 }
+
+// untimed returns those invocations, 1,000 at most, of which TIMERS holds nothing: a second timer of one would only be one more message
+// to handle.
+func (r *Runtime) untimed(ctx context.Context, as []*journal.Action) ([]*journal.Action, error) {
+	stream, err := r.deps.Bus.JetStream().Stream(ctx, bus.StreamTimers)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(bus.TimersSubjects))
+	if err != nil {
+		return nil, err
+	}
+	var out []*journal.Action
+	for _, a := range as {
+		timed, err := r.timed(ctx, a, info.State.Subjects)
+		if err != nil {
+			return nil, err
+		}
+		if !timed {
+			out = append(out, a)
+		}
+		if len(out) == 1000 {
+			break
+		}
+	}
+	return out, nil
+}
+
+// timed reports whether TIMERS, whose subjects are given, holds something that brings an invocation back.
+func (r *Runtime) timed(ctx context.Context, a *journal.Action, subjects map[string]uint64) (bool, error) {
+	if subjects[string(bus.TimerSubject(a.ID))] != 0 {
+		return true, nil
+	}
+	for _, s := range []bus.Subject{bus.TimerDueSubject(a.ID), bus.TimerDueSubject(a.ID + "/invoke")} {
+		if subjects[string(s)] == 0 {
+			continue
+		}
+		m, err := r.deps.Bus.Last(ctx, bus.StreamTimers, s)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return false, err
+		}
+		if err == nil && time.Since(m.Time) < staleDue {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// staleDue is how old a due message is that may have been handled: who handled it may have died before it was removed.
+const staleDue = 10 * time.Minute
 
 // overdue is the timer's data that has an overdue invocation go on.
 func (r *Runtime) overdue(ctx context.Context, stream jetstream.Stream, a *journal.Action) (*retry, error) {

@@ -37,3 +37,16 @@ func TestBreaker(t *testing.T) {
 		t.Error("a success does not close it")
 	}
 }
+
+// A consumer of the messages of many functions goes on, whatever is out of reach.
+func TestSharedHasNoBreaker(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		c := NewConsumer(Config{Concurrency: 4, Shared: shared}, nil, nil)
+		for range 2 * breakAfter {
+			c.note(Verdict{Transient: true})
+		}
+		if held, most := c.held(), c.most(); held == shared || (most == 4) != shared {
+			t.Errorf("shared %v: held %v, takes %d at once", shared, held, most)
+		}
+	}
+}

@@ -28,6 +28,8 @@ type Config struct {
 	Free func() int
 	// Hold is asked before each pull: while it returns true nothing is taken. Nil: never.
 	Hold func() bool
+	// Shared says that the messages are of many functions: that what one of them calls is out of reach holds no other back.
+	Shared bool
 
 	Metrics *Metrics     // nil: none
 	Label   string       // of the metrics
@@ -257,7 +259,7 @@ func (c *Consumer) decide(run, work context.Context, m *Message) Verdict {
 	for {
 		v := c.handle(work, m, again)
 		if v.after == nil {
-			c.breaker.note(v, time.Now()) // before the next are asked for
+			c.note(v) // before the next are asked for
 		}
 		early := !v.store || int(c.storing.Load()) < storing*cap(c.slots)
 		if slot && early {
@@ -265,7 +267,7 @@ func (c *Consumer) decide(run, work context.Context, m *Message) Verdict {
 		}
 		if v.after != nil {
 			v = c.follow(run, work, v)
-			c.breaker.note(v, time.Now())
+			c.note(v)
 		}
 		if slot && !early {
 			c.release()
@@ -283,6 +285,12 @@ func (c *Consumer) decide(run, work context.Context, m *Message) Verdict {
 		default:
 			slot = false
 		}
+	}
+}
+
+func (c *Consumer) note(v Verdict) {
+	if !c.cfg.Shared {
+		c.breaker.note(v, time.Now())
 	}
 }
 
