@@ -135,8 +135,8 @@ func (r *Runtime) forged(ctx context.Context, lv *live, d *dispatch.Delivery) di
 	return i.end(ctx, i.begin(claim), journal.End{Outcome: journal.Forged, Reason: reasonForged, Text: d.Forged.Error()})
 }
 
-// gone ends an invocation whose function was deleted while it waited.
-func (r *Runtime) gone(ctx context.Context, token, id string) dispatch.Verdict {
+// gone ends an invocation whose function, or event, is no more since it began to wait.
+func (r *Runtime) gone(ctx context.Context, token, id, reason, text string) dispatch.Verdict {
 	s, err := r.journal.Read(ctx, token, id)
 	if err != nil {
 		return dispatch.Nak(time.Second)
@@ -147,8 +147,8 @@ func (r *Runtime) gone(ctx context.Context, token, id string) dispatch.Verdict {
 	a, last := s.Action(id), s.Last
 	if s.End == nil {
 		claim := *s.Claim
-		claim.Decision = "none: deleted"
-		a, last, err = r.journal.Begin(token, id, claim, s).End(ctx, journal.End{Outcome: journal.Failed, Reason: reasonDeleted, Text: "the function was deleted"})
+		claim.Decision = "none: " + reason
+		a, last, err = r.journal.Begin(token, id, claim, s).End(ctx, journal.End{Outcome: journal.Failed, Reason: reason, Text: text})
 		if err != nil {
 			return dispatch.Nak(time.Second)
 		}

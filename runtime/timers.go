@@ -15,6 +15,7 @@ import (
 	"github.com/tiercel-project/tiercel/runtime/dispatch"
 	"github.com/tiercel-project/tiercel/runtime/journal"
 	"github.com/tiercel-project/tiercel/runtime/revert"
+	"github.com/tiercel-project/tiercel/runtime/store"
 )
 
 // A retry is the data of a timer that brings an event back to a function.
@@ -109,13 +110,16 @@ func (r *Runtime) retry(ctx context.Context, t *retry) dispatch.Verdict {
 		return dispatch.Nak(time.Second)
 	case lv == nil || lv.entry.ID.UID != t.UID:
 		e, err := r.store.Get(ctx, t.Function)
-		if err == nil && e.ID.UID == t.UID {
-			if t.Kind == kindInvoke && r.deps.Clock.Now().Sub(t.Published) < holdFirst {
-				return dispatch.Nak(200 * time.Millisecond) // somebody waits
-			}
-			return r.hold(ctx, t) // it is being loaded
+		switch {
+		case errors.Is(err, store.ErrNotFound) || err == nil && e.ID.UID != t.UID:
+			return r.gone(ctx, t.Function, t.Invocation, reasonDeleted, "the function was deleted")
+		case err != nil:
+			r.log.Warn("retry is put off", "function", t.Function, "err", err)
+			return dispatch.Nak(holdFirst)
+		case t.Kind == kindInvoke && r.deps.Clock.Now().Sub(t.Published) < holdFirst:
+			return dispatch.Nak(200 * time.Millisecond) // somebody waits
 		}
-		return r.gone(ctx, t.Function, t.Invocation)
+		return r.hold(ctx, t) // it is being loaded
 	case lv.entry.Suspended || lv.fn.Doc.Spec.Suspend || r.stop.State().Stopped:
 		return r.hold(ctx, t)
 	}
@@ -204,9 +208,13 @@ func (r *Runtime) wake(ctx context.Context) error {
 	}
 	for _, a := range overdue {
 		t, err := r.overdue(ctx, stream, a)
+		if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
+			r.log.Warn("suspended invocation cannot go on: its event is no longer kept", "function", a.Function.Token(), "event_id", a.Event.ID, "err", err)
+			r.gone(ctx, a.Function.Token(), a.ID, reasonDiscarded, "its event is no longer kept, so that it cannot go on")
+			continue
+		}
 		if err != nil {
-			r.log.Warn("suspended invocation cannot go on: its event has left the stream", "function", a.Function.Token(), "event_id", a.Event.ID, "err", err)
-			r.gone(ctx, a.Function.Token(), a.ID)
+			r.log.Warn("suspended invocation waits for the next sweep", "function", a.Function.Token(), "event_id", a.Event.ID, "err", err)
 			continue
 		}
 		b, err := json.Marshal(t)

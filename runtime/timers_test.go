@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -13,7 +14,9 @@ import (
 	"github.com/tiercel-project/tiercel/bus"
 	"github.com/tiercel-project/tiercel/functions/abi"
 	"github.com/tiercel-project/tiercel/runtime/capability"
+	"github.com/tiercel-project/tiercel/runtime/journal"
 	"github.com/tiercel-project/tiercel/runtime/sandbox"
+	"github.com/tiercel-project/tiercel/runtime/store"
 )
 
 // What timers bring back counts towards the function's limit of concurrency.
@@ -134,6 +137,130 @@ func TestRetriesHaveNoBreaker(t *testing.T) {
 		t.Errorf("28 invocations in turn took %v", d)
 	}
 }
+
+// A runtime that finds nothing where it looks for what an invocation needs ends it; one that gets no answer does not.
+func TestLookUpsWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	_, b := newRestartable(t)
+	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  retry: {backoff: 1m}", 1))
+	w := newWorld(b)
+	w.fail = func(op string, _ int) error {
+		if op == "create" {
+			return errAway
+		}
+		return nil
+	}
+	r, stop := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
+	publish(t, b, "n1-1", nil)
+	timers := func(n int) (all []bus.Record) {
+		t.Helper()
+		eventually(t, "the timers are set", func() bool {
+			var err error
+			all, err = b.ReadSubject(t.Context(), bus.StreamTimers, bus.TimersSubjects)
+			return err == nil && len(all) == n
+		})
+		return all
+	}
+	timers(1)
+	if _, err := Invoke(t.Context(), b, e.ID, eventOf(t, b, 1), "test", false); err != nil {
+		t.Fatal(err)
+	}
+	var due []*retry
+	for _, m := range timers(2) {
+		q := new(retry)
+		if err := json.Unmarshal(m.Data, q); err != nil {
+			t.Fatal(err)
+		}
+		due = append(due, q)
+	}
+	stop()
+
+	cfg := bus.DefaultConfig()
+	cfg.URL = b.Conn().ConnectedUrl()
+	deaf, err := bus.Connect(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err = New(t.Context(), quick(), Deps{Bus: b, Capabilities: w, Compile: compileTo(createOne), Clock: later{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ready = true
+	functions, bodies := r.store, r.bodies
+	if r.store, err = store.Open(t.Context(), deaf.JetStream()); err != nil {
+		t.Fatal(err)
+	}
+	if r.bodies, err = deaf.ObjectStore(t.Context(), bus.StoreBodies); err != nil {
+		t.Fatal(err)
+	}
+	deaf.Close()
+	ended := func() (ids []string) {
+		t.Helper()
+		for _, q := range due {
+			s, err := r.journal.Read(t.Context(), q.Function, q.Invocation)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Sealed != 0 {
+				ids = append(ids, q.Invocation)
+			}
+		}
+		return ids
+	}
+	wake := func() {
+		t.Helper()
+		if err := r.wake(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge := func(stream string, s bus.Subject) {
+		t.Helper()
+		if err := b.PurgeSubject(t.Context(), stream, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, q := range due {
+		if v := r.retry(t.Context(), q); v.String() != "nak" {
+			t.Errorf("a retry while the store does not answer: %v", v)
+		}
+	}
+	purge(bus.StreamEvents, ">") // the timers have the events
+	wake()
+	if ids := ended(); ids != nil {
+		t.Fatalf("ended with their timers set: %v", ids)
+	}
+	for _, q := range due {
+		if q.Manual != nil {
+			purge(bus.StreamTimers, bus.TimerSubject(q.Invocation))
+		}
+	}
+	wake()
+	if ids := ended(); ids != nil {
+		t.Fatalf("ended while the event's store does not answer: %v", ids)
+	}
+	r.store, r.bodies = functions, bodies
+	wake()
+	timers(2)
+	purge(bus.StreamTimers, bus.TimersSubjects)
+	for _, q := range due {
+		if q.Manual != nil {
+			if err := bodies.Delete(t.Context(), q.Manual.Event); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wake()
+	for _, a := range actions(t, b, 2)["n1-1"] {
+		if a.Outcome != journal.Failed || a.End.Reason != reasonDiscarded {
+			t.Errorf("got %+v", a.End)
+		}
+	}
+}
+
+// later is a clock of an hour later.
+type later struct{ journal.SystemClock }
+
+func (c later) Now() time.Time { return c.SystemClock.Now().Add(time.Hour) }
 
 func eventOf(t *testing.T, b *bus.Bus, sequence uint64) []byte {
 	t.Helper()
