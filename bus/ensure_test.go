@@ -35,6 +35,7 @@ func TestStreamSettings(t *testing.T) {
 
 		"KV_tiercel_functions":  {"$KV.tiercel_functions.>", 64 << 20, 0, 16, "DiscardNew", true, false, false, true, false, true},
 		"KV_tiercel_state":      {"$KV.tiercel_state.>", 256 << 20, 0, 1, "DiscardNew", true, false, true, true, false, false},
+		"KV_tiercel_kv":         {"$KV.tiercel_kv.>", 256 << 20, 0, 1, "DiscardNew", true, false, true, true, false, false},
 		"OBJ_tiercel_modules":   {"$O.tiercel_modules.C.>,$O.tiercel_modules.M.>", 1 << 30, 0, -1, "DiscardNew", true, false, false, false, false, true},
 		"OBJ_tiercel_artifacts": {"$O.tiercel_artifacts.C.>,$O.tiercel_artifacts.M.>", 1 << 30, 0, -1, "DiscardNew", true, false, false, false, false, true},
 		"OBJ_tiercel_bodies":    {"$O.tiercel_bodies.C.>,$O.tiercel_bodies.M.>", 512 << 20, 0, -1, "DiscardNew", true, false, false, false, false, true},
@@ -76,10 +77,10 @@ func TestEnsureStreamsIsIdempotent(t *testing.T) {
 	for range b.JetStream().StreamNames(t.Context()).Name() {
 		seen++
 	}
-	if seen != 11 {
-		t.Errorf("%d streams, want 11", seen)
+	if seen != 12 {
+		t.Errorf("%d streams, want 12", seen)
 	}
-	for _, bucket := range []string{BucketFunctions, BucketState} { // and clients open them as buckets
+	for _, bucket := range []string{BucketFunctions, BucketState, BucketKV} { // and clients open them as buckets
 		kv, err := b.KeyValue(t.Context(), bucket)
 		if err != nil {
 			t.Fatal(err)
@@ -286,7 +287,7 @@ func TestStoreLimit(t *testing.T) {
 	if !ok || se.Limit != 1<<30 || se.Need != (&Limits{}).TotalBytes() {
 		t.Fatalf("got %v, want a *StoreLimitError", err)
 	}
-	for _, want := range []string{"the server's limit is 1Gi", "EVENTS 1Gi", "tiercel_state 256Mi"} {
+	for _, want := range []string{"the server's limit is 1Gi", "EVENTS 1Gi", "tiercel_state 256Mi", "tiercel_kv 256Mi"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}

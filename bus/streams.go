@@ -25,7 +25,8 @@ const (
 // Names of the key-value buckets and object stores.
 const (
 	BucketFunctions = "tiercel_functions" // effective specs by revision
-	BucketState     = "tiercel_state"     // guests' kv, budgets, dedup, locks, floors, stop switch; entries may have a TTL
+	BucketState     = "tiercel_state"     // budgets, dedup, locks, floors, stop switch; entries may have a TTL
+	BucketKV        = "tiercel_kv"        // what functions keep (kv), apart from the state so that they cannot fill it; entries may have a TTL
 	StoreModules    = "tiercel_modules"   // modules and images by digest
 	StoreArtifacts  = "tiercel_artifacts" // evidence
 	StoreBodies     = "tiercel_bodies"    // large answers by digest
@@ -114,7 +115,8 @@ func streamTable() []streamSpec {
 			Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, AllowDirect: true,
 		})},
 		{StreamConfig: file(keyValue(BucketFunctions, "Tiercel: functions", 64*mib, 16))},
-		{StreamConfig: file(stateBucket(keyValue(BucketState, "Tiercel: state of functions and guard", 256*mib, 1)))},
+		{StreamConfig: file(stateBucket(keyValue(BucketState, "Tiercel: state of the guard and the runtimes", 256*mib, 1)))},
+		{StreamConfig: file(stateBucket(keyValue(BucketKV, "Tiercel: keys of functions", 256*mib, 1)))},
 		{StreamConfig: file(objectStore(StoreModules, "Tiercel: modules", gib))},
 		{StreamConfig: file(objectStore(StoreArtifacts, "Tiercel: evidence", gib)), sensor: true},
 		{StreamConfig: file(objectStore(StoreBodies, "Tiercel: large answers", 512*mib))},
@@ -131,7 +133,7 @@ func keyValue(bucket, description string, maxBytes, history int64) jetstream.Str
 }
 
 // stateBucket lets entries have a time to live, whose end watchers see, and has them read from the leader: a stop switch that a replica
-// does not know yet would not stop.
+// does not know yet would not stop, and a function would not find what it has just put.
 func stateBucket(c jetstream.StreamConfig) jetstream.StreamConfig {
 	c.AllowMsgTTL, c.SubjectDeleteMarkerTTL, c.AllowDirect = true, time.Minute, false
 	return c
@@ -158,7 +160,7 @@ func (l *Limits) Validate() error {
 	if l.Replicas < 0 || l.Replicas > 5 {
 		errs = append(errs, fmt.Sprintf("replicas: %d is not in 1 to 5", l.Replicas))
 	}
-	names := make([]string, 0, 11)
+	names := make([]string, 0, 12)
 	for _, s := range streamTable() {
 		names = append(names, s.shortName())
 	}

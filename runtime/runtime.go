@@ -124,12 +124,12 @@ type Runtime struct {
 	bodies   jetstream.ObjectStore
 
 	mu      sync.Mutex
-	workers map[string]*worker      // by function token; guarded by mu
-	active  map[string]bool         // invocations this runtime is at; guarded by mu
-	waited  map[string]uint64       // invocation → last record after which a full lease has gone by; guarded by mu
-	retired map[string]*store.Entry // deleted functions that still have credentials, by UID; guarded by mu
-	ready   bool                    // guarded by mu
-	dirErr  error                   // of the directory of functions; guarded by mu
+	workers map[string]*worker // by function token; guarded by mu
+	active  map[string]bool    // invocations this runtime is at; guarded by mu
+	waited  map[string]uint64  // invocation → last record after which a full lease has gone by; guarded by mu
+	retired map[string]retired // deleted functions that may still have keys or credentials, by UID; guarded by mu
+	ready   bool               // guarded by mu
+	dirErr  error              // of the directory of functions; guarded by mu
 }
 
 // New returns a Runtime on streams that exist already. It starts nothing but reads the buckets.
@@ -152,7 +152,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Runtime, error) {
 	if deps.Metrics == nil {
 		deps.Metrics = prometheus.NewRegistry()
 	}
-	r := &Runtime{cfg: cfg, deps: deps, log: deps.Log, workers: map[string]*worker{}, active: map[string]bool{}, waited: map[string]uint64{}, retired: map[string]*store.Entry{}}
+	r := &Runtime{cfg: cfg, deps: deps, log: deps.Log, workers: map[string]*worker{}, active: map[string]bool{}, waited: map[string]uint64{}, retired: map[string]retired{}}
 	var err error
 	if r.store, err = store.Open(ctx, deps.Bus.JetStream()); err != nil {
 		return nil, err

@@ -71,6 +71,8 @@ func (r *Runtime) follow(ctx context.Context) error {
 			r.mu.Unlock()
 			if w != nil {
 				w.set(c.Entry)
+			} else {
+				wg.Go(func() { r.missed(ctx, c.Token) })
 			}
 		}
 	})
@@ -118,9 +120,7 @@ func (w *worker) run(ctx context.Context) {
 	for ok {
 		if old != nil && (e == nil || e.ID.UID != old.ID.UID) {
 			w.forget(ctx, old)
-			if e == nil {
-				w.rt.retire(ctx, old)
-			}
+			w.rt.retire(ctx, old)
 		}
 		if old = e; e == nil {
 			e, ok = w.next(ctx)

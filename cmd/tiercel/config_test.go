@@ -118,7 +118,7 @@ func TestPlaces(t *testing.T) {
 		file + ":6:12: ringBytes: 3145728 is not a power of two from 65536 to 1073741824",
 		file + `:15:3: runtimeSockets[0]: "dokcer:/x": the kind is none of docker, podman, cri`,
 		file + `:13:10: streams: maxBytes: "EVNTS" is none of EVENTS, JOURNAL, ACTIONS, TIMERS, OUTCOMES, DEADLETTER, tiercel_functions, ` +
-			"tiercel_state, tiercel_modules, tiercel_artifacts, tiercel_bodies",
+			"tiercel_state, tiercel_kv, tiercel_modules, tiercel_artifacts, tiercel_bodies",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -112,7 +112,7 @@ func (d *daemon) newEngine() (*sandbox.Engine, error) {
 
 // newCapabilities returns what functions may ask for. kubernetes.* is among it if there is a cluster.
 func (d *daemon) newCapabilities(ctx context.Context) (*capability.Registry, error) {
-	state, err := d.bus.KeyValue(ctx, bus.BucketState)
+	kv, err := d.bus.KeyValue(ctx, bus.BucketKV)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (d *daemon) newCapabilities(ctx context.Context) (*capability.Registry, err
 	if err != nil {
 		return nil, err
 	}
-	cfg := capability.Config{KV: state, Artifacts: artifacts, Registerer: d.reg, Logger: d.log}
+	cfg := capability.Config{KV: kv, Artifacts: artifacts, Registerer: d.reg, Logger: d.log}
 	var secrets capability.SecretsInOrder
 	if d.cfg.Secrets != "" {
 		secrets = append(secrets, capability.FileSecrets(d.cfg.Secrets))

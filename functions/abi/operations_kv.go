@@ -1,7 +1,8 @@
 package abi
 
 // Keys are the function's own: no other function sees them. They have 1 to 256 bytes of [A-Za-z0-9_=/-] and ".", none at either end
-// and no two in a row. Values are text of at most 256 KiB.
+// and no two in a row. Values are text of at most 256 KiB. All that a function keeps is bounded too: a put beyond that is too_large, and one for which all functions
+// together have left no room is unavailable.
 
 // KVGet is the request of kv.get.
 type KVGet struct {

@@ -84,7 +84,7 @@ func FuzzRequest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	kv, err := b.KeyValue(f.Context(), bus.BucketState)
+	kv, err := b.KeyValue(f.Context(), bus.BucketKV)
 	if err != nil {
 		f.Fatal(err)
 	}

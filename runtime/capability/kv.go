@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,8 +27,10 @@ func stateKey(s Scope, key string) (string, error) {
 	if !s.Grants.KV {
 		return "", denied("kv is not granted; the grant that is missing is kv: true")
 	}
-	return "kv." + s.Function.Hash() + "." + key, nil
+	return keyPrefix(s.Function) + key, nil
 }
+
+func keyPrefix(f Function) string { return f.Hash() + "." }
 
 // An entry is what is stored under a key: the value, when it ends, and the effect that wrote it, by which a repetition is recognised.
 type entry struct {
@@ -71,6 +74,16 @@ func isRevision(err error) bool {
 	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == 10164)
 }
 
+// isFull reports the refusal of a write because the bucket has no room.
+func isFull(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == 10077 && strings.Contains(api.Description, "maximum bytes")
+}
+
+func errFull(kv jetstream.KeyValue) *abi.Error {
+	return abiErrorf(abi.CodeUnavailable, "the keys of all functions together fill their bucket; streams.maxBytes.%s gives it room", kv.Bucket())
+}
+
 // kvGetOp is kv.get.
 type kvGetOp struct{ kv jetstream.KeyValue }
 
@@ -106,7 +119,10 @@ func (o *kvGetOp) Look(context.Context, Scope, *Prepared, string) (bool, Result,
 }
 
 // kvPutOp is kv.put. Absent revisions are settled when the put is prepared, so that what is sent always carries one.
-type kvPutOp struct{ kv jetstream.KeyValue }
+type kvPutOp struct {
+	kv     jetstream.KeyValue
+	shares *shares
+}
 
 type putCall struct {
 	Key      string    `json:"key"`
@@ -153,10 +169,22 @@ func (o *kvPutOp) Prepare(ctx context.Context, s Scope, request []byte) (*Prepar
 	if revision != 0 {
 		back.Former = &old
 	}
+	if err := o.shares.check(ctx, s.Function, call.room(key, back.Former)); err != nil {
+		return nil, err
+	}
 	return &Prepared{
 		Write: true, Class: Conditional, Canonical: mustJSON(call), Summary: "write key " + q.Key,
 		Inverse: &Inverse{Op: abi.OpKVPut, Request: mustJSON(back), Summary: "put back the former value of " + q.Key},
 	}, nil
+}
+
+// room is how much more of the function's share the put takes than the entry before it.
+func (c putCall) room(key string, former *entry) int64 {
+	n := entrySize(key, mustJSON(entry{Value: c.Value, Expires: c.Expires}))
+	if former != nil {
+		n -= entrySize(key, mustJSON(entry{Value: former.Value, Expires: former.Expires}))
+	}
+	return n
 }
 
 func conflictingRevision(key string, is, said uint64) error {
@@ -176,23 +204,34 @@ func (o *kvPutOp) Execute(ctx context.Context, s Scope, p *Prepared, effect stri
 	if s.Mode != Enforce {
 		return Result{Response: mustJSON(abi.KVRevision{Revision: q.Revision + 1, DryRun: true}), Object: q.Key, Rehearsed: true}, nil
 	}
-	value := mustJSON(entry{Value: q.Value, Effect: effect, Expires: q.Expires})
+	var back putInverse
+	if p.Inverse != nil {
+		if err := recall(p.Inverse.Request, &back); err != nil {
+			return Result{}, err
+		}
+	}
+	e := entry{Value: q.Value, Effect: effect, Expires: q.Expires}
 	for range maxRaces {
-		revision, err := update(ctx, o.kv, key, value, q.Revision)
+		revision, err := update(ctx, o.kv, key, e, q.Revision)
 		if err == nil {
+			o.shares.add(s.Function, q.room(key, back.Former))
 			return Result{Response: mustJSON(abi.KVRevision{Revision: revision}), Object: q.Key}, nil
+		}
+		if isFull(err) {
+			return Result{}, errFull(o.kv)
 		}
 		if !isRevision(err) {
 			return Result{}, natsError("write "+key, err)
 		}
-		now, _, stored, err := load(ctx, o.kv, key)
+		now, revision, stored, err := load(ctx, o.kv, key)
 		if err != nil {
 			return Result{}, err
 		}
 		if now.Effect == effect {
 			return Result{Response: mustJSON(abi.KVRevision{Revision: stored}), Object: q.Key, Note: "found done by an earlier attempt"}, nil
 		}
-		if !q.Any {
+		absent := revision == 0 && back.Former == nil // as it was, but what was over has been removed since
+		if !q.Any && !absent {
 			return Result{}, conflictingRevision(q.Key, stored, q.Revision)
 		}
 		q.Revision = stored
@@ -201,11 +240,15 @@ func (o *kvPutOp) Execute(ctx context.Context, s Scope, p *Prepared, effect stri
 }
 
 // update writes under a revision; 0 means that the key must not exist.
-func update(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, revision uint64) (uint64, error) {
-	if revision == 0 {
-		return kv.Create(ctx, key, value)
+func update(ctx context.Context, kv jetstream.KeyValue, key string, e entry, revision uint64) (uint64, error) {
+	if revision != 0 {
+		return kv.Update(ctx, key, mustJSON(e), revision) // has no TTL: a count of the share removes the entry when it is over
 	}
-	return kv.Update(ctx, key, value, revision)
+	var opts []jetstream.KVCreateOpt
+	if !e.Expires.IsZero() {
+		opts = append(opts, jetstream.KeyTTL(max(0, time.Until(e.Expires)).Truncate(time.Second)+time.Second)) // in whole seconds, and not too soon
+	}
+	return kv.Create(ctx, key, mustJSON(e), opts...)
 }
 
 // Look reports whether the effect's entry stands.
@@ -249,7 +292,7 @@ func (o *kvPutOp) Revert(ctx context.Context, s Scope, i *Inverse, effect string
 		return res, nil
 	}
 	if q.Former == nil {
-		err = o.kv.Delete(ctx, key, jetstream.LastRevision(revision))
+		err = remove(ctx, o.kv, key, revision)
 	} else {
 		_, err = o.kv.Update(ctx, key, mustJSON(q.Former), revision)
 	}
@@ -260,7 +303,10 @@ func (o *kvPutOp) Revert(ctx context.Context, s Scope, i *Inverse, effect string
 }
 
 // kvDeleteOp is kv.delete.
-type kvDeleteOp struct{ kv jetstream.KeyValue }
+type kvDeleteOp struct {
+	kv     jetstream.KeyValue
+	shares *shares
+}
 
 // Prepare checks the key.
 func (o *kvDeleteOp) Prepare(ctx context.Context, s Scope, request []byte) (*Prepared, error) {
@@ -301,7 +347,7 @@ func (o *kvDeleteOp) Execute(ctx context.Context, s Scope, p *Prepared, _ string
 	if s.Mode != Enforce {
 		return res, nil
 	}
-	_, revision, stored, err := load(ctx, o.kv, key)
+	old, revision, stored, err := load(ctx, o.kv, key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -311,9 +357,14 @@ func (o *kvDeleteOp) Execute(ctx context.Context, s Scope, p *Prepared, _ string
 	if q.Revision != nil && revision != 0 && revision != *q.Revision {
 		return Result{}, conflictingRevision(q.Key, revision, *q.Revision)
 	}
-	if err := o.kv.Delete(ctx, key, jetstream.LastRevision(stored)); err != nil {
+	err = remove(ctx, o.kv, key, stored)
+	if isFull(err) { // the mark in its place needs room, too
+		return Result{}, errFull(o.kv)
+	}
+	if err != nil {
 		return Result{}, natsError("delete "+key, err)
 	}
+	o.shares.add(s.Function, -entrySize(key, mustJSON(old)))
 	return res, nil
 }
 

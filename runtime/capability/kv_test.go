@@ -36,7 +36,7 @@ func newBucket(t testing.TB) jetstream.KeyValue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "state"})
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "kv", LimitMarkerTTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

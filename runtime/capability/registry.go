@@ -19,7 +19,7 @@ import (
 // Config is what a registry reaches the world through. Whatever is nil, its operations answer abi.CodeUnsupported.
 type Config struct {
 	Cluster    *Cluster              // kubernetes.*, exec
-	KV         jetstream.KeyValue    // kv.*: the bucket of state; keys are put under "kv.<function>."
+	KV         jetstream.KeyValue    // kv.*: the bucket of functions' keys, which are put under "<function>."
 	Artifacts  jetstream.ObjectStore // artifact.*: the object store of evidence
 	Secrets    Secrets               // secret, and what its handles stand for
 	HTTP       HTTPConfig            // http
@@ -59,10 +59,11 @@ func New(cfg Config) (*Registry, error) {
 		})
 	}
 	if kv := cfg.KV; kv != nil {
+		sh := newShares(kv)
 		maps.Copy(r.ops, map[string]Operation{
 			abi.OpKVGet:    &kvGetOp{kv},
-			abi.OpKVPut:    &kvPutOp{kv},
-			abi.OpKVDelete: &kvDeleteOp{kv},
+			abi.OpKVPut:    &kvPutOp{kv, sh},
+			abi.OpKVDelete: &kvDeleteOp{kv, sh},
 		})
 	}
 	if cfg.Artifacts != nil {

@@ -80,7 +80,7 @@ func newStage(t *testing.T, name, spec string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := s.bus.KeyValue(ctx, bus.BucketState)
+	kv, err := s.bus.KeyValue(ctx, bus.BucketKV)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func newStage(t *testing.T, name, spec string) *stage {
 		t.Fatal(err)
 	}
 	s.store = objects(func(ctx context.Context, name string) (string, error) { return artifacts.GetString(ctx, name) })
-	caps, err := capability.New(capability.Config{Cluster: c, KV: state, Artifacts: artifacts})
+	caps, err := capability.New(capability.Config{Cluster: c, KV: kv, Artifacts: artifacts})
 	if err != nil {
 		t.Fatal(err)
 	}

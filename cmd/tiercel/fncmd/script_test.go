@@ -96,7 +96,7 @@ func start(t *testing.T, e *testscript.Env, modules string) error {
 		return err
 	}
 	e.Defer(func() { _ = engine.Close() })
-	state, err := b.KeyValue(t.Context(), bus.BucketState)
+	kv, err := b.KeyValue(t.Context(), bus.BucketKV)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func start(t *testing.T, e *testscript.Env, modules string) error {
 	if err != nil {
 		return err
 	}
-	registry, err := capability.New(capability.Config{KV: state, Artifacts: artifacts})
+	registry, err := capability.New(capability.Config{KV: kv, Artifacts: artifacts})
 	if err != nil {
 		return err
 	}
