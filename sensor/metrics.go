@@ -117,10 +117,10 @@ func (m *metrics) observeMatch(ev *event.Event, r *rules.Rule, now uint64) {
 type collector struct {
 	s *Sensor
 
-	processes, processBytes, processEvicted, processRefused, processIncomplete, processReaped *prometheus.Desc
-	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved                *prometheus.Desc
-	userRoots, userBytes, userEvicted, userSkipped, userMissed                                *prometheus.Desc
-	waiting, alerts                                                                           *prometheus.Desc
+	processes, processBytes, processEvicted, processRefused, processIncomplete, processReaped, processUnknown *prometheus.Desc
+	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved                                *prometheus.Desc
+	userRoots, userBytes, userEvicted, userSkipped, userMissed                                                *prometheus.Desc
+	waiting, alerts                                                                                           *prometheus.Desc
 }
 
 func newCollector(s *Sensor) *collector {
@@ -135,6 +135,7 @@ func newCollector(s *Sensor) *collector {
 		processRefused:      desc("processes_refused_total", "Processes that found the table full of living ones."),
 		processIncomplete:   desc("processes_incomplete_total", "Processes met without their fork or exec."),
 		processReaped:       desc("processes_reaped_total", "Processes found dead whose exit was not seen."),
+		processUnknown:      desc("process_images_unknown_total", "Events whose program was not kept: their process had started too many since."),
 		cgroups:             desc("cgroups", "Cgroups whose path is known."),
 		cgroupEvicted:       desc("cgroups_evicted_total", "Cgroups that were forgotten for want of room."),
 		containers:          desc("containers", "Containers with a known cgroup."),
@@ -153,7 +154,7 @@ func newCollector(s *Sensor) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.processes, c.processBytes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped,
+		c.processes, c.processBytes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped, c.processUnknown,
 		c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved,
 		c.userRoots, c.userBytes, c.userEvicted, c.userSkipped, c.userMissed, c.waiting, c.alerts,
 	} {
@@ -180,6 +181,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.processRefused, procs.Refused)
 	counter(c.processIncomplete, procs.Incomplete)
 	counter(c.processReaped, procs.Reaped)
+	counter(c.processUnknown, procs.Unknown)
 	gauge(c.cgroups, groups.Cgroups)
 	counter(c.cgroupEvicted, groups.Evicted)
 	gauge(c.containers, groups.Containers)

@@ -151,7 +151,7 @@ func (p *pipeline) handle(ev *event.Event) {
 			return
 		}
 		if p.waiting.add(ev, proc, root, args, p.now()) {
-			p.table.Pin(proc)
+			p.table.Pin(proc, ev.Task.ExecGen)
 			p.rouse()
 			return
 		}

@@ -206,6 +206,23 @@ func TestFailedExec(t *testing.T) {
 	})
 }
 
+// An event whose program is not known, since others have replaced it too often, has no fields of a program, least of all a later one's.
+func TestForgottenProgram(t *testing.T) {
+	s := newStage()
+	task := event.Task{TID: 50, PID: 50, VPID: 50, PPID: 1, ParentStartNS: 1, StartNS: 50}
+	for task.ExecGen = 1; task.ExecGen < 100; task.ExecGen++ {
+		x := event.Exec{Exe: "env", ExePath: "/usr/bin/env", Args: []byte("env\x00"), Flags: event.ExeLowerLayer}
+		s.apply(&event.Event{Type: field.EventExecve, BootNS: 50 + uint64(task.ExecGen), Task: task, Exec: x})
+	}
+	task.ExecGen = 2
+	check(t, s.bind(event.Event{Type: field.EventOpenat, Task: task, BootNS: 52}, container.HostIdentity), map[string]string{
+		"proc.exe": null, "proc.exepath": null, "proc.cmdline": null, "proc.args": null, "proc.args[0]": null, "proc.exeline": null,
+		"proc.cmdnargs": null, "proc.cmdlenargs": null, "proc.env": null, "proc.is_exe_writable": null, "proc.is_exe_upper_layer": null,
+		"proc.is_exe_lower_layer": null, "proc.is_exe_from_memfd": null, "proc.aexepath[0]": null, "proc.acmdline[0]": null,
+		"proc.pid": "50",
+	})
+}
+
 func TestIDs(t *testing.T) {
 	task := cat()
 	task.UID, task.GID, task.LoginUID, task.TTY = 4242, 4242, math.MaxUint32, 0

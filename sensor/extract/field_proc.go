@@ -16,9 +16,12 @@ var procFields = class{
 	field.ProcExeline: text(func(e *Event) (string, bool) {
 		return e.concat(e.image.Exe, " ", e.image.ArgString()), e.image.Exe != ""
 	}),
-	field.ProcCmdnargs:   unsigned(func(e *Event) (uint64, bool) { return uint64(e.image.NumArgs()), true }),
-	field.ProcCmdlenargs: unsigned(func(e *Event) (uint64, bool) { return uint64(e.image.ArgsLen()), true }),
+	field.ProcCmdnargs:   unsigned(func(e *Event) (uint64, bool) { return uint64(e.image.NumArgs()), e.image != &noImage }),
+	field.ProcCmdlenargs: unsigned(func(e *Event) (uint64, bool) { return uint64(e.image.ArgsLen()), e.image != &noImage }),
 	field.ProcArgs: func(e *Event, ref *field.Ref, _ field.Form, v *field.Value) bool {
+		if e.image == &noImage {
+			return false
+		}
 		if ref.Index >= 0 {
 			s, ok := e.image.Arg(ref.Index)
 			return ok && v.SetString(s)
@@ -45,10 +48,10 @@ var procFields = class{
 	field.ProcIsVpgidLeader: boolean(func(e *Event) bool { return e.ev.Task.VPGID == e.ev.Task.VPID }),
 	field.ProcIsPgidLeader:  boolean(func(e *Event) bool { return e.ev.Task.PGID == e.ev.Task.PID }),
 
-	field.ProcIsExeWritable:   boolean(func(e *Event) bool { return e.image.Flags&event.ExeWritable != 0 }),
-	field.ProcIsExeUpperLayer: boolean(func(e *Event) bool { return e.image.Flags&event.ExeUpperLayer != 0 }),
-	field.ProcIsExeLowerLayer: boolean(func(e *Event) bool { return e.image.Flags&event.ExeLowerLayer != 0 }),
-	field.ProcIsExeFromMemfd:  boolean(func(e *Event) bool { return e.image.Flags&event.ExeFromMemfd != 0 }),
+	field.ProcIsExeWritable:   exeIs(event.ExeWritable),
+	field.ProcIsExeUpperLayer: exeIs(event.ExeUpperLayer),
+	field.ProcIsExeLowerLayer: exeIs(event.ExeLowerLayer),
+	field.ProcIsExeFromMemfd:  exeIs(event.ExeFromMemfd),
 
 	field.ProcExeIno: func(e *Event, _ *field.Ref, _ field.Form, v *field.Value) bool {
 		return e.image.Ino != 0 && v.SetInt(int64(e.image.Ino))
@@ -76,6 +79,14 @@ var procFields = class{
 	field.ThreadCapPermitted:   text(func(e *Event) (string, bool) { return e.x.capNames(e.ev.Task.CapPermitted), true }),
 	field.ThreadCapInheritable: text(func(e *Event) (string, bool) { return e.x.capNames(e.ev.Task.CapInheritable), true }),
 	field.ThreadCapEffective:   text(func(e *Event) (string, bool) { return e.x.capNames(e.ev.Task.CapEffective), true }),
+}
+
+// exeIs gives a flag of the program's file.
+func exeIs(flag uint32) getter {
+	is := boolean(func(e *Event) bool { return e.image.Flags&flag != 0 })
+	return func(e *Event, ref *field.Ref, form field.Form, v *field.Value) bool {
+		return e.image != &noImage && is(e, ref, form, v)
+	}
 }
 
 // name is Falco's proc.name: the comm at exec, or copied at clone.

@@ -25,11 +25,12 @@ type Image struct {
 	TimeNS   uint64 // boot time of the exec; 0: before the sensor
 	// PidNSInitStartNS is the boot time at which the init of the pid namespace started; 0: unknown.
 	PidNSInitStartNS uint64
-	Truncated        bool // Args or Env were longer than what was copied
+	Truncated        bool // Args or Env were longer than what was copied, or than what is kept
 
 	short   string // what is kept of Args, while Args are all of them
 	tailed  bool   // that is what the kernel side copied, an ellipsis, and the end
 	partial bool   // made of a name: the record of the exec has not been seen
+	brief   bool   // abridged
 	cmdline string // built at first use
 }
 
@@ -138,6 +139,25 @@ func (im *Image) size() int {
 func (im *Image) lean() *Image {
 	l := *im
 	l.Env, l.cmdline = "", ""
+	return &l
+}
+
+// maxBrief is how much of argv[0] and of the other arguments an abridged image has.
+const maxBrief = 512
+
+// abridged is what is kept of an image for long: which program it was, and what of its arguments tells most. The path of the program is
+// whole, since half of it would be another's.
+func (im *Image) abridged() *Image {
+	l := *im
+	l.Truncated = im.Truncated || len(im.Args) > maxBrief || len(im.Exe) > maxBrief || im.Env != ""
+	l.Name, l.ExePath = strings.Clone(im.Name), strings.Clone(im.ExePath) // all were one allocation
+	l.Exe = strings.Clone(im.Exe[:min(len(im.Exe), maxBrief)])
+	l.Args = strings.Clone(im.Args)
+	if n := len(im.Args); n > maxBrief {
+		const tail = maxBrief / 4
+		l.Args = im.Args[:maxBrief-tail] + "\x00\u2026\x00" + im.Args[n-tail:]
+	}
+	l.Filename, l.Env, l.short, l.cmdline, l.brief = "", "", "", "", true
 	return &l
 }
 

@@ -1,6 +1,10 @@
 package process
 
-import "github.com/tiercel-project/tiercel/sensor/event"
+import (
+	"slices"
+
+	"github.com/tiercel-project/tiercel/sensor/event"
+)
 
 // A Key names a process for ever: pids are reused, pairs of pid and start are not.
 type Key struct {
@@ -23,6 +27,8 @@ type Process struct {
 	seenNS   uint64     // boot time of the newest event that updated the fields
 	versions []version  // ascending by gen, at most maxVersions
 	room     [2]version // for versions: few processes have more
+	since    uint32     // some images of generations before it were let go: only those that are there are known
+	sinceNS  uint64     // boot time from which on all are there
 	origin   *Process   // who forked it; nil: unknown
 	late     bool       // ExitNS is when it was found to have ended
 	forked   bool       // origin is what the record of the fork said, not the parent it was first met with
@@ -46,6 +52,8 @@ type version struct {
 	from  *Process
 	of    uint32 // generation of from
 	own   bool   // of an exec of this process: no other's
+	// pinned says that an event waits that asks for it.
+	pinned bool
 }
 
 // get returns the image of v. One that is to be taken over is, as soon as the record of that exec has arrived.
@@ -84,31 +92,35 @@ type adopter struct {
 }
 
 const (
-	maxVersions = 4 // images of one process that are kept
+	// maxVersions is how many images of one process are kept: an event may be handed out half a second after its call, and a program is
+	// replaced by another within a millisecond.
+	maxVersions = 64
+	// maxWhole is how many of them, the newest, are kept as they were; the others are brief.
+	maxWhole    = 4
 	maxAdopters = 3
 )
 
-// Image returns the image of exec generation gen: the newest one that is not newer, else the oldest; nil if none is known.
+// Image returns the image of exec generation gen: the newest one that is not newer; nil if that is not known. It is never a later program's.
 func (p *Process) Image(gen uint32) *Image {
-	var best *Image
-	for i := range p.versions {
-		if v := &p.versions[i]; best == nil || v.gen <= gen {
-			best = v.get()
+	for i := len(p.versions) - 1; i >= 0; i-- {
+		if v := &p.versions[i]; v.gen == gen || v.gen < gen && gen >= p.since {
+			return v.get()
 		}
 	}
-	return best
+	return nil
 }
 
-// ImageAt returns the image at boot time ns, with the same fallbacks as Image.
+// ImageAt returns the image at boot time ns; nil if that is not known. It is never a later program's.
 func (p *Process) ImageAt(ns uint64) *Image {
-	var best *Image
-	for i := range p.versions {
-		im := p.versions[i].get()
-		if best == nil || (im != nil && im.TimeNS <= ns) {
-			best = im
+	if ns < p.sinceNS {
+		return nil
+	}
+	for i := len(p.versions) - 1; i >= 0; i-- {
+		if im := p.versions[i].get(); im != nil && im.TimeNS <= ns {
+			return im
 		}
 	}
-	return best
+	return nil
 }
 
 // Origin returns who forked p, alive or dead; nil if that is unknown.
@@ -138,9 +150,30 @@ func (p *Process) setVersion(v version) {
 	}
 	copy(p.versions[i+1:], p.versions[i:])
 	p.versions[i] = v
-	if len(p.versions) > maxVersions {
-		p.versions = append(p.versions[:0], p.versions[1:]...)
+	for j := range max(0, len(p.versions)-maxWhole) {
+		if o := &p.versions[j]; j != i && !o.pinned && o.image != nil && !o.image.brief { // v's own event is being looked at
+			o.image, o.own = o.image.abridged(), true
+		}
 	}
+	if len(p.versions) > maxVersions {
+		oldest := 0
+		for j := range len(p.versions) - 1 {
+			if j != i && !p.versions[j].pinned {
+				oldest = j
+				break
+			}
+		}
+		p.forget(oldest)
+	}
+}
+
+// forget lets go of version i, which is not the newest.
+func (p *Process) forget(i int) {
+	p.since = max(p.since, p.versions[i].gen+1)
+	if im := p.versions[i+1].get(); im != nil {
+		p.sinceNS = max(p.sinceNS, im.TimeNS)
+	}
+	p.versions = slices.Delete(p.versions, i, i+1)
 }
 
 // inherit records what p got from parent at its fork.

@@ -42,6 +42,7 @@ type Stats struct {
 	Refused    uint64 // processes that found the table full of living ones
 	Incomplete uint64 // processes met without their fork, exec or snapshot
 	Reaped     uint64 // processes found dead whose exit was never seen
+	Unknown    uint64 // events whose program was no longer kept: theirs had started too many since
 }
 
 // A Table holds processes by Key. Make one with New.
@@ -121,6 +122,9 @@ func (t *Table) Apply(ev *event.Event) *Process {
 		t.exit(p, ev.BootNS)
 	default:
 		observeCwd(p, ev)
+	}
+	if ev.Task.ExecGen < p.since && p.Image(ev.Task.ExecGen) == nil {
+		t.stats.Unknown++
 	}
 	return p
 }
@@ -252,20 +256,32 @@ func (t *Table) insert(p *Process) {
 	}
 }
 
-// Pin keeps p valid until Unpin, whatever Expire does.
-func (t *Table) Pin(p *Process) {
-	if p != nil {
-		p.refs++
-		p.pins++
+// Pin keeps p valid until Unpin, whatever Expire does, and its image of exec generation gen as it is.
+func (t *Table) Pin(p *Process, gen uint32) {
+	if p == nil {
+		return
+	}
+	p.refs++
+	p.pins++
+	for i := len(p.versions) - 1; i >= 0; i-- {
+		if v := &p.versions[i]; v.gen <= gen {
+			v.pinned = true
+			break
+		}
 	}
 }
 
 // Unpin ends a Pin.
 func (t *Table) Unpin(p *Process) {
-	if p != nil {
-		p.pins--
-		t.release(p)
+	if p == nil {
+		return
 	}
+	if p.pins--; p.pins == 0 {
+		for i := range p.versions {
+			p.versions[i].pinned = false
+		}
+	}
+	t.release(p)
 }
 
 func setCwd(p *Process, cwd string) {

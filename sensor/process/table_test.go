@@ -273,23 +273,89 @@ func TestFind(t *testing.T) {
 	find(len(keys))
 }
 
-// The images of the last execs of a process are kept, each for its generation.
+// started returns the record of the exec number gen of process 10, of a program called gen.
+func started(gen uint32) *event.Event {
+	return &event.Event{
+		Type: field.EventExecve, BootNS: uint64(gen), Task: event.Task{PID: 10, StartNS: 1, Comm: fmt.Sprint(gen), ExecGen: gen},
+		Exec: event.Exec{
+			Exe: fmt.Sprint(gen), ExePath: fmt.Sprintf("/bin/%d", gen), Flags: event.ExeUpperLayer,
+			Args: []byte(strings.Repeat("x", 4000) + "\x00"), Env: []byte("A=b\x00"),
+		},
+	}
+}
+
+// The images of the last execs of a process are kept, each for its generation, the older ones brief. What is asked for beyond is unknown.
 func TestManyExecs(t *testing.T) {
-	const execs = 7
+	const execs = maxVersions + 10
 	table := New(DefaultConfig(), nil)
 	var p *Process
 	for gen := uint32(1); gen <= execs; gen++ {
-		p = table.Apply(&event.Event{
-			Type: field.EventExecve, BootNS: uint64(gen), Task: event.Task{PID: 10, StartNS: 1, Comm: fmt.Sprint(gen), ExecGen: gen},
-		})
+		p = table.Apply(started(gen))
 		for g := uint32(1); g <= gen; g++ {
-			if got, want := p.Image(g).Name, fmt.Sprint(max(g, gen-min(gen, maxVersions)+1)); got != want {
-				t.Errorf("after exec %d generation %d is %q, want %q", gen, g, got, want)
+			im, at := p.Image(g), p.ImageAt(uint64(g))
+			switch {
+			case gen-g >= maxVersions:
+				if im != nil || at != nil {
+					t.Errorf("after exec %d generation %d is %+v, at its time %+v, want unknown", gen, g, im, at)
+				}
+			case im == nil || im != at || im.ExePath != fmt.Sprintf("/bin/%d", g) || im.Flags != event.ExeUpperLayer:
+				t.Errorf("after exec %d generation %d is %+v, at its time %+v", gen, g, im, at)
+			case gen-g < maxWhole:
+				if len(im.Args) != 4001 || im.Env == "" || im.Truncated {
+					t.Errorf("after exec %d generation %d is not whole: %+v", gen, g, im)
+				}
+			case len(im.Args) > maxBrief+5 || im.Env != "" || !strings.HasPrefix(im.Cmdline(), fmt.Sprintf("%d xxx", g)) || !im.Truncated:
+				t.Errorf("after exec %d generation %d is not brief: %d bytes of arguments", gen, g, len(im.Args))
 			}
 		}
 	}
+	if p.Image(0) != nil || p.ImageAt(0) != nil {
+		t.Errorf("before the first exec it was %+v, at that time %+v, want unknown", p.Image(0), p.ImageAt(0))
+	}
 	if p.room != [len(p.room)]version{} {
 		t.Errorf("versions that have moved are kept where they were: %+v", p.room)
+	}
+	late := &event.Event{Type: field.EventOpenat, BootNS: 1, Task: event.Task{PID: 10, StartNS: 1, ExecGen: 1}}
+	table.Apply(late)
+	late.Task.ExecGen = execs - 10
+	table.Apply(late)
+	if n := table.Stats().Unknown; n != 1 {
+		t.Errorf("%d events whose program is unknown, want 1", n)
+	}
+}
+
+// The image that a waiting event asks for stays as it is, however many programs follow, until the event has been handed out.
+func TestPinImage(t *testing.T) {
+	table := New(DefaultConfig(), nil)
+	p := table.Apply(started(1))
+	table.Apply(started(2))
+	table.Pin(p, 1)
+	for gen := uint32(3); gen < 2*maxVersions; gen++ {
+		table.Apply(started(gen))
+	}
+	if im := p.Image(1); im == nil || len(im.Args) != 4001 || im.Env == "" {
+		t.Errorf("the pinned image is %+v", im)
+	}
+	if im := p.Image(2); im != nil {
+		t.Errorf("the one after it is %+v, want unknown", im)
+	}
+	table.Unpin(p)
+	table.Apply(started(2 * maxVersions))
+	if im := p.Image(1); im != nil {
+		t.Errorf("the image is kept after the last pin: %+v", im)
+	}
+}
+
+// The record of an exec that comes after those of later ones is of use to its own event.
+func TestLateExec(t *testing.T) {
+	table := New(DefaultConfig(), nil)
+	var p *Process
+	for gen := uint32(2); gen <= maxVersions+1; gen++ {
+		p = table.Apply(started(gen))
+	}
+	table.Apply(started(1))
+	if im := p.Image(1); im == nil || im.Env == "" {
+		t.Errorf("the image of the late record is %+v", im)
 	}
 }
 
@@ -297,7 +363,7 @@ func TestPin(t *testing.T) {
 	table := New(DefaultConfig(), nil)
 	k := Key{10, 1}
 	p := table.Apply(exit(k, 1e9))
-	table.Pin(p)
+	table.Pin(p, 0)
 	table.Expire(60e9)
 	if table.Find(k) == nil {
 		t.Error("pinned process forgotten")
@@ -354,7 +420,7 @@ func TestBytes(t *testing.T) {
 	if st.Bytes > limit+len(env)+100 || st.Evicted == 0 {
 		t.Errorf("%+v", st)
 	}
-	table.Pin(last)
+	table.Pin(last, 0)
 	kept := st.Processes
 	table.Expire(10e9)
 	if st := table.Stats(); st.Processes != kept || st.Bytes > 2*len(env) {
@@ -522,4 +588,27 @@ func BenchmarkApplyOpen(b *testing.B) {
 		table.Apply(&ev)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkForkExec is what a process costs that is forked, starts a program and ends.
+func BenchmarkForkExec(b *testing.B) {
+	table := New(DefaultConfig(), nil)
+	shell := Key{2, 1}
+	args, env := []byte(strings.Repeat("arg\x00", 10)), []byte(strings.Repeat("NAME=value\x00", 50))
+	ns := uint64(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		ns += 100_000
+		k := Key{uint32(ns/100_000)%30_000 + 10, ns}
+		table.Apply(fork(shell, k, ns))
+		table.Apply(&event.Event{
+			Type: field.EventExecve, BootNS: ns + 1, Task: event.Task{PID: k.PID, StartNS: k.StartNS, Comm: "true", ExecGen: 1},
+			Exec: event.Exec{Exe: "true", ExePath: "/usr/bin/true", Args: args, Env: env},
+		})
+		table.Apply(exit(k, ns+2))
+		if ns%1_000_000 == 1 {
+			table.Expire(ns)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "processes/s")
 }
