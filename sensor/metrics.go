@@ -118,6 +118,7 @@ type collector struct {
 	s *Sensor
 
 	processes, processBytes, processEvicted, processRefused, processIncomplete, processReaped, processUnknown *prometheus.Desc
+	processLiveBytes, processAbridged                                                                         *prometheus.Desc
 	cgroups, cgroupEvicted, containers, containerResolved, containerUnresolved                                *prometheus.Desc
 	userRoots, userBytes, userEvicted, userSkipped, userMissed                                                *prometheus.Desc
 	waiting, alerts                                                                                           *prometheus.Desc
@@ -131,6 +132,8 @@ func newCollector(s *Sensor) *collector {
 		s:                   s,
 		processes:           desc("processes", "Processes in the table, ended ones included."),
 		processBytes:        desc("process_text_bytes", "Arguments, environments and paths kept for processes."),
+		processLiveBytes:    desc("process_text_living_bytes", "Of them, those of living processes and of such as have events that wait."),
+		processAbridged:     desc("process_images_abridged_total", "Programs of living processes that lost environment and long arguments, or were forgotten, for want of room."),
 		processEvicted:      desc("processes_evicted_total", "Ended processes that were forgotten early, for want of room."),
 		processRefused:      desc("processes_refused_total", "Processes that found the table full of living ones."),
 		processIncomplete:   desc("processes_incomplete_total", "Processes met without their fork or exec."),
@@ -155,7 +158,7 @@ func newCollector(s *Sensor) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.processes, c.processBytes, c.processEvicted, c.processRefused, c.processIncomplete, c.processReaped, c.processUnknown,
-		c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved,
+		c.processLiveBytes, c.processAbridged, c.cgroups, c.cgroupEvicted, c.containers, c.containerResolved, c.containerUnresolved,
 		c.userRoots, c.userBytes, c.userEvicted, c.userSkipped, c.userMissed, c.waiting, c.alerts,
 	} {
 		ch <- d
@@ -176,7 +179,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	gauge(c.processes, procs.Processes)
-	gauge(c.processBytes, procs.Bytes)
+	gauge(c.processBytes, procs.Bytes+procs.LiveBytes)
+	gauge(c.processLiveBytes, procs.LiveBytes)
+	counter(c.processAbridged, procs.Abridged)
 	counter(c.processEvicted, procs.Evicted)
 	counter(c.processRefused, procs.Refused)
 	counter(c.processIncomplete, procs.Incomplete)

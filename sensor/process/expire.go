@@ -7,10 +7,8 @@ func (t *Table) Expire(nowNS uint64) {
 	for p := t.fresh.head; p != nil && p.ExitNS+settled <= nowNS; p = t.fresh.head {
 		t.fresh.remove(p)
 		t.recent.push(p)
-		if p.pins == 0 {
-			p.lean()
-			t.weigh(p)
-		}
+		p.lean()
+		t.weigh(p)
 	}
 	keep := uint64(t.cfg.Retention)
 	for p := t.recent.head; p != nil && p.ExitNS+keep <= nowNS; p = t.recent.head {
@@ -60,8 +58,8 @@ func (t *Table) evict() bool {
 		return false
 	}
 	t.stats.Evicted++
-	p.shrink()
 	t.remove(p)
+	p.shrink() // others may hold it as their parent
 	return true
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/tiercel-project/tiercel/sensor/event"
 )
 
-// An Image is what an exec made of a process. Forked children share the image of their parent. An image changes only between Complete and
-// Shorten.
+// An Image is what an exec made of a process. Forked children share the image of their parent. An image changes between Complete and
+// Shorten, and where room is wanted.
 type Image struct {
 	Name     string // comm at exec
 	Exe      string // argv[0]
@@ -32,6 +32,9 @@ type Image struct {
 	partial bool   // made of a name: the record of the exec has not been seen
 	brief   bool   // abridged
 	cmdline string // built at first use
+	users   int    // processes in use that have it
+	pins    int    // of them, those with an event that waits for it
+	bytes   int    // as counted among those in use
 }
 
 // newImage copies what ev's exec says.
@@ -130,35 +133,38 @@ func (im *Image) EnvVar(name string) (string, bool) {
 	return "", false
 }
 
-// size is about how many bytes the texts of im take.
+// size is about how many bytes im takes, its command line included, which rules may ask for.
 func (im *Image) size() int {
-	return len(im.Name) + len(im.Exe) + len(im.ExePath) + len(im.Filename) + len(im.Args) + len(im.Env) + len(im.cmdline)
+	return int(unsafe.Sizeof(*im)) + 2*(len(im.Name)+len(im.Args)) + len(im.Exe) + len(im.ExePath) + len(im.Filename) + len(im.Env)
 }
 
-// lean is im without what only its own events are asked for.
-func (im *Image) lean() *Image {
-	l := *im
-	l.Env, l.cmdline = "", ""
-	return &l
-}
+// lean drops what only its own events are asked for.
+func (im *Image) lean() { im.Env, im.cmdline = "", "" }
 
 // maxBrief is how much of argv[0] and of the other arguments an abridged image has.
 const maxBrief = 512
 
-// abridged is what is kept of an image for long: which program it was, and what of its arguments tells most. The path of the program is
-// whole, since half of it would be another's.
+// abridged is what is kept of an image for long.
 func (im *Image) abridged() *Image {
 	l := *im
-	l.Truncated = im.Truncated || len(im.Args) > maxBrief || len(im.Exe) > maxBrief || im.Env != ""
-	l.Name, l.ExePath = strings.Clone(im.Name), strings.Clone(im.ExePath) // all were one allocation
-	l.Exe = strings.Clone(im.Exe[:min(len(im.Exe), maxBrief)])
-	l.Args = strings.Clone(im.Args)
+	l.users, l.pins, l.bytes = 0, 0, 0
+	l.abridge()
+	return &l
+}
+
+// abridge leaves which program it was, and what of its arguments tells most. The path of the program is whole, since half of it would be
+// another's.
+func (im *Image) abridge() {
+	im.Truncated = im.Truncated || len(im.Args) > maxBrief || len(im.Exe) > maxBrief || im.Env != ""
+	im.Name, im.ExePath = strings.Clone(im.Name), strings.Clone(im.ExePath) // all were one allocation
+	im.Exe = strings.Clone(im.Exe[:min(len(im.Exe), maxBrief)])
 	if n := len(im.Args); n > maxBrief {
 		const tail = maxBrief / 4
-		l.Args = im.Args[:maxBrief-tail] + "\x00\u2026\x00" + im.Args[n-tail:]
+		im.Args = im.Args[:maxBrief-tail] + "\x00\u2026\x00" + im.Args[n-tail:]
+	} else {
+		im.Args = strings.Clone(im.Args)
 	}
-	l.Filename, l.Env, l.short, l.cmdline, l.brief = "", "", "", "", true
-	return &l
+	im.Filename, im.Env, im.short, im.cmdline, im.brief = "", "", "", "", true
 }
 
 // stub is the part of an image that lineage needs.

@@ -36,11 +36,12 @@ type Process struct {
 	older    *Process   // earlier process with the same pid
 	refs     int        // children that point here, and pins
 	pins     int
-	bytes    int      // of texts, as counted in the table
+	bytes    int      // that are counted for it in its pool, without images in use
 	tries    uint8    // how often its image or reaper was asked for outside
 	expired  bool     // past the retention: goes once refs is 0
+	retired  bool     // ended, and no event of it waits
 	removed  bool     // no longer in the table
-	next     *Process // in the list of exited ones
+	next     *Process // in the list of retired ones, or of the largest ones in use
 	prev     *Process
 	list     *exitList
 }
@@ -51,18 +52,21 @@ type version struct {
 	image *Image // nil: still to be taken from the process that forked this one
 	from  *Process
 	of    uint32 // generation of from
-	own   bool   // of an exec of this process: no other's
-	// pinned says that an event waits that asks for it.
-	pinned bool
+	// counted says that the process is one of the image's users, or if it is retired, that the image is in its bytes.
+	counted bool
+	pinned  bool // an event waits that asks for it
 }
 
-// get returns the image of v. One that is to be taken over is, as soon as the record of that exec has arrived.
-func (v *version) get() *Image {
+// get returns the image of v, a version of p. One that is to be taken over is, as soon as the record of that exec has arrived.
+func (p *Process) get(v *version) *Image {
 	if v.image != nil {
 		return v.image
 	}
 	if im := v.from.exact(v.of); im != nil {
 		v.image, v.from = im, nil
+		if p.inUse() {
+			v.count()
+		}
 		return im
 	}
 	return v.from.Image(v.of)
@@ -104,7 +108,7 @@ const (
 func (p *Process) Image(gen uint32) *Image {
 	for i := len(p.versions) - 1; i >= 0; i-- {
 		if v := &p.versions[i]; v.gen == gen || v.gen < gen && gen >= p.since {
-			return v.get()
+			return p.get(v)
 		}
 	}
 	return nil
@@ -116,7 +120,7 @@ func (p *Process) ImageAt(ns uint64) *Image {
 		return nil
 	}
 	for i := len(p.versions) - 1; i >= 0; i-- {
-		if im := p.versions[i].get(); im != nil && im.TimeNS <= ns {
+		if im := p.get(&p.versions[i]); im != nil && im.TimeNS <= ns {
 			return im
 		}
 	}
@@ -129,15 +133,25 @@ func (p *Process) Origin() *Process { return p.origin }
 // deadAt reports whether p had ended by boot time ns.
 func (p *Process) deadAt(ns uint64) bool { return p.ExitNS != 0 && p.ExitNS <= ns }
 
-// setVersion records v. What is known for its generation already is replaced unless it is as good.
-func (p *Process) setVersion(v version) {
+// setVersion records v for p. What is known for its generation already is replaced unless it is as good.
+func (t *Table) setVersion(p *Process, v version) {
+	v.counted = v.counted && p.retired // else weigh does it
 	i := 0
 	for i < len(p.versions) && p.versions[i].gen < v.gen {
 		i++
 	}
 	if i < len(p.versions) && p.versions[i].gen == v.gen {
-		if old := &p.versions[i]; (old.image != nil && old.image.partial) || (v.image != nil && !v.image.partial) {
+		if old := &p.versions[i]; old.image != nil && old.image == v.image {
+			return
+		} else if (old.image != nil && old.image.partial) || (v.image != nil && !v.image.partial) {
+			pinned := old.pinned
+			t.drop(p, old)
+			old.unpin()
 			*old = v
+			if pinned {
+				old.pin()
+			}
+			t.weigh(p)
 		}
 		return
 	}
@@ -152,7 +166,8 @@ func (p *Process) setVersion(v version) {
 	p.versions[i] = v
 	for j := range max(0, len(p.versions)-maxWhole) {
 		if o := &p.versions[j]; j != i && !o.pinned && o.image != nil && !o.image.brief { // v's own event is being looked at
-			o.image, o.own = o.image.abridged(), true
+			t.drop(p, o)
+			o.image, o.counted = o.image.abridged(), p.retired
 		}
 	}
 	if len(p.versions) > maxVersions {
@@ -163,26 +178,44 @@ func (p *Process) setVersion(v version) {
 				break
 			}
 		}
-		p.forget(oldest)
+		t.forget(p, oldest)
 	}
+	t.weigh(p)
 }
 
-// forget lets go of version i, which is not the newest.
-func (p *Process) forget(i int) {
+// forget lets go of version i of p, which is not the newest.
+func (t *Table) forget(p *Process, i int) {
 	p.since = max(p.since, p.versions[i].gen+1)
-	if im := p.versions[i+1].get(); im != nil {
+	if im := p.get(&p.versions[i+1]); im != nil {
 		p.sinceNS = max(p.sinceNS, im.TimeNS)
 	}
+	t.drop(p, &p.versions[i])
+	p.versions[i].unpin()
 	p.versions = slices.Delete(p.versions, i, i+1)
 }
 
+// pin keeps the image of v as it is.
+func (v *version) pin() {
+	if !v.pinned && v.image != nil {
+		v.pinned = true
+		v.image.pins++
+	}
+}
+
+func (v *version) unpin() {
+	if v.pinned {
+		v.pinned = false
+		v.image.pins--
+	}
+}
+
 // inherit records what p got from parent at its fork.
-func (p *Process) inherit(parent *Process, gen uint32) {
+func (t *Table) inherit(p, parent *Process, gen uint32) {
 	if im := parent.exact(gen); im != nil {
-		p.setVersion(version{image: im})
+		t.setVersion(p, version{image: im})
 		return
 	}
-	p.setVersion(version{from: parent, of: gen})
+	t.setVersion(p, version{from: parent, of: gen})
 }
 
 // observe takes over what ev says of p, unless something newer did.
@@ -200,40 +233,29 @@ func (p *Process) observe(ev *event.Event) {
 	}
 }
 
-// weight is how many bytes of texts are p's alone.
-func (p *Process) weight() int {
-	n := len(p.Cwd)
-	for i := range p.versions {
-		if v := &p.versions[i]; v.own {
-			n += v.image.size()
-		}
-	}
-	return n
-}
-
 // lean drops what only events of p are asked for.
 func (p *Process) lean() {
 	for i := range p.versions {
-		if v := &p.versions[i]; v.own {
-			v.image = v.image.lean()
+		if v := &p.versions[i]; v.counted && v.image.users == 0 {
+			v.image.lean()
 		}
 	}
 }
 
-// shrink drops what lineage does not need.
+// shrink drops what lineage does not need of p, which is not in the table.
 func (p *Process) shrink() {
 	if n := len(p.versions); n > 0 {
 		last := &p.versions[n-1]
-		im, gen := last.get(), last.gen
+		im, gen := p.get(last), last.gen
 		p.versions, p.room = nil, [len(p.room)]version{}
 		if im != nil {
-			p.setVersion(version{gen: gen, image: im.stub(), own: true})
+			p.versions = append(p.room[:0], version{gen: gen, image: im.stub()})
 		}
 	}
 	p.Cwd = ""
 }
 
-// An exitList is a list of ended processes in the order in which their end was learned.
+// An exitList is a list of processes in the order in which they were put there: of ended ones, that in which their end was learned.
 type exitList struct{ head, tail *Process }
 
 func (l *exitList) push(p *Process) {

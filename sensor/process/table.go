@@ -15,13 +15,16 @@ type Config struct {
 	Max int
 	// MaxBytes bounds the texts that are kept for ended processes: beyond it they go early. Positive. Default 64 MiB.
 	MaxBytes int
+	// MaxLiveBytes bounds those of living processes and of such as have events that wait: beyond it the programs that the largest of them
+	// ran earlier are abridged and then go, and environments and long arguments. Names and paths stay. Positive. Default 32 MiB.
+	MaxLiveBytes int
 	// Retention is how long an ended process is kept at least, room permitting. Positive. Default 30s.
 	Retention time.Duration
 }
 
 // DefaultConfig returns the defaults of Config.
 func DefaultConfig() Config {
-	return Config{Max: 131072, MaxBytes: 64 << 20, Retention: 30 * time.Second}
+	return Config{Max: 131072, MaxBytes: 64 << 20, MaxLiveBytes: 32 << 20, Retention: 30 * time.Second}
 }
 
 // An Outside is what a table may ask the machine for when records were lost or a parent died. All of it may answer "unknown".
@@ -37,8 +40,10 @@ type Outside interface {
 // Stats are counters of a Table since its start, and its present size.
 type Stats struct {
 	Processes  int    // entries, ended ones included
-	Bytes      int    // of their texts: arguments, environments, paths
+	Bytes      int    // of the texts of ended ones: arguments, environments, paths
+	LiveBytes  int    // of those of living ones, and of such as have events that wait
 	Evicted    uint64 // ended ones that went before their time, for want of room
+	Abridged   uint64 // images of living ones that lost something, or went, for want of room
 	Refused    uint64 // processes that found the table full of living ones
 	Incomplete uint64 // processes met without their fork, exec or snapshot
 	Reaped     uint64 // processes found dead whose exit was never seen
@@ -54,6 +59,7 @@ type Table struct {
 	fresh   exitList            // ended just now: events of theirs may still come
 	recent  exitList            // ended, within the retention
 	held    exitList            // ended, past it, still referenced
+	largest largest
 	stats   Stats
 	sweep   []uint32
 	asked   struct { // how often outside was, for lost records
@@ -110,12 +116,12 @@ func (t *Table) Apply(ev *event.Event) *Process {
 	t.observeParent(p, &ev.Task)
 	switch {
 	case execed:
-		p.setVersion(version{gen: ev.Task.ExecGen, image: newImage(ev), own: true})
-		p.Incomplete = false
+		t.makeRoom()               // before: what rules are about to look at is whole
 		if ev.BootNS >= p.seenNS { // not an older record
 			setCwd(p, ev.Exec.Cwd)
 		}
-		t.weigh(p)
+		t.setVersion(p, version{gen: ev.Task.ExecGen, image: newImage(ev), counted: true})
+		p.Incomplete = false
 	case ev.Fork.ChildPID != 0:
 		t.fork(p, ev)
 	case ev.Type == field.EventProcexit:
@@ -157,12 +163,12 @@ func (t *Table) meet(task *event.Task, ns uint64, execed, ended bool) *Process {
 			if task.Comm != "" {
 				im.Name = strings.Clone(task.Comm)
 			}
-			p.setVersion(version{gen: task.ExecGen, image: im, own: true})
+			t.setVersion(p, version{gen: task.ExecGen, image: im, counted: true})
 			setCwd(p, cwd)
 			return p
 		}
 	}
-	p.setVersion(version{gen: task.ExecGen, image: &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS, partial: true}, own: true})
+	t.setVersion(p, version{gen: task.ExecGen, image: &Image{Name: strings.Clone(task.Comm), MntNS: task.MntNS, partial: true}, counted: true})
 	return p
 }
 
@@ -188,7 +194,7 @@ func (t *Table) fork(p *Process, ev *event.Event) {
 		}
 	}
 	c.Incomplete = false
-	c.inherit(p, ev.Task.ExecGen)
+	t.inherit(c, p, ev.Task.ExecGen)
 	if c.Cwd == "" {
 		c.Cwd = p.Cwd
 	}
@@ -213,25 +219,16 @@ func (t *Table) gone(p *Process, ns uint64) {
 
 // end puts p among the ended ones.
 func (t *Table) end(p *Process) {
-	if p.ExitNS == 0 && !p.removed {
-		t.fresh.push(p)
+	if p.ExitNS == 0 && !p.removed && p.pins == 0 {
+		t.retire(p)
 	}
-}
-
-// weigh counts the bytes of p anew.
-func (t *Table) weigh(p *Process) {
-	n := 0
-	if !p.removed {
-		n = p.weight()
-	}
-	t.stats.Bytes += n - p.bytes
-	p.bytes = n
 }
 
 // insert adds p, which is not in the table, making room if there is none.
 func (t *Table) insert(p *Process) {
 	for t.stats.Bytes > t.cfg.MaxBytes && t.evict() {
 	}
+	t.makeRoom()
 	if t.stats.Processes >= t.cfg.Max && !t.evict() {
 		t.stats.Refused++
 		p.removed = true // the caller may use it, the table does not know it
@@ -256,16 +253,20 @@ func (t *Table) insert(p *Process) {
 	}
 }
 
-// Pin keeps p valid until Unpin, whatever Expire does, and its image of exec generation gen as it is.
+// Pin keeps p valid until Unpin and the Expire that follows, whatever room is wanted, and its image of exec generation gen as it is.
 func (t *Table) Pin(p *Process, gen uint32) {
 	if p == nil {
 		return
 	}
 	p.refs++
 	p.pins++
+	if p.retired && !p.removed {
+		t.reuse(p)
+	}
 	for i := len(p.versions) - 1; i >= 0; i-- {
 		if v := &p.versions[i]; v.gen <= gen {
-			v.pinned = true
+			p.get(v)
+			v.pin()
 			break
 		}
 	}
@@ -278,7 +279,12 @@ func (t *Table) Unpin(p *Process) {
 	}
 	if p.pins--; p.pins == 0 {
 		for i := range p.versions {
-			p.versions[i].pinned = false
+			p.versions[i].unpin()
+		}
+		if p.ExitNS != 0 && !p.removed {
+			t.retire(p)
+		} else {
+			t.weigh(p)
 		}
 	}
 	t.release(p)

@@ -222,7 +222,7 @@ func exit(k Key, ns uint64) *event.Event {
 }
 
 func TestRetention(t *testing.T) {
-	table := New(Config{Max: 100, MaxBytes: 1 << 20, Retention: 30 * time.Second}, nil)
+	table := New(Config{Max: 100, MaxBytes: 1 << 20, MaxLiveBytes: 1 << 20, Retention: 30 * time.Second}, nil)
 	a, b := Key{10, 1}, Key{11, 2}
 	table.Apply(fork(a, b, 2))
 	table.Apply(exit(a, 1e9))
@@ -247,7 +247,7 @@ func TestRetention(t *testing.T) {
 
 // Processes whose pids have an end in common, and those that had the same pid, are told apart, also when one of them is forgotten.
 func TestFind(t *testing.T) {
-	table := New(Config{Max: 100, MaxBytes: 1 << 20, Retention: 30 * time.Second}, nil)
+	table := New(Config{Max: 100, MaxBytes: 1 << 20, MaxLiveBytes: 1 << 20, Retention: 30 * time.Second}, nil)
 	keys := []Key{{10, 1}, {10 + 64, 2}, {10 + 128, 3}, {10, 4}, {10 + 64, 5}}
 	for _, k := range keys {
 		table.Apply(exit(k, k.StartNS*1e9))
@@ -369,6 +369,7 @@ func TestPin(t *testing.T) {
 		t.Error("pinned process forgotten")
 	}
 	table.Unpin(p)
+	table.Expire(60e9)
 	if table.Find(k) != nil {
 		t.Error("process kept after the last pin")
 	}
@@ -377,7 +378,7 @@ func TestPin(t *testing.T) {
 // TestForkBomb: a chain in which each process forks the next and ends, and a crowd, both stay within the bound.
 func TestForkBomb(t *testing.T) {
 	const limit = 500
-	table := New(Config{Max: limit, MaxBytes: 1 << 30, Retention: time.Hour}, nil)
+	table := New(Config{Max: limit, MaxBytes: 1 << 30, MaxLiveBytes: 1 << 30, Retention: time.Hour}, nil)
 	prev := Key{1, 1}
 	for i := uint32(2); i < 20_000; i++ {
 		next := Key{i, uint64(i) * 100}
@@ -405,7 +406,7 @@ func TestForkBomb(t *testing.T) {
 // TestBytes: what ended processes leave behind is bounded in bytes too, and their environments go first.
 func TestBytes(t *testing.T) {
 	const limit = 1 << 20
-	table := New(Config{Max: 1 << 20, MaxBytes: limit, Retention: time.Hour}, nil)
+	table := New(Config{Max: 1 << 20, MaxBytes: limit, MaxLiveBytes: limit, Retention: time.Hour}, nil)
 	env := []byte("A=" + strings.Repeat("x", 4000) + "\x00")
 	var last *Process
 	for i := uint32(1); i < 5000; i++ {
@@ -417,17 +418,175 @@ func TestBytes(t *testing.T) {
 		table.Apply(exit(k, uint64(i)+1))
 	}
 	st := table.Stats()
-	if st.Bytes > limit+len(env)+100 || st.Evicted == 0 {
+	if st.Bytes > limit+len(env)+1000 || st.Evicted == 0 {
 		t.Errorf("%+v", st)
 	}
 	table.Pin(last, 0)
 	kept := st.Processes
 	table.Expire(10e9)
-	if st := table.Stats(); st.Processes != kept || st.Bytes > 2*len(env) {
+	if st := table.Stats(); st.Processes != kept || st.Bytes > kept*500 || st.LiveBytes > len(env)+1000 {
 		t.Errorf("after a while %+v", st)
 	}
 	if im := last.Image(0); im.EnvString() == "" || im.Cmdline() != "x 4999" {
 		t.Errorf("the pinned one lost its environment: %+v", im)
+	}
+}
+
+// long returns the record of exec number gen of process pid, with arguments, environment and path of 4 KB each.
+func long(pid, gen uint32) *event.Event {
+	text := fmt.Sprint(pid, gen) + strings.Repeat("a", 4000)
+	return &event.Event{
+		Type: field.EventExecve, BootNS: 1e6 + uint64(gen), Task: event.Task{PID: pid, StartNS: uint64(pid), Comm: "x", ExecGen: gen},
+		Exec: event.Exec{Exe: text, ExePath: "/" + text, Filename: "/" + text, Args: []byte(text + "\x00"), Env: []byte("A=" + text + "\x00")},
+	}
+}
+
+// TestLiveBytes: what living processes have is bounded in bytes, apart from what ended ones left, which do not go for it, and neither does what
+// events wait for. The own event of an exec sees all of it.
+func TestLiveBytes(t *testing.T) {
+	const limit, crowd = 8 << 20, 1000
+	table := New(Config{Max: 1 << 20, MaxBytes: 1 << 20, MaxLiveBytes: limit, Retention: time.Hour}, nil)
+	ended := table.Apply(long(1, 1))
+	table.Apply(exit(ended.Key, 2e6))
+	waits := table.Apply(long(2, 1))
+	table.Pin(waits, 1)
+	table.Apply(exit(waits.Key, 2e6))
+	alive := table.Apply(long(3, 1))
+	table.Pin(alive, 1)
+	table.Apply(long(3, 2))
+	modest := table.Apply(&event.Event{
+		Type: field.EventExecve, BootNS: 1e6, Task: event.Task{PID: 4, StartNS: 4, Comm: "modest", ExecGen: 1},
+		Exec: event.Exec{ExePath: "/bin/modest", Args: []byte(strings.Repeat("a", 900) + "\x00"), Env: []byte("A=b\x00")},
+	})
+	for pid := uint32(10); pid < 10+crowd; pid++ {
+		for gen := uint32(1); gen <= 4; gen++ {
+			p := table.Apply(long(pid, gen))
+			if im := p.Image(gen); im.Env == "" || len(im.Args) < 4000 {
+				t.Fatalf("process %d exec %d: its own event sees %+v", pid, gen, im)
+			}
+			if n := table.Stats().LiveBytes; n > limit+40<<10 {
+				t.Fatalf("process %d exec %d: %d bytes", pid, gen, n)
+			}
+		}
+	}
+	st := table.Stats()
+	if st.Evicted != 0 || st.Abridged == 0 || st.LiveBytes < limit/2 {
+		t.Errorf("%+v", st)
+	}
+	for _, p := range []*Process{ended, waits, alive} {
+		if im := p.Image(1); table.Find(p.Key) != p || im == nil || im.Env == "" || len(im.Args) < 4000 {
+			t.Errorf("process %d lost something: %+v", p.PID, im)
+		}
+	}
+	if im := modest.Image(1); im.Env == "" || im.Truncated {
+		t.Errorf("the modest process was abridged before larger ones: %+v", im)
+	}
+	if im := table.Find(Key{10, 10}).Image(4); len(im.ExePath) < 4000 || !im.Truncated {
+		t.Errorf("the program of a large process is %+v", im)
+	}
+}
+
+// An image that is inherited counts, and once, as long as anybody has it, and loses its environment only after the last.
+func TestSharedBytes(t *testing.T) {
+	table := New(DefaultConfig(), nil)
+	parent := table.Apply(long(1, 1))
+	one := table.Stats().LiveBytes
+	for pid := uint32(2); pid < 102; pid++ {
+		f := fork(parent.Key, Key{pid, 1e7}, 1e7)
+		f.Task.ExecGen = 1
+		table.Apply(f)
+	}
+	if st := table.Stats(); st.LiveBytes > one+100*200 {
+		t.Errorf("with 100 children %d bytes, alone %d", st.LiveBytes, one)
+	}
+	table.Apply(exit(parent.Key, 2e7))
+	table.Expire(100e9)
+	child := table.Find(Key{2, 1e7})
+	if st := table.Stats(); st.LiveBytes < one || child.Image(0).Env == "" {
+		t.Errorf("after the end of the parent %+v, image %+v", st, child.Image(0))
+	}
+	for pid := uint32(2); pid < 102; pid++ {
+		table.Apply(exit(Key{pid, 1e7}, 100e9))
+	}
+	st := table.Stats()
+	if st.LiveBytes != 0 || st.Bytes < one || st.Bytes > one+100*200 || child.Image(0).Env == "" {
+		t.Errorf("after the end of all %+v", st)
+	}
+	table.Expire(110e9)
+	if now := table.Stats(); now.Bytes > st.Bytes-4000 || child.Image(0).Env != "" {
+		t.Errorf("when no event of theirs can come any more %+v", now)
+	}
+}
+
+// TestPools: whatever happens in whatever order, what is counted is what is there, and in the end nothing.
+func TestPools(t *testing.T) {
+	for seed := range uint64(50) {
+		w := newWorld(seed)
+		for range 400 {
+			w.step()
+		}
+		for _, reach := range []int{0, 30} {
+			table := New(Config{Max: 40, MaxBytes: 4000, MaxLiveBytes: 4000, Retention: time.Microsecond}, nil)
+			var pinned []*Process
+			for i, r := range shuffle(w.rnd, w.log, reach) {
+				r.ev.Exec.Env = []byte("A=" + strings.Repeat("x", 100) + "\x00")
+				p := table.Apply(&r.ev)
+				if i%7 == 0 {
+					table.Pin(p, r.ev.Task.ExecGen)
+					pinned = append(pinned, p)
+				}
+				if len(pinned) > 5 {
+					table.Unpin(pinned[0])
+					pinned = pinned[1:]
+				}
+				if i%50 == 0 {
+					table.Expire(r.ev.BootNS + 2e9)
+				}
+				check(t, table)
+			}
+			for _, p := range pinned {
+				table.Unpin(p)
+			}
+			for _, p := range table.byPID {
+				for ; p != nil; p = p.older {
+					table.exit(p, w.now)
+				}
+			}
+			check(t, table)
+			table.Expire(w.now + 100e9)
+			table.Expire(w.now + 200e9)
+			if st := table.Stats(); st.Bytes != 0 || st.LiveBytes != 0 || st.Processes != 0 {
+				t.Fatalf("seed %d reach %d: in the end %+v", seed, reach, st)
+			}
+		}
+	}
+}
+
+// check counts what is in use anew.
+func check(t *testing.T, table *Table) {
+	t.Helper()
+	users, live := map[*Image]int{}, 0
+	for _, p := range table.byPID {
+		for ; p != nil; p = p.older {
+			if p.retired {
+				continue
+			}
+			live += p.bytes
+			for i := range p.versions {
+				if im := p.versions[i].image; im != nil {
+					users[im]++
+				}
+			}
+		}
+	}
+	for im, n := range users {
+		live += im.bytes
+		if im.users != n {
+			t.Fatalf("%d processes have %q, counted are %d", n, im.Name, im.users)
+		}
+	}
+	if st := table.Stats(); st.LiveBytes != live || st.Bytes < 0 {
+		t.Fatalf("%d bytes in use: %+v", live, st)
 	}
 }
 
