@@ -133,7 +133,7 @@ func TestRetriesHaveNoBreaker(t *testing.T) {
 		}
 		suspended(n + 2)
 	}
-	if d := time.Since(began); d > 10*time.Second {
+	if d := time.Since(began); d > time.Minute { // a breaker lets one through in ten seconds
 		t.Errorf("28 invocations in turn took %v", d)
 	}
 }
@@ -150,7 +150,7 @@ func TestLookUpsWithoutAnswer(t *testing.T) {
 		}
 		return nil
 	}
-	r, stop := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
+	_, stop := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
 	publish(t, b, "n1-1", nil)
 	timers := func(n int) (all []bus.Record) {
 		t.Helper()
@@ -181,7 +181,7 @@ func TestLookUpsWithoutAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err = New(t.Context(), quick(), Deps{Bus: b, Capabilities: w, Compile: compileTo(createOne), Clock: later{}})
+	r, err := New(t.Context(), quick(), Deps{Bus: b, Capabilities: w, Compile: compileTo(createOne), Clock: later{}})
 	if err != nil {
 		t.Fatal(err)
 	}
