@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +68,14 @@ func TestSpool(t *testing.T) {
 	first := sensor()
 	first.stderr.waitFor(t, time.Minute, "the bus is out of reach")
 	read(first, 30)
+	// An alert is printed a moment before its event is kept.
+	eventually(t, "the last event is in the spool", func() bool {
+		segments, _ := filepath.Glob(filepath.Join(data, "spool", "*.spool"))
+		return slices.ContainsFunc(segments, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && bytes.Contains(text, []byte("marker-029"))
+		})
+	})
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
