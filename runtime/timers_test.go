@@ -105,11 +105,8 @@ func TestHeldRetry(t *testing.T) {
 	w.check(t)
 }
 
-// One function's target that is out of reach holds back no timer of others.
-func TestRetriesHaveNoBreaker(t *testing.T) {
-	t.Parallel()
-	b := newBus(t)
-	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  retry: {backoff: 1m}", 1))
+// awayWorld is a world in which nothing can be made.
+func awayWorld(b *bus.Bus) *world {
 	w := newWorld(b)
 	w.fail = func(op string, _ int) error {
 		if op == "create" {
@@ -117,6 +114,15 @@ func TestRetriesHaveNoBreaker(t *testing.T) {
 		}
 		return nil
 	}
+	return w
+}
+
+// One function's target that is out of reach holds back no timer of others.
+func TestRetriesHaveNoBreaker(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  retry: {backoff: 1m}", 1))
+	w := awayWorld(b)
 	r, _ := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
 	publish(t, b, "n1-1", nil)
 	suspended := func(n int) {
@@ -143,13 +149,7 @@ func TestLookUpsWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	_, b := newRestartable(t)
 	e := deploy(t, b, strings.Replace(plain, "spec:", "spec:\n  retry: {backoff: 1m}", 1))
-	w := newWorld(b)
-	w.fail = func(op string, _ int) error {
-		if op == "create" {
-			return errAway
-		}
-		return nil
-	}
+	w := awayWorld(b)
 	_, stop := start(t, b, quick(), Deps{Capabilities: w, Compile: compileTo(createOne)})
 	publish(t, b, "n1-1", nil)
 	timers := func(n int) (all []bus.Record) {

@@ -98,6 +98,21 @@ func NewCgroup(t testing.TB, pids int) *Cgroup {
 	return g
 }
 
+// Below makes a cgroup of that name below g, as a process in g may.
+func (g *Cgroup) Below(t testing.TB, name string) *Cgroup {
+	t.Helper()
+	below := &Cgroup{ID: g.ID}
+	for _, parent := range g.dirs {
+		dir := filepath.Join(parent, name)
+		t.Cleanup(func() { remove(dir, dir) })
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		below.dirs = append(below.dirs, dir)
+	}
+	return below
+}
+
 // Command returns args as a command that runs in the cgroup.
 func (g *Cgroup) Command(args ...string) []string {
 	script := ""
